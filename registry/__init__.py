@@ -1,0 +1,6 @@
+"""Plugin host: hooks, discovery, catalogue, configuration, conformance kit, scaffold, command line."""
+
+from registry.entry import API_LEVEL, KINDS, Entry
+from registry.hookspecs import hookimpl
+
+__all__ = ["API_LEVEL", "KINDS", "Entry", "hookimpl"]

@@ -1,0 +1,50 @@
+"""Errors made for the person who reads them: what, where, what was allowed, what to do next."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in what was asked for. The command line prints the message alone and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class PluginError(UserError):
+    """A plugin broke its contract: a faulty entry, a missing target, a wrong return type."""
+
+    exit_code = 3
+
+
+class TaskError(UserError):
+    """A task, task file or archive was refused."""
+
+    exit_code = 4
+
+
+class CheckpointError(UserError):
+    """A checkpoint or run directory was refused; nothing in it was changed."""
+
+    exit_code = 4
+
+
+class ConfigError(UserError):
+    """Every problem of a configuration at once. `problems` holds one sentence each."""
+
+    def __init__(self, problems: Iterable[str], where: str = "configuration") -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        title = f"{where}: {count} problem{'s' if count != 1 else ''}"
+        super().__init__("\n".join([title, *(f"  - {problem}" for problem in self.problems)]))
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A sentence that points from a misspelt `name` to the nearest known names, else lists what is known."""
+    options = sorted(set(known))
+    close = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(repr(match) for match in close)}?"
+    if not options:
+        return "There is none to choose from."
+    shown = ", ".join(options[:12]) + (f", ... ({len(options)} in all)" if len(options) > 12 else "")
+    return f"Known: {shown}."

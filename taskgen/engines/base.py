@@ -1,0 +1,58 @@
+"""`TaskBatch`: the batched environment every family gives and every face is derived from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from taskgen.spec import TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Outcome of one step in all slots."""
+
+    observation: Tensor
+    """[B, ...]; the true next observation, also where the episode ended."""
+    reward: Tensor
+    """[B] float32."""
+    terminated: Tensor
+    """[B] bool: the MDP ended."""
+    truncated: Tensor
+    """[B] bool: the horizon was reached."""
+
+
+class TaskBatch(Protocol):
+    """B slots, each with its own task. There is no autoreset: boundaries belong to the caller.
+
+    Randomness is counter-based per slot: what happens in a slot is a function of its task, its noise seed and its
+    actions alone, never of the other slots, the number of slots or the device.
+    """
+
+    slots: int
+    device: torch.device
+
+    def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
+        """Give slot `slots[i]` (all slots when None) the task `specs[i]` and its noise seed `specs[i].seed`. Reset follows.
+
+        Raises `TaskError` for tasks of another family or structure.
+        """
+        ...
+
+    def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
+        """Start an episode in the slots where the bool tensor `where` [B] is true (all when None).
+
+        `seeds` (one per slot) restarts the noise of all slots; without it the noise goes on. Returns the current
+        observation of *all* slots, [B, ...]; slots that were not reset keep theirs.
+        """
+        ...
+
+    def step(self, action: Tensor) -> Transition:
+        """Advance all slots by `action` [B, ...]. Stepping a slot past its end is allowed and meaningless."""
+        ...
+
+    def descriptor(self) -> Tensor:
+        """[B, D] float32: what an oracle may see of the task in each slot."""
+        ...

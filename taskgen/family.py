@@ -1,0 +1,95 @@
+"""`TaskFamily`: a controlled Markov process parameterised by a context; it owns the context space."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import gymnasium as gym
+import numpy as np
+
+from registry.config import Config
+from registry.errors import TaskError, suggest
+from taskgen.space import ContextSpace
+from taskgen.spec import RewardSpec, TaskSpec, freeze
+
+if TYPE_CHECKING:
+    import torch
+
+    from taskgen.engines.base import TaskBatch
+
+C = TypeVar("C", bound=Config)
+
+
+class TaskFamily(ABC, Generic[C]):
+    """Base of every family. A subclass says what its tasks look like and gives a batched environment.
+
+    `config` holds the structural settings (number of arms, of states): those that fix array shapes. They are part of
+    every spec's context, so a spec alone rebuilds its family. `context_space` holds the knobs tasks may vary.
+    """
+
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    horizon: int
+    """Steps after which an episode is truncated."""
+
+    def __init__(self, config: C, *, name: str) -> None:
+        self.config = config
+        self.name = name
+
+    @cached_property
+    @abstractmethod
+    def context_space(self) -> ContextSpace:
+        """The knobs, with bounds, defaults, units and help."""
+
+    @abstractmethod
+    def batch(self, slots: int, device: "torch.device | str" = "cpu") -> "TaskBatch":
+        """A batched environment of `slots` slots, each to be given a task with `set_tasks`."""
+
+    def render(self, spec: TaskSpec) -> "np.ndarray | str":
+        """The task as an RGB frame [height, width, 3] uint8, or as text. By default the knobs as text."""
+        return "\n".join(f"{name} = {spec.context[name]}" for name in spec.context)
+
+    def validate(self, context: Mapping[str, Any]) -> None:
+        """Raise `TaskError` for a context that is within bounds but impossible. `context` is complete."""
+
+    @cached_property
+    def structure(self) -> dict[str, Any]:
+        """The structural settings as they stand in every context."""
+        return self.config.model_dump(mode="json")
+
+    def spec(
+        self, context: Mapping[str, Any] | None = None, *, seed: int = 0, reward: RewardSpec | None = None
+    ) -> TaskSpec:
+        """A task: defaults filled in, checked. Raises `TaskError` naming the knob, its value and the allowed range."""
+        given = dict(context or {})
+        for name, value in self.structure.items():
+            if given.pop(name, value) != value:
+                raise TaskError(f"{name} = {context[name]!r}: this family is set to {value!r}")  # type: ignore[index]
+        for name in given:
+            if name not in self.context_space.knobs:
+                known = [*self.context_space.knobs, *self.structure]
+                raise TaskError(f"unknown context knob {name!r} of family {self.name}. {suggest(name, known)}")
+        complete = {**self.structure, **self.context_space.complete(given)}
+        self.validate(complete)
+        return TaskSpec(self.name, freeze(complete, "context"), reward, seed)
+
+    def check(self, spec: TaskSpec) -> None:
+        """Raise `TaskError` unless `spec` is a complete, valid task of this family."""
+        if spec.family != self.name:
+            raise TaskError(f"task {spec.id} belongs to family {spec.family}, not {self.name}")
+        expected = self.spec(spec.context, seed=spec.seed, reward=spec.reward)
+        if expected.id != spec.id:
+            missing = sorted(set(expected.context) - set(spec.context))
+            what = f"the context lacks {missing[0]!r}" if missing else "numbers are not in the knob's type"
+            raise TaskError(f"task {spec.id} is not in complete form: {what}")
+
+
+def same_structure(specs: Sequence[TaskSpec], family: "TaskFamily[Any]") -> None:
+    """Raise `TaskError` unless all `specs` belong to `family` with its structural settings."""
+    for spec in specs:
+        if spec.family != family.name:
+            raise TaskError(f"a batch of {family.name} was given a task of {spec.family}")
+        for name, value in family.structure.items():
+            if spec.context.get(name) != value:
+                raise TaskError(f"a batch with {name} = {value!r} was given a task with {spec.context.get(name)!r}")

@@ -1,0 +1,72 @@
+"""Context spaces: the knobs of a task family, each with bounds, default, unit and a line of help."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from registry.errors import TaskError, suggest
+from taskgen.spec import JsonValue
+from taskgen.variation import Variation
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One free parameter of a task: a number, or an array of numbers of fixed shape, with finite bounds."""
+
+    low: float
+    high: float
+    default: float
+    help: str
+    unit: str = ""
+    shape: tuple[int, ...] = ()
+    integer: bool = False
+    vary: Variation | None = None
+    """The distribution tasks are drawn from when nothing else is said; None keeps the default."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.default <= self.high):
+            raise ValueError(f"a knob needs finite low <= default <= high, not {self.low}, {self.default}, {self.high}")
+
+    def check(self, name: str, value: object) -> JsonValue:
+        """`value` as plain JSON of the knob's shape and type. Raises `TaskError` with the place, value and range."""
+        return self._check(name, value, self.shape)
+
+    def default_value(self) -> JsonValue:
+        """The default, repeated to the knob's shape."""
+        value: Any = int(self.default) if self.integer else float(self.default)
+        for size in reversed(self.shape):
+            value = (value,) * size
+        return value
+
+    def _check(self, name: str, value: object, shape: tuple[int, ...]) -> JsonValue:
+        if shape:
+            if not isinstance(value, Sequence) or isinstance(value, str) or len(cast(Sequence[Any], value)) != shape[0]:
+                raise TaskError(f"{name} = {value!r}: expected a list of {shape[0]} values")
+            items = cast(Sequence[Any], value)
+            return tuple(self._check(f"{name}[{i}]", item, shape[1:]) for i, item in enumerate(items))
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TaskError(f"{name} = {value!r}: expected {'an integer' if self.integer else 'a number'}")
+        if self.integer and value != int(value):
+            raise TaskError(f"{name} = {value!r}: expected an integer")
+        if not self.low <= value <= self.high:
+            unit = f" {self.unit}" if self.unit else ""
+            raise TaskError(f"{name} = {value!r}: allowed range is {self.low:g} to {self.high:g}{unit}")
+        return int(value) if self.integer else float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class ContextSpace:
+    """All knobs of a family by name."""
+
+    knobs: Mapping[str, Knob] = field(default_factory=dict[str, Knob])
+
+    def complete(self, context: Mapping[str, object]) -> dict[str, JsonValue]:
+        """`context` checked, with defaults filled in. Raises `TaskError` naming the knob and the nearest known one."""
+        for name in context:
+            if name not in self.knobs:
+                raise TaskError(f"unknown context knob {name!r}. {suggest(name, self.knobs)}")
+        return {
+            name: knob.check(name, context[name]) if name in context else knob.default_value()
+            for name, knob in self.knobs.items()
+        }

@@ -1,0 +1,144 @@
+"""`TaskSpec`, the frozen value that is a task: family + context + reward + seed. JSON in, JSON out, content hash as id."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Union, cast
+
+from registry.errors import TaskError
+
+JsonValue = Union[None, bool, int, float, str, Sequence["JsonValue"], Mapping[str, "JsonValue"]]
+
+_MAX_SEED = 2**53 - 1  # the largest integer every JSON reader keeps exactly
+
+
+@dataclass(frozen=True, slots=True)
+class RewardSpec:
+    """A reward function by catalogue name and settings, replacing the family's own."""
+
+    name: str
+    settings: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task. Equal content means equal `id`, whatever made it.
+
+    The context is complete: the family's structural settings and every knob, defaults filled in. Make one with
+    `family.spec(...)`, which fills and validates, or read one with `TaskSpec.from_json`.
+    """
+
+    family: str
+    """Full catalogue name, such as "builtin/bandit"."""
+    context: Mapping[str, JsonValue]
+    reward: RewardSpec | None = None
+    """None: the family's own reward."""
+    seed: int = 0
+    """Fixes everything random about the task that the context does not fix."""
+
+    def canonical(self) -> str:
+        """The canonical JSON text: keys sorted, no spaces, no NaN or infinity; floats as Python's shortest repr."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+
+    @property
+    def id(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """Plain values, without the id."""
+        reward = None if self.reward is None else {"name": self.reward.name, "settings": dict(self.reward.settings)}
+        return {"family": self.family, "context": dict(self.context), "reward": reward, "seed": self.seed}
+
+    @classmethod
+    def from_dict(cls, data: object) -> "TaskSpec":
+        """Read plain values. Raises `TaskError` naming the field, the value and what was allowed."""
+        if not isinstance(data, Mapping):
+            raise TaskError(f"a task is a JSON object, not {type(data).__name__}")
+        fields = cast(Mapping[str, Any], data)
+        if unknown := set(fields) - {"family", "context", "reward", "seed", "id"}:
+            raise TaskError(f"unknown task field {sorted(unknown)[0]!r}; allowed: family, context, reward, seed, id")
+        family, context, seed = fields.get("family"), fields.get("context"), fields.get("seed", 0)
+        if not isinstance(family, str) or not family:
+            raise TaskError(f"family = {family!r}: expected the name of a task family, such as 'builtin/bandit'")
+        if not isinstance(context, Mapping):
+            raise TaskError(f"context = {context!r}: expected a JSON object of knob values")
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
+            raise TaskError(f"seed = {seed!r}: expected an integer from 0 to 2**53 - 1")
+        spec = cls(family, freeze(cast(JsonValue, context), "context"), _reward(fields.get("reward")), seed)
+        stated = fields.get("id", spec.id)
+        if stated != spec.id:
+            raise TaskError(f"id = {stated!r} does not match the content, whose id is {spec.id!r}: the task was altered")
+        return spec
+
+    def to_json(self) -> str:
+        """One line of JSON with the id, for task files."""
+        return json.dumps({"id": self.id, **self.to_dict()}, separators=(",", ":"), allow_nan=False, default=_plain)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TaskSpec":
+        """Read one line of JSON. NaN, infinity and duplicate keys are refused with `TaskError`."""
+        try:
+            data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        except (ValueError, RecursionError) as error:
+            raise TaskError(f"not valid JSON: {error}") from None
+        return cls.from_dict(data)
+
+    def __hash__(self) -> int:
+        return hash(self.canonical())
+
+
+def freeze(value: Any, where: str) -> Any:
+    """A read-only copy of a JSON value: mappings as proxies, lists as tuples. Raises `TaskError` for anything else."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise TaskError(f"{where} = {value!r}: a task holds finite numbers only")
+        return value
+    if isinstance(value, Mapping):
+        items = cast(Mapping[Any, Any], value)
+        return MappingProxyType({_key(key, where): freeze(item, f"{where}.{key}") for key, item in items.items()})
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return tuple(freeze(item, f"{where}[{i}]") for i, item in enumerate(cast(Sequence[Any], value)))
+    raise TaskError(f"{where} = {value!r}: {type(value).__name__} is not a JSON value")
+
+
+def _key(key: object, where: str) -> str:
+    if not isinstance(key, str):
+        raise TaskError(f"{where}: key {key!r} is not a string")
+    return key
+
+
+def _reward(value: object) -> RewardSpec | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise TaskError(f"reward = {value!r}: expected null or an object with name and settings")
+    data = cast(Mapping[str, Any], value)
+    name, settings = data.get("name"), data.get("settings", {})
+    if set(data) - {"name", "settings"} or not isinstance(name, str) or not isinstance(settings, Mapping):
+        raise TaskError(f"reward = {dict(data)!r}: expected exactly a string name and an object settings")
+    return RewardSpec(name, freeze(settings, "reward.settings"))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(cast(Mapping[str, object], value))
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a number a task may hold")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"key {twice!r} appears twice")
+    return result

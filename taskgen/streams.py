@@ -1,0 +1,21 @@
+"""Named random streams from one root seed: the only source of randomness in the platform."""
+
+import hashlib
+
+import numpy as np
+
+
+def seed_sequence(root: int, *names: str | int) -> np.random.SeedSequence:
+    """The seed sequence of the stream `names` under `root`. Adding a stream never moves another one."""
+    words = np.frombuffer(hashlib.sha256("/".join(map(str, names)).encode()).digest(), dtype=np.uint32)
+    return np.random.SeedSequence([root, *(int(word) for word in words)])
+
+
+def stream(root: int, *names: str | int) -> np.random.Generator:
+    """A NumPy generator for the stream `names` under `root`."""
+    return np.random.Generator(np.random.PCG64(seed_sequence(root, *names)))
+
+
+def integer_seed(root: int, *names: str | int) -> int:
+    """A 63-bit integer for libraries that take an integer seed, such as `torch.Generator.manual_seed`."""
+    return int(seed_sequence(root, *names).generate_state(1, np.uint64)[0] >> 1)
