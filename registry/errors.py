@@ -1,6 +1,7 @@
 """Errors made for the person who reads them: what, where, what was allowed, what to do next."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -48,3 +49,11 @@ def suggest(name: str, known: Iterable[str]) -> str:
         return "There is none to choose from."
     shown = ", ".join(options[:12]) + (f", ... ({len(options)} in all)" if len(options) > 12 else "")
     return f"Known: {shown}."
+
+
+def brief(value: object) -> str:
+    """`repr(value)` cut to a readable length, for messages about data of any size."""
+    try:
+        return reprlib.repr(value)
+    except (ValueError, RecursionError):  # integers of thousands of digits have no repr
+        return f"<{type(value).__name__}>"

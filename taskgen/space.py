@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from registry.errors import TaskError, suggest
+from registry.errors import TaskError, brief, suggest
 from taskgen.spec import JsonValue
 from taskgen.variation import Variation
 
@@ -42,17 +42,17 @@ class Knob:
     def _check(self, name: str, value: object, shape: tuple[int, ...]) -> JsonValue:
         if shape:
             if not isinstance(value, Sequence) or isinstance(value, str) or len(cast(Sequence[Any], value)) != shape[0]:
-                raise TaskError(f"{name} = {value!r}: expected a list of {shape[0]} values")
+                raise TaskError(f"{name} = {brief(cast(object, value))}: expected a list of {shape[0]} values")
             items = cast(Sequence[Any], value)
             return tuple(self._check(f"{name}[{i}]", item, shape[1:]) for i, item in enumerate(items))
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TaskError(f"{name} = {value!r}: expected {'an integer' if self.integer else 'a number'}")
-        if self.integer and value != int(value):
-            raise TaskError(f"{name} = {value!r}: expected an integer")
+            raise TaskError(f"{name} = {brief(value)}: expected {'an integer' if self.integer else 'a number'}")
+        if self.integer and isinstance(value, float) and not value.is_integer():
+            raise TaskError(f"{name} = {brief(value)}: expected an integer")
         if not self.low <= value <= self.high:
             unit = f" {self.unit}" if self.unit else ""
-            raise TaskError(f"{name} = {value!r}: allowed range is {self.low:g} to {self.high:g}{unit}")
-        return int(value) if self.integer else float(value)
+            raise TaskError(f"{name} = {brief(value)}: allowed range is {self.low:g} to {self.high:g}{unit}")
+        return int(value) if self.integer else float(value) + 0.0  # no -0.0: equal tasks have equal ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Union, cast
 
-from registry.errors import TaskError
+from registry.errors import TaskError, brief
 
 JsonValue = Union[None, bool, int, float, str, Sequence["JsonValue"], Mapping[str, "JsonValue"]]
 
@@ -60,18 +60,20 @@ class TaskSpec:
             raise TaskError(f"a task is a JSON object, not {type(data).__name__}")
         fields = cast(Mapping[str, Any], data)
         if unknown := set(fields) - {"family", "context", "reward", "seed", "id"}:
-            raise TaskError(f"unknown task field {sorted(unknown)[0]!r}; allowed: family, context, reward, seed, id")
+            raise TaskError(f"unknown task field {brief(min(unknown))}; allowed: family, context, reward, seed, id")
         family, context, seed = fields.get("family"), fields.get("context"), fields.get("seed", 0)
         if not isinstance(family, str) or not family:
-            raise TaskError(f"family = {family!r}: expected the name of a task family, such as 'builtin/bandit'")
+            raise TaskError(f"family = {brief(family)}: expected the name of a task family, such as 'builtin/bandit'")
         if not isinstance(context, Mapping):
-            raise TaskError(f"context = {context!r}: expected a JSON object of knob values")
+            raise TaskError(f"context = {brief(context)}: expected a JSON object of knob values")
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
-            raise TaskError(f"seed = {seed!r}: expected an integer from 0 to 2**53 - 1")
+            raise TaskError(f"seed = {brief(seed)}: expected an integer from 0 to 2**53 - 1")
         spec = cls(family, freeze(cast(JsonValue, context), "context"), _reward(fields.get("reward")), seed)
         stated = fields.get("id", spec.id)
         if stated != spec.id:
-            raise TaskError(f"id = {stated!r} does not match the content, whose id is {spec.id!r}: the task was altered")
+            raise TaskError(
+                f"id = {brief(stated)} does not match the content, whose id is {spec.id!r}: the task was altered"
+            )
         return spec
 
     def to_json(self) -> str:
@@ -83,9 +85,11 @@ class TaskSpec:
         """Read one line of JSON. NaN, infinity and duplicate keys are refused with `TaskError`."""
         try:
             data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
-        except (ValueError, RecursionError) as error:
+            return cls.from_dict(data)
+        except ValueError as error:
             raise TaskError(f"not valid JSON: {error}") from None
-        return cls.from_dict(data)
+        except RecursionError:
+            raise TaskError("nested too deeply") from None
 
     def __hash__(self) -> int:
         return hash(self.canonical())
@@ -104,12 +108,12 @@ def freeze(value: Any, where: str) -> Any:
         return MappingProxyType({_key(key, where): freeze(item, f"{where}.{key}") for key, item in items.items()})
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return tuple(freeze(item, f"{where}[{i}]") for i, item in enumerate(cast(Sequence[Any], value)))
-    raise TaskError(f"{where} = {value!r}: {type(value).__name__} is not a JSON value")
+    raise TaskError(f"{where} = {brief(value)}: {type(value).__name__} is not a JSON value")
 
 
 def _key(key: object, where: str) -> str:
     if not isinstance(key, str):
-        raise TaskError(f"{where}: key {key!r} is not a string")
+        raise TaskError(f"{where}: key {brief(key)} is not a string")
     return key
 
 
@@ -117,11 +121,11 @@ def _reward(value: object) -> RewardSpec | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise TaskError(f"reward = {value!r}: expected null or an object with name and settings")
+        raise TaskError(f"reward = {brief(value)}: expected null or an object with name and settings")
     data = cast(Mapping[str, Any], value)
     name, settings = data.get("name"), data.get("settings", {})
     if set(data) - {"name", "settings"} or not isinstance(name, str) or not isinstance(settings, Mapping):
-        raise TaskError(f"reward = {dict(data)!r}: expected exactly a string name and an object settings")
+        raise TaskError(f"reward = {brief(dict(data))}: expected exactly a string name and an object settings")
     return RewardSpec(name, freeze(settings, "reward.settings"))
 
 

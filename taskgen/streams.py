@@ -7,8 +7,12 @@ import numpy as np
 
 def seed_sequence(root: int, *names: str | int) -> np.random.SeedSequence:
     """The seed sequence of the stream `names` under `root`. Adding a stream never moves another one."""
-    words = np.frombuffer(hashlib.sha256("/".join(map(str, names)).encode()).digest(), dtype=np.uint32)
-    return np.random.SeedSequence([root, *(int(word) for word in words)])
+    return np.random.SeedSequence([root, *_words(names)])
+
+
+def child(parent: np.random.SeedSequence, *names: str | int) -> np.random.SeedSequence:
+    """The seed sequence of the stream `names` under `parent`, whatever else was spawned from it."""
+    return np.random.SeedSequence(parent.entropy, spawn_key=(*parent.spawn_key, *_words(names)))
 
 
 def stream(root: int, *names: str | int) -> np.random.Generator:
@@ -19,3 +23,8 @@ def stream(root: int, *names: str | int) -> np.random.Generator:
 def integer_seed(root: int, *names: str | int) -> int:
     """A 63-bit integer for libraries that take an integer seed, such as `torch.Generator.manual_seed`."""
     return int(seed_sequence(root, *names).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _words(names: tuple[str | int, ...]) -> list[int]:
+    digest = hashlib.sha256("/".join(map(str, names)).encode()).digest()
+    return [int.from_bytes(digest[start : start + 4], "little") for start in range(0, 32, 4)]
