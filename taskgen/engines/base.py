@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from taskgen.family import TaskFamily
 from taskgen.spec import TaskSpec
 
 
@@ -33,6 +34,7 @@ class TaskBatch(Protocol):
 
     slots: int
     device: torch.device
+    family: TaskFamily[Any]
 
     def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
         """Give slot `slots[i]` (all slots when None) the task `specs[i]` and its noise seed `specs[i].seed`. Reset follows.

@@ -37,6 +37,8 @@ class Problem:
     seed: int
     """Seeds the agent's parameters and its own sampling."""
     device: torch.device
+    updates: int = 0
+    """Calls of `learn` that are planned, for schedules; 0 when none are."""
 
 
 @dataclass(frozen=True, slots=True)

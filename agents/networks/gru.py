@@ -1,0 +1,47 @@
+"""Gated recurrent unit (Cho et al. 2014), the memory of RL^2."""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from agents.networks.base import Memory, RecurrentNetwork
+from registry.config import Config
+
+
+class GRUConfig(Config):
+    """Settings of `GRU`."""
+
+    hidden_size: int = Field(64, ge=1, description="Width of the hidden state (RL^2: 256).")
+
+
+class GRU(RecurrentNetwork):
+    """One layer; the output is the hidden state [B, H]."""
+
+    def __init__(self, config: GRUConfig, *, input_size: int) -> None:
+        super().__init__()
+        self.output_size = config.hidden_size
+        self.gru = nn.GRU(input_size, config.hidden_size)
+
+    def initial(self, batch: int) -> Memory:
+        """Zeros [B, H]."""
+        return (self.gru.weight_hh_l0.new_zeros(batch, self.output_size),)
+
+    def step(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """One cell update."""
+        gru = self.gru
+        (hidden,) = memory
+        hidden = torch.gru_cell(
+            inputs, hidden, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
+        )
+        return hidden, (hidden,)
+
+    def sequence(self, inputs: Tensor, restart: Tensor | None = None) -> Tensor:
+        """The fused kernel, or cell by cell where the state restarts on the way."""
+        if restart is None:
+            return self.gru(inputs)[0]
+        (hidden,) = self.initial(inputs.shape[1])
+        outputs: list[Tensor] = []
+        for row, cut in zip(inputs, restart, strict=True):
+            hidden, _ = self.step(row, (hidden * ~cut[:, None],))
+            outputs.append(hidden)
+        return torch.stack(outputs)

@@ -1,0 +1,221 @@
+"""RL^2: fast reinforcement learning via slow reinforcement learning.
+
+A recurrent policy plays several episodes of one task without forgetting in between, and is trained by an ordinary policy
+gradient on the return of the whole trial; so the recurrence becomes a learning algorithm of its own.
+
+*What adapts*: the hidden state h, over all episodes of a trial.  *What is meta-learned*: the network's weights theta.
+
+    h_t = f_theta(h_{t-1}, s_t, a_{t-1}, r_{t-1}, d_{t-1}),  a_t ~ pi_theta(. | h_t)
+    max_theta  E_task E_trial [ sum_t discount^t r_t ],  t over the whole trial
+
+Reference: Duan et al. 2016, "RL^2", sections 2.2-2.3; Wang et al. 2016, "Learning to reinforcement learn".
+
+Differences from the paper: PPO (Schulman et al. 2017) in place of TRPO; value targets are shifted by their mean at each
+time of the trial and scaled by one running standard deviation; optionally the network also predicts each reward from hidden
+state and action (an auxiliary loss on the agent's own data, off by default).
+
+Axes: T time (all episodes of the trial), B trials.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+import registry
+from agents.common.distributions import Distribution, PolicyHead
+from agents.common.encoding import StepEncoder
+from agents.common.losses import approximate_kl, clipped_surrogate, weighted_mean
+from agents.common.returns import generalized_advantages
+from agents.networks.base import Memory, RecurrentNetwork
+from registry.config import Config, Part
+from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
+
+
+class RL2Config(Config):
+    """Settings of `RL2`."""
+
+    network: Part = Field(Part(name="gru"), description="Recurrent network, by catalogue name, with its settings.")
+    memory: Literal["trial", "episode"] = Field(
+        "trial", description="When the hidden state is cleared: per trial, or (an ablation) at each episode."
+    )
+    learning_rate: float = Field(2e-3, gt=0, description="Adam's initial learning rate.")
+    final_learning_rate: float = Field(6e-5, gt=0, description="Learning rate at the end, reached linearly.")
+    discount: float = Field(0.99, ge=0, le=1, description="Discount per step, over the whole trial (paper: 0.99).")
+    trace: float = Field(0.3, ge=0, le=1, description="GAE's lambda (paper: 0.3).")
+    epochs: int = Field(4, ge=1, description="Passes over a batch of trials.")
+    minibatches: int = Field(4, ge=1, description="Minibatches per pass; trials are never cut.")
+    clip: float = Field(0.2, gt=0, description="PPO's clipping range.")
+    entropy: float = Field(0.01, ge=0, description="Initial weight of the entropy bonus; falls linearly to zero.")
+    value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
+    reward_prediction: float = Field(0.0, ge=0, description="Weight of the auxiliary reward prediction; 0: none.")
+    gradient_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
+
+
+class _Model(nn.Module):
+    """Recurrent network with a policy head, a value head and, if used, a reward head."""
+
+    def __init__(self, config: RL2Config, problem: Problem, encoder: StepEncoder) -> None:
+        super().__init__()
+        network = registry.catalogue().get("networks", config.network.name)
+        self.network = cast(RecurrentNetwork, network.build(config.network.settings, input_size=encoder.size))
+        features = self.network.output_size
+        self.policy = PolicyHead(features, problem.action_space)
+        self.value = nn.Linear(features, 1)
+        self.reward = None
+        if config.reward_prediction:
+            self.reward = nn.Sequential(
+                nn.Linear(features + encoder.action_size, features), nn.ReLU(), nn.Linear(features, 1)
+            )
+
+    def heads(self, features: Tensor) -> tuple[Distribution, Tensor]:
+        """[..., F] -> action distribution, normalised value [...]."""
+        return self.policy(features), self.value(features)[..., 0]
+
+
+class RL2:
+    """Carry: the network's hidden state."""
+
+    needs_descriptor = False
+
+    def __init__(self, config: RL2Config, problem: Problem) -> None:
+        self.config = config
+        self._device = problem.device
+        self._updates = max(1, problem.updates)
+        self._encoder = StepEncoder(problem.observation_space, problem.action_space)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(problem.seed)
+            self._model = _Model(config, problem, self._encoder).to(problem.device)
+        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+        self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
+        self._value_mean = torch.zeros(problem.horizon * problem.episodes, 1, device=problem.device)
+        self._value_scale = torch.ones((), device=problem.device)
+        self._updates_done = 0
+
+    def plan(self, episodes: int) -> CollectionPlan:
+        """One round: adaptation happens in `act`."""
+        return CollectionPlan(rounds=1, episodes_per_round=episodes)
+
+    def begin_trial(self, batch: int) -> Memory:
+        """An empty hidden state."""
+        return self._model.network.initial(batch)
+
+    def act(self, carry: Memory, step: Step) -> tuple[Action, Memory]:
+        """Sample from the policy and advance the hidden state."""
+        if self.config.memory == "episode":
+            carry = _clear(carry, step.episode_start)
+        features, carry = self._model.network.step(self._encoder(step), carry)
+        policy, value = self._model.heads(features)
+        action = policy.sample(self._generator)
+        return Action(action, {"log_prob": policy.log_prob(action), "value": value}), carry
+
+    def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
+        """Nothing to do between rounds."""
+        return carry
+
+    def learn(self, trial: Trial) -> Metrics:
+        """PPO on whole trials; neither advantages nor hidden state are cut at episode ends."""
+        rollout = trial.rollout
+        advantage, target = self._advantages(rollout)
+        share = self._anneal()
+        sums: dict[str, Tensor] = {}
+        inputs = self._encoder(rollout.steps)
+        for columns in self._minibatches(rollout.reward.shape[1]):
+            losses = self._losses(rollout, inputs, advantage, target, columns)
+            loss = losses["losses/policy_loss"] + self.config.value_coefficient * losses["losses/value_loss"]
+            loss = loss - self.config.entropy * share * losses["losses/entropy"]
+            if "losses/reward_prediction" in losses:
+                loss = loss + self.config.reward_prediction * losses["losses/reward_prediction"]
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.config.gradient_norm)
+            self._optimizer.step()
+            for name, value in {**losses, "losses/gradient_norm": norm}.items():
+                sums[name] = sums.get(name, 0.0) + value.detach()
+        count = self.config.epochs * self.config.minibatches
+        means = (torch.stack(list(sums.values())) / count).tolist()  # the one host sync of an update
+        return {**dict(zip(sums, means, strict=True)), "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Model, optimiser, value normalisation, sampling stream."""
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "generator": self._generator.get_state(),
+            "value_mean": self._value_mean,
+            "value_scale": self._value_scale,
+            "updates_done": self._updates_done,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises `RuntimeError` when shapes differ."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._generator.set_state(state["generator"].cpu())
+        self._value_mean = state["value_mean"].to(self._device)
+        self._value_scale = state["value_scale"].to(self._device)
+        self._updates_done = state["updates_done"]
+
+    def _advantages(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Normalised advantages and normalised value targets, both [T, B]."""
+        steps = len(rollout.reward)
+        valid = rollout.valid.to(torch.float32)
+        value = (rollout.record["value"] * self._value_scale + self._value_mean[:steps]) * valid
+        goes_on = torch.cat([rollout.valid[1:], torch.zeros_like(rollout.valid[:1])])
+        advantage = generalized_advantages(
+            rollout.reward * valid, value, goes_on, self.config.discount, self.config.trace
+        )
+        returns = advantage + value
+        mean = (returns * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
+        scale = weighted_mean((returns - mean).square(), valid).sqrt() + 1e-6
+        keep = 0.9 if self._updates_done else 0.0
+        self._value_mean[:steps] = keep * self._value_mean[:steps] + (1 - keep) * mean
+        self._value_scale = keep * self._value_scale + (1 - keep) * scale
+        target = (returns - self._value_mean[:steps]) / self._value_scale
+        centre = weighted_mean(advantage, valid)
+        spread = weighted_mean((advantage - centre).square(), valid).sqrt()
+        return (advantage - centre) / (spread + 1e-8), target
+
+    def _anneal(self) -> float:
+        """Set the learning rate; the share of training that is left."""
+        left = max(0.0, 1.0 - self._updates_done / self._updates)
+        self._updates_done += 1
+        for group in self._optimizer.param_groups:
+            group["lr"] = max(self.config.learning_rate * left, self.config.final_learning_rate)
+        return left
+
+    def _minibatches(self, trials: int) -> Iterator[Tensor]:
+        """Column indices of each minibatch of each epoch."""
+        for _ in range(self.config.epochs):
+            order = torch.randperm(trials, generator=self._generator, device=self._device)
+            yield from order.tensor_split(self.config.minibatches)
+
+    def _losses(
+        self, rollout: Rollout, inputs: Tensor, advantage: Tensor, target: Tensor, columns: Tensor
+    ) -> dict[str, Tensor]:
+        """Losses and diagnostics of one minibatch, each a scalar."""
+        weight = rollout.valid[:, columns].to(torch.float32)
+        action = rollout.action[:, columns]
+        restart = rollout.episode_start[:, columns] if self.config.memory == "episode" else None
+        features = self._model.network.sequence(inputs[:, columns], restart)
+        policy, value = self._model.heads(features)
+        log_ratio = policy.log_prob(action) - rollout.record["log_prob"][:, columns]
+        surrogate = clipped_surrogate(log_ratio, advantage[:, columns], self.config.clip)
+        losses = {
+            "losses/policy_loss": weighted_mean(surrogate, weight),
+            "losses/value_loss": weighted_mean((value - target[:, columns]).square(), weight),
+            "losses/entropy": weighted_mean(policy.entropy(), weight),
+            "losses/approx_kl": weighted_mean(approximate_kl(log_ratio.detach()), weight),
+        }
+        if self._model.reward is not None:
+            known = torch.cat([features, self._encoder.action(action)], -1)
+            error = self._model.reward(known)[..., 0] - rollout.reward[:, columns]
+            losses["losses/reward_prediction"] = weighted_mean(error.square(), weight)
+        return losses
+
+
+def _clear(memory: Memory, where: Tensor) -> Memory:
+    """Zero the rows of `memory` where the bool tensor [B] is true."""
+    return tuple(part * ~where.view(-1, *(1,) * (part.ndim - 1)) for part in memory)

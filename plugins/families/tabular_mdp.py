@@ -1,0 +1,128 @@
+"""Random tabular MDPs (Duan et al. 2016, "RL^2", section 3.2): Dirichlet transitions, Gaussian rewards.
+
+10 states, 5 actions, horizon 10, start in state 0; P(. | s, a) ~ Dirichlet(1, ..., 1), mean reward of (s, a) ~ N(1, 1),
+reward ~ N(mean, 1). The tables are drawn from the task's seed; the knobs are the parameters of that draw.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import gymnasium as gym
+import numpy as np
+import torch
+from pydantic import Field
+from scipy import special
+from torch import Tensor
+
+from registry.config import Config
+from taskgen.engines import noise
+from taskgen.engines.tensor import Tables, TensorBatch
+from taskgen.family import TaskFamily
+from taskgen.space import ContextSpace, Knob
+from taskgen.spec import TaskSpec
+
+_TABLES = -1  # the child of the task's seed that draws the tables; episodes are children 0, 1, 2, ...
+
+
+class TabularMDPConfig(Config):
+    """Structural settings of `TabularMDP`."""
+
+    states: int = Field(10, ge=1, le=1000, description="Number of states.")
+    actions: int = Field(5, ge=1, le=1000, description="Number of actions.")
+    horizon: int = Field(10, ge=1, le=100_000, description="Steps per episode.")
+
+
+class TabularMDP(TaskFamily[TabularMDPConfig]):
+    """Observation: one-hot state [states]; action: one of `actions`; every episode starts in state 0."""
+
+    def __init__(self, config: TabularMDPConfig, *, name: str) -> None:
+        super().__init__(config, name=name)
+        self.observation_space = gym.spaces.Box(0.0, 1.0, (config.states,), np.float32)
+        self.action_space = gym.spaces.Discrete(config.actions)
+        self.horizon = config.horizon
+
+    @cached_property
+    def context_space(self) -> ContextSpace:
+        """Parameters of the distributions the tables are drawn from; nothing varies by default but the seed."""
+        return ContextSpace(
+            {
+                "concentration": Knob(
+                    0.01, 100.0, 1.0, "Dirichlet concentration of the transitions: small is near-deterministic."
+                ),
+                "reward_mean": Knob(-10.0, 10.0, 1.0, "Mean of the mean rewards.", unit="reward"),
+                "reward_spread": Knob(
+                    0.0, 10.0, 1.0, "Standard deviation of the mean rewards over (state, action).", unit="reward"
+                ),
+                "reward_noise": Knob(
+                    0.0, 10.0, 1.0, "Standard deviation of a reward around its mean.", unit="reward"
+                ),
+            }
+        )
+
+    def batch(self, slots: int, device: torch.device | str = "cpu") -> TensorBatch:
+        """A tensor-engine batch; the descriptor is mean rewards (s, a) and transitions (s, a, s'), flattened."""
+        return TensorBatch(self, _Chain(self.config), slots, device)
+
+    def render(self, spec: TaskSpec) -> str:
+        """Mean reward of every state and action, and the likeliest next state."""
+        tables = _Chain(self.config).tables([spec])
+        states, actions = self.config.states, self.config.actions
+        rewards = tables["rewards"].view(states, actions)
+        following = tables["transitions"].view(states, actions, states).argmax(-1)
+        head = "state  " + "  ".join(f"{'action ' + str(a):>12}" for a in range(actions))
+        rows = (
+            f"{s:>5}  " + "  ".join(f"{float(rewards[s, a]):6.2f} -> {int(following[s, a]):<2}" for a in range(actions))
+            for s in range(states)
+        )
+        return "\n".join([head, *rows])
+
+
+class _Chain:
+    """Transitions by inverse CDF, rewards by the normal quantile function."""
+
+    uniforms = 2
+
+    def __init__(self, config: TabularMDPConfig) -> None:
+        self.states, self.actions = config.states, config.actions
+
+    def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
+        pairs, states = self.states * self.actions, self.states
+        knobs = {
+            name: torch.tensor([spec.context[name] for spec in specs], dtype=torch.float64)[:, None]
+            for name in ("concentration", "reward_mean", "reward_spread", "reward_noise")
+        }
+        key = noise.child(noise.keys([spec.seed for spec in specs]), _TABLES)
+        uniform = noise.uniforms64(key, pairs * (1 + states))
+        rewards = knobs["reward_mean"] + knobs["reward_spread"] * torch.special.ndtri(uniform[:, :pairs])
+        gamma = _gamma_quantile(uniform[:, pairs:], knobs["concentration"]).view(-1, pairs, states)
+        transitions = gamma / gamma.sum(-1, keepdim=True)
+        return {
+            "rewards": rewards.to(torch.float32),
+            "noise": knobs["reward_noise"][:, 0].to(torch.float32),
+            "transitions": transitions.to(torch.float32),
+            "cumulative": transitions.cumsum(-1).to(torch.float32)[..., :-1].contiguous(),
+        }
+
+    def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
+        return torch.zeros(len(uniform), dtype=torch.int64, device=uniform.device)
+
+    def observe(self, tables: Tables, state: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot(state, self.states).to(torch.float32)
+
+    def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        slot = torch.arange(len(state), device=state.device)
+        pair = state * self.actions + action
+        reward = tables["rewards"][slot, pair] + tables["noise"] * torch.special.ndtri(uniform[:, 0])
+        following = (uniform[:, 1:] >= tables["cumulative"][slot, pair]).sum(-1)
+        return following, reward, torch.zeros_like(reward, dtype=torch.bool)
+
+    def descriptor(self, tables: Tables) -> Tensor:
+        return torch.cat([tables["rewards"], tables["transitions"].flatten(1)], dim=1)
+
+
+def _gamma_quantile(uniform: Tensor, shape: Tensor) -> Tensor:
+    """Gamma(shape, 1) variates by inverse CDF, floored at 1e-300 so that a row of a Dirichlet never sums to zero."""
+    if bool((shape == 1.0).all()):
+        return -torch.log(uniform)
+    values = special.gammaincinv(shape.numpy(), uniform.numpy())
+    return torch.from_numpy(np.maximum(values, 1e-300))

@@ -1,0 +1,52 @@
+"""From names and settings to families and sources: the task side's use of the catalogue."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+import registry
+from registry.config import Part
+from registry.errors import PluginError, TaskError, UserError
+from taskgen.family import TaskFamily
+from taskgen.source import TaskSource
+from taskgen.spec import TaskSpec
+
+
+def build_family(name: str, settings: Mapping[str, Any] | None = None) -> TaskFamily[Any]:
+    """The task family `name` with its structural `settings`. Raises `UserError` for unknown names or settings."""
+    item = registry.catalogue().get("families", name)
+    family = item.build(settings or {}, name=item.full_name)
+    if not isinstance(family, TaskFamily):
+        raise PluginError(f"{item.full_name}: {item.entry.target} is not a TaskFamily")
+    return family
+
+
+def family_of(spec: TaskSpec) -> TaskFamily[Any]:
+    """The family that `spec` belongs to, rebuilt from the spec alone. Raises `TaskError` when that cannot be done."""
+    try:
+        config = registry.catalogue().get("families", spec.family).config_class()
+    except UserError as error:
+        raise TaskError(f"task {spec.id}: {error}") from None
+    fields = config.model_fields if config is not None else {}
+    settings = {name: spec.context[name] for name in fields if name in spec.context}
+    try:
+        return _family(spec.family, json.dumps(settings, sort_keys=True, default=list))
+    except UserError as error:
+        raise TaskError(f"task {spec.id}: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def _family(name: str, settings: str) -> TaskFamily[Any]:
+    return build_family(name, json.loads(settings))
+
+
+def build_source(part: Part, family: TaskFamily[Any], seed: np.random.SeedSequence) -> TaskSource:
+    """The generator `part.name` over `family`, drawing from `seed`."""
+    item = registry.catalogue().get("generators", part.name)
+    source = item.build(part.settings, family=family, seed=seed)
+    if not isinstance(source, TaskSource):
+        raise PluginError(f"{item.full_name}: {item.entry.target} lacks ask, tell, state_dict, load_state_dict or feedback")
+    return source

@@ -1,0 +1,113 @@
+"""The tensor engine: batched environments in pure torch, on any device.
+
+A family writes `Dynamics`: pure functions of tensors. `TensorBatch` owns everything else: tasks in slots, noise,
+horizon, masked reset.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from taskgen.engines import noise
+from taskgen.engines.base import Transition
+from taskgen.family import TaskFamily, same_structure
+from taskgen.spec import TaskSpec
+
+Tables = Mapping[str, Tensor]
+"""The tasks as tensors, each [B, ...]."""
+
+
+class Dynamics(Protocol):
+    """A family's transition law over B slots. `state` is a tensor [B, ...]; `uniform` [B, uniforms] lies in (0, 1)."""
+
+    uniforms: int
+    """Independent uniforms that one reset or one step uses."""
+
+    def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
+        """Tasks as CPU tensors, each with leading axis len(specs)."""
+        ...
+
+    def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
+        """State at the start of an episode."""
+        ...
+
+    def observe(self, tables: Tables, state: Tensor) -> Tensor:
+        """Observation [B, ...] of `state`."""
+        ...
+
+    def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Next state, reward [B] float32, terminated [B] bool."""
+        ...
+
+    def descriptor(self, tables: Tables) -> Tensor:
+        """[B, D] float32, what an oracle may see."""
+        ...
+
+
+class TensorBatch:
+    """A `TaskBatch` over `Dynamics`."""
+
+    def __init__(
+        self, family: TaskFamily[Any], dynamics: Dynamics, slots: int, device: torch.device | str = "cpu"
+    ) -> None:
+        self.slots = slots
+        self.device = torch.device(device)
+        self.family = family
+        self._dynamics = dynamics
+        self._tables: dict[str, Tensor] = {}
+        self._state = torch.empty(0)
+        self._time = torch.zeros(slots, dtype=torch.int64, device=self.device)
+        self._episode = torch.zeros_like(self._time)
+        self._seed_key = torch.zeros_like(self._time)
+        self._episode_key = torch.zeros_like(self._time)
+
+    def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
+        """See `TaskBatch.set_tasks`."""
+        same_structure(specs, self.family)
+        expected = self.slots if slots is None else len(slots)
+        if len(specs) != expected:
+            raise ValueError(f"{len(specs)} tasks for {expected} slots")
+        new = {name: table.to(self.device) for name, table in self._dynamics.tables(specs).items()}
+        key = noise.keys([spec.seed for spec in specs], self.device)
+        if slots is None:
+            self._tables, self._seed_key = new, key
+            self._episode = torch.zeros_like(self._episode)
+            return
+        if not self._tables:
+            raise ValueError("the first set_tasks of a batch fills all slots")
+        index = torch.tensor(slots, device=self.device)
+        self._tables = {name: self._tables[name].index_copy(0, index, new[name]) for name in new}
+        self._seed_key = self._seed_key.index_copy(0, index, key)
+        self._episode = self._episode.index_fill(0, index, 0)
+
+    def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
+        """See `TaskBatch.reset`."""
+        if seeds is not None:
+            self._seed_key = noise.keys(seeds, self.device)
+            self._episode = torch.zeros_like(self._episode)
+        time = torch.zeros_like(self._time)
+        key = noise.child(self._seed_key, self._episode)
+        initial = self._dynamics.initial(self._tables, noise.uniforms(key, time, self._dynamics.uniforms))
+        if where is None:
+            self._state, self._time, self._episode_key = initial, time, key
+            self._episode = self._episode + 1
+        else:
+            self._state = torch.where(where.view(-1, *(1,) * (initial.ndim - 1)), initial, self._state)
+            self._time = torch.where(where, time, self._time)
+            self._episode_key = torch.where(where, key, self._episode_key)
+            self._episode = self._episode + where
+        return self._dynamics.observe(self._tables, self._state)
+
+    def step(self, action: Tensor) -> Transition:
+        """See `TaskBatch.step`."""
+        self._time = self._time + 1  # counter 0 of an episode's noise belongs to its reset
+        uniform = noise.uniforms(self._episode_key, self._time, self._dynamics.uniforms)
+        self._state, reward, terminated = self._dynamics.step(self._tables, self._state, action, uniform)
+        observation = self._dynamics.observe(self._tables, self._state)
+        return Transition(observation, reward, terminated, self._time >= self.family.horizon)
+
+    def descriptor(self) -> Tensor:
+        """See `TaskBatch.descriptor`."""
+        return self._dynamics.descriptor(self._tables)

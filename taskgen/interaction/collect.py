@@ -1,0 +1,116 @@
+"""`collect`: play one trial on every task of a batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+
+import gymnasium as gym
+import torch
+from torch import Tensor
+
+from taskgen.engines.base import TaskBatch
+from taskgen.interaction.agent import Agent, Carry, CollectionPlan, Rollout, Step, Trial
+from taskgen.spec import TaskSpec
+
+
+@torch.no_grad()
+def collect(
+    agent: Agent,
+    batch: TaskBatch,
+    specs: Sequence[TaskSpec],
+    *,
+    plan: CollectionPlan,
+    seeds: Sequence[int] | None = None,
+) -> Trial:
+    """Play `plan` on `specs`, one slot each, and return the trials.
+
+    `seeds` (one per slot) decide the environments' noise; None takes each task's own seed, so that different players meet
+    the same luck on the same tasks. A slot that has played its episodes of a round waits (`valid` false) for the others;
+    agents that advance their carry in `act` play one round, so waiting never reaches what they learn from.
+    """
+    batch.set_tasks(specs)
+    observation = batch.reset(seeds=seeds)
+    descriptor = batch.descriptor() if agent.needs_descriptor else None
+    step = _first_step(batch, observation, descriptor)
+    carry = agent.begin_trial(len(specs))
+    rounds: list[Rollout] = []
+    for index in range(plan.rounds):
+        if index:
+            carry = agent.adapt(carry, rounds[-1])
+            step = replace(step, observation=batch.reset(), episode_start=torch.ones_like(step.episode_start))
+        rollout, step, carry = _play_round(agent, batch, carry, step, plan, goal=(index + 1) * plan.episodes_per_round)
+        rounds.append(rollout)
+    return Trial(specs, _concatenate(rounds), plan.episodes)
+
+
+def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None) -> Step:
+    slots, device, space = batch.slots, batch.device, batch.family.action_space
+    discrete = isinstance(space, gym.spaces.Discrete)
+    shape = (slots,) if discrete else (slots, *(space.shape or ()))
+    true = torch.ones(slots, dtype=torch.bool, device=device)
+    return Step(
+        observation=observation,
+        previous_action=torch.zeros(shape, dtype=torch.int64 if discrete else torch.float32, device=device),
+        previous_reward=torch.zeros(slots, device=device),
+        episode_start=true,
+        trial_start=true,
+        episode_index=torch.zeros(slots, dtype=torch.int64, device=device),
+        descriptor=descriptor,
+    )
+
+
+def _play_round(
+    agent: Agent, batch: TaskBatch, carry: Carry, step: Step, plan: CollectionPlan, goal: int
+) -> tuple[Rollout, Step, Carry]:
+    """Step until every slot has finished `goal` episodes. Returns the rollout, the step that comes next, the carry."""
+    # On a CPU a look at a flag is free; on a GPU it would be a host sync, so there every reset goes by mask.
+    look = batch.device.type == "cpu"
+    first = torch.zeros_like(step.trial_start)
+    rows: list[dict[str, Tensor]] = []
+    records: list[Mapping[str, Tensor]] = []
+    for _ in range(plan.episodes_per_round * batch.family.horizon):
+        action, carry = agent.act(carry, step)
+        transition = batch.step(action.value)
+        valid = step.episode_index < goal
+        ended = (transition.terminated | transition.truncated) & valid
+        episode_index = step.episode_index + ended
+        rows.append(
+            {
+                "observation": step.observation,
+                "action": action.value,
+                "reward": transition.reward,
+                "terminated": transition.terminated,
+                "truncated": transition.truncated,
+                "next_observation": transition.observation,
+                "episode_start": step.episode_start,
+                "trial_start": step.trial_start,
+                "episode_index": step.episode_index,
+                "valid": valid,
+            }
+        )
+        records.append(action.record)
+        again = ended & (episode_index < goal)
+        observation = batch.reset(again) if not look or bool(again.any()) else transition.observation
+        step = Step(
+            observation=observation,
+            previous_action=action.value,
+            previous_reward=transition.reward,
+            episode_start=ended,
+            trial_start=first,
+            episode_index=episode_index,
+            descriptor=step.descriptor,
+        )
+        if look and bool((episode_index >= goal).all()):
+            break
+    stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    record = {name: torch.stack([kept[name] for kept in records]) for name in records[0]}
+    return Rollout(**stacked, record=record, descriptor=step.descriptor), step, carry
+
+
+def _concatenate(rounds: Sequence[Rollout]) -> Rollout:
+    """The rounds one after another along time."""
+    if len(rounds) == 1:
+        return rounds[0]
+    names = [field.name for field in fields(Rollout) if field.name not in ("record", "descriptor")]
+    joined = {name: torch.cat([getattr(rollout, name) for rollout in rounds]) for name in names}
+    record = {name: torch.cat([rollout.record[name] for rollout in rounds]) for name in rounds[0].record}
+    return Rollout(**joined, record=record, descriptor=rounds[0].descriptor)
