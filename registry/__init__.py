@@ -1,6 +1,8 @@
 """Plugin host: hooks, discovery, catalogue, configuration, conformance kit, scaffold, command line."""
 
+from registry.catalogue import Catalogue, Item, catalogue
+from registry.discovery import PluginRecord
 from registry.entry import API_LEVEL, KINDS, Entry
 from registry.hookspecs import hookimpl
 
-__all__ = ["API_LEVEL", "KINDS", "Entry", "hookimpl"]
+__all__ = ["API_LEVEL", "KINDS", "Catalogue", "Entry", "Item", "PluginRecord", "catalogue", "hookimpl"]

@@ -1,9 +1,189 @@
-"""Configuration: frozen pydantic models <-> TOML, with Hydra-style `key=value` overrides. (Its author completes this file.)"""
+"""Configuration: frozen pydantic models <-> TOML, with Hydra-style `key=value` overrides.
 
-from pydantic import BaseModel, ConfigDict
+A configuration is data: it names catalogue entries, never import paths, and reading it runs no code. Whatever is wrong
+with it is reported at once, each problem with its dotted path, the value, what was allowed and the nearest known key.
+"""
+
+import copy
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from registry.errors import ConfigError, suggest
+from registry.fields import allowed, field_at, model_at
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Config(BaseModel):
-    """Base of every settings model: frozen, no unknown keys, no NaN or infinity. Every field has a default and a description."""
+    """Base of every settings model: frozen, no unknown keys, no NaN or infinity.
+
+    Every field has a default and a description, which become help and documentation.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Part(Config):
+    """A catalogue entry by name with its settings, which its own model checks later.
+
+    In TOML `[agent]` with `name = "rl2"` and `learning_rate = 1e-3`; a bare string stands for the name alone.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(min_length=1, description="Name of a catalogue entry, short or `provider/name`.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings beside the name."""
+        return copy.deepcopy(self.model_extra or {})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, data: Any) -> Any:
+        return {"name": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _plain(self) -> "Part":
+        _refuse_unwritable(self.settings, self.name)
+        return self
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises `ConfigError` naming the file and the line."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(["no such file"], str(path)) from None
+    except OSError as error:
+        raise ConfigError([f"cannot be read: {error.strerror}"], str(path)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"not UTF-8 text: byte {error.start} is invalid"], str(path)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"not valid TOML: {error}"], str(path)) from None
+    except RecursionError:
+        raise ConfigError(["not valid TOML: nested too deeply"], str(path)) from None
+
+
+def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of `data` with Hydra-style overrides applied in order.
+
+    `a.b=1` sets, `~a.b` deletes. A value is a TOML value, or bare text. Where `data` has text and a setting inside it
+    is given (`agent=random agent.epsilon=0.1`), the text becomes the `name` of a table. Raises `ConfigError` with
+    every malformed override.
+    """
+    result = copy.deepcopy(dict(data))
+    problems: list[str] = []
+    for override in overrides:
+        try:
+            _apply(result, override)
+        except ValueError as error:
+            problems.append(f"{override!r}: {error}")
+    if problems:
+        raise ConfigError(problems, "overrides")
+    return result
+
+
+def parse(model: type[M], data: Mapping[str, Any], where: str = "configuration", prefix: str = "") -> M:
+    """Check `data` against `model`; types are strict, as written in TOML.
+
+    `prefix` (such as "agent.") goes before every path. Raises `ConfigError` with every problem.
+    """
+    try:
+        return model.model_validate_json(json.dumps(data, default=str), strict=True)
+    except ValidationError as error:
+        problems = [f"{prefix}{_sentence(model, details)}" for details in error.errors(include_url=False)]
+        raise ConfigError(problems, where) from None
+
+
+def to_toml(model: BaseModel) -> str:
+    """The settings as TOML text that `parse` reads back to an equal model. Settings that are None are left out."""
+    return tomli_w.dumps(model.model_dump(mode="json", exclude_none=True))
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    delete = override.startswith("~")
+    path, equals, text = override.removeprefix("~").partition("=")
+    path = path.strip()
+    if not _KEY.fullmatch(path) or delete == bool(equals):
+        raise ValueError("expected key=value, such as agent.learning_rate=1e-3, or ~key to delete")
+    *tables, key = path.split(".")
+    for table in tables:
+        inner = data.setdefault(table, {})
+        if isinstance(inner, str):
+            inner = data[table] = {"name": inner}
+        if not isinstance(inner, dict):
+            raise ValueError(f"{table!r} is {inner!r}, which has no settings inside")  # noqa: TRY004
+        data = cast(dict[str, Any], inner)
+    if not delete:
+        data[key] = _value(text.strip())
+    elif key in data:
+        del data[key]
+    else:
+        raise ValueError(f"there is no {path!r} to delete. {suggest(key, data)}")
+
+
+def _value(text: str) -> Any:
+    """A TOML value, a number as Python writes it, or bare text."""
+    try:
+        document = tomllib.loads(f"value = {text}")
+        if document.keys() == {"value"}:
+            return document["value"]
+    except tomllib.TOMLDecodeError as error:
+        if text[:1] in tuple("[{\"'"):
+            raise ValueError(f"not a TOML value: {error}") from None
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    return {"True": True, "False": False}.get(text, text)
+
+
+def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
+    """One problem as a sentence: path, value, what was allowed."""
+    location = details["loc"]
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")
+    if details["type"] == "extra_forbidden":
+        owner = model_at(model, location[:-1])
+        known = owner.model_fields if owner else ()
+        return f"{path}: unknown key. {suggest(str(location[-1]), known) if known else 'There are no settings here.'}"
+    if details["type"] == "missing":
+        return f"{path}: is required"
+    message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    message = message.replace("Input should", "should")
+    value = _shorten(repr(details["input"]))
+    stated = f"{path} = {value}" if path else value
+    field = field_at(model, location)
+    limits = allowed(field) if field is not None and not isinstance(location[-1], int) else ""
+    if limits and "one of" not in limits:
+        message += f" (allowed: {limits})"
+    return f"{stated}: {message}"
+
+
+def _shorten(text: str, length: int = 80) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _refuse_unwritable(value: Any, path: str) -> None:
+    """Raise `ValueError` for a value TOML or JSON cannot hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path}: {value} is not a finite number")
+    if isinstance(value, Mapping):
+        for key, item in cast(Mapping[str, Any], value).items():
+            _refuse_unwritable(item, f"{path}.{key}")
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for index, item in enumerate(cast(Sequence[Any], value)):
+            _refuse_unwritable(item, f"{path}[{index}]")
+    elif not isinstance(value, (bool, int, float, str)):
+        raise ValueError(f"{path}: {type(value).__name__} is not a value a configuration can hold")  # noqa: TRY004

@@ -38,7 +38,7 @@ class Hooks:
 
     @hookspec
     def register_rewards(self) -> Iterable[Entry]:  # type: ignore[empty-body]
-        """Reward functions over controlled Markov processes: `Entry("goal-distance", "my.rewards:GoalDistance", "...")`.
+        """Rewards over controlled Markov processes: `Entry("goal-distance", "my.rewards:GoalDistance", "...")`.
 
         The target is built as `Target(config, family=family)` and called as `reward(obs, action, next_obs) -> [B]`.
         """
@@ -66,7 +66,10 @@ class Hooks:
 
     @hookspec
     def register_networks(self) -> Iterable[Entry]:  # type: ignore[empty-body]
-        """Recurrent networks: `Entry("gru", "agents.networks.gru:GRU", "...")`, built as `Target(config, input_size)`."""
+        """Recurrent networks: `Entry("gru", "agents.networks.gru:GRU", "...")`.
+
+        The target is built as `Target(config, input_size)`.
+        """
 
     @hookspec
     def register_experiments(self) -> Iterable[Entry]:  # type: ignore[empty-body]

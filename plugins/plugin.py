@@ -1,0 +1,72 @@
+"""The built-in task side: families, generators and trackers."""
+
+from registry import Entry, hookimpl
+
+
+@hookimpl
+def register_task_families() -> list[Entry]:
+    """The families every meta-RL library begins with."""
+    return [
+        Entry(
+            "bandit",
+            "plugins.families.bandit:Bandit",
+            "Bandits with k Bernoulli arms whose success probabilities are the task.",
+            config="plugins.families.bandit:BanditConfig",
+            citation="Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, section 3.1",
+            tags=("bandit", "tensor"),
+            offers=("bandit", "discrete-actions"),
+        ),
+        Entry(
+            "tabular-mdp",
+            "plugins.families.tabular_mdp:TabularMDP",
+            "Random finite MDPs with Dirichlet transitions and Gaussian rewards.",
+            config="plugins.families.tabular_mdp:TabularMDPConfig",
+            citation="Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, section 3.1",
+            tags=("tabular", "tensor"),
+            offers=("tabular-mdp", "discrete-actions"),
+        ),
+    ]
+
+
+@hookimpl
+def register_task_generators() -> list[Entry]:
+    """Generators that need no learner."""
+    return [
+        Entry(
+            "domain-randomization",
+            "plugins.generators.domain_randomization:DomainRandomization",
+            "Tasks drawn from distributions over the knobs of any family's context space.",
+            config="plugins.generators.domain_randomization:DomainRandomizationConfig",
+            citation=(
+                "Tobin et al. 2017, Domain Randomization for Transferring Deep Neural Networks from Simulation to the "
+                "Real World, section III"
+            ),
+            tags=("random",),
+        ),
+        Entry(
+            "task-set",
+            "plugins.generators.task_set:TaskSetSource",
+            "Tasks from a saved file of JSON lines.",
+            config="plugins.generators.task_set:TaskSetConfig",
+            tags=("file",),
+        ),
+    ]
+
+
+@hookimpl
+def register_trackers() -> list[Entry]:
+    """Where metrics go."""
+    return [
+        Entry(
+            "jsonl",
+            "plugins.trackers.jsonl:JsonLines",
+            "Metrics as JSON lines in the run directory, the source of truth.",
+            config="plugins.trackers.jsonl:JsonLinesConfig",
+        ),
+        Entry(
+            "tensorboard",
+            "plugins.trackers.tensorboard:TensorBoard",
+            "Metrics as TensorBoard events in the run directory.",
+            config="plugins.trackers.tensorboard:TensorBoardConfig",
+        ),
+    ]
