@@ -14,7 +14,7 @@ to values by its quantile function: a value depends on its own uniforms only, ne
 from abc import ABC, abstractmethod
 from functools import reduce
 from operator import add, mul, sub
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -305,11 +305,40 @@ class Product(_Arithmetic):
         return low, high
 
 
+class Change(Config):
+    """A knob's own variation with some of its settings replaced; a table without `kind` in a file."""
+
+    kind: Literal["change"] = "change"
+    low: float | None = Field(None, description="New lowest value.")
+    high: float | None = Field(None, description="New highest value.")
+    mean: float | None = Field(None, description="New mean before truncation.")
+    std: float | None = Field(None, description="New standard deviation before truncation.")
+    values: tuple[float, ...] | None = Field(None, description="New values to choose from.")
+    weights: tuple[float, ...] | None = Field(None, description="New relative frequencies.")
+    of: tuple["Variation", ...] | None = Field(None, description="New parts.")
+
+    def apply(self, own: "Variation | None") -> Any:
+        """The changed variation in plain values, yet to be checked. `own` is the knob's own variation."""
+        settings: Any = None if own is None else own.model_dump()
+        if not isinstance(settings, dict):  # none, a constant or the original: there is nothing to change
+            settings = {}
+        return {**cast(dict[str, Any], settings), **self.model_dump(exclude_none=True, exclude={"kind"})}
+
+
 def _expand(value: Any) -> Any:
     """The long form of a plain number or of the word "original"."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return {"kind": "constant", "value": value}
-    return {"kind": "original"} if value == "original" else value
+    if isinstance(value, (bool, str)) and value != "original":
+        raise ValueError("expected a number, 'original', or a table such as {kind = \"uniform\", low = 0, high = 1}")
+    return {"kind": "original"} if isinstance(value, str) else value
+
+
+def _expand_change(value: Any) -> Any:
+    """The same, and a table without `kind` as a change."""
+    if isinstance(value, dict) and "kind" not in value:
+        return {"kind": "change", **cast(dict[str, Any], value)}
+    return _expand(value)
 
 
 _Kind = (
@@ -317,9 +346,12 @@ _Kind = (
 )
 if TYPE_CHECKING:
     Variation = _Kind
+    VariationOrChange = _Kind | Change
 else:
     Variation = Annotated[_Kind, Field(discriminator="kind"), BeforeValidator(_expand)]
     """Any variation, as a field type: reads the long forms and the short ones."""
+    VariationOrChange = Annotated[_Kind | Change, Field(discriminator="kind"), BeforeValidator(_expand_change)]
+    """Any variation, or a change of the knob's own."""
 
 
 def _node(value: "Distribution | float") -> "Variation":
@@ -330,8 +362,8 @@ def _node(value: "Distribution | float") -> "Variation":
     return Constant(value=value)
 
 
-for _arithmetic in (Sum, Difference, Product):
-    _arithmetic.model_rebuild()
+for _recursive in (Sum, Difference, Product, Change):
+    _recursive.model_rebuild()
 
 
 def reach_problem(
