@@ -1,0 +1,166 @@
+"""Task sets: JSON lines in and out, filter, split by content hash."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, overload
+
+from registry.errors import TaskError
+from taskgen.build import family_of
+from taskgen.files import sync_directory
+from taskgen.spec import TaskSpec
+
+MAX_LINE = 16 * 2**20
+"""Longest line of a task file, in bytes."""
+_SHOWN = 20  # broken lines named in an error
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSet(Sequence[TaskSpec]):
+    """Tasks in a fixed order. A sequence of `TaskSpec`, kept in a file with one task per line."""
+
+    specs: tuple[TaskSpec, ...]
+
+    @classmethod
+    def read(cls, path: str | Path, *, check: bool = True) -> "TaskSet":
+        """The tasks of a file; with `check`, each is checked against its family.
+
+        Raises `TaskError` with the number and the reason of every broken line; empty lines do not count.
+        """
+        return cls(tuple(read_tasks(path, check=check)))
+
+    def write(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write one task per line. Raises `TaskError` when the file exists, unless `overwrite`."""
+        write_tasks(path, self.specs, overwrite=overwrite)
+
+    def filter(self, keep: Callable[[TaskSpec], bool]) -> "TaskSet":
+        """The tasks for which `keep(spec)` is true."""
+        return TaskSet(tuple(spec for spec in self.specs if keep(spec)))
+
+    def split(self, held_out: float, *, salt: str = "") -> tuple["TaskSet", "TaskSet"]:
+        """Training tasks and held-out tasks, which are about the fraction `held_out`.
+
+        The side of a task is a function of its id and `salt` alone: adding tasks moves none, duplicates stay together.
+        """
+        if not 0.0 < held_out < 1.0:
+            raise TaskError(f"held-out fraction = {held_out!r}: allowed is more than 0 and less than 1")
+        sides = [hash_fraction(spec.id, salt) < held_out for spec in self.specs]
+        training = tuple(spec for spec, held in zip(self.specs, sides, strict=True) if not held)
+        return TaskSet(training), TaskSet(tuple(spec for spec, held in zip(self.specs, sides, strict=True) if held))
+
+    def duplicates(self) -> dict[str, int]:
+        """How often every id that occurs more than once occurs."""
+        return {id_: count for id_, count in Counter(spec.id for spec in self.specs).items() if count > 1}
+
+    @overload
+    def __getitem__(self, index: int) -> TaskSpec: ...
+    @overload
+    def __getitem__(self, index: slice) -> "TaskSet": ...
+    def __getitem__(self, index: int | slice) -> "TaskSpec | TaskSet":
+        return TaskSet(self.specs[index]) if isinstance(index, slice) else self.specs[index]
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    def __iter__(self) -> Iterator[TaskSpec]:
+        return iter(self.specs)
+
+
+def hash_fraction(id_: str, salt: str = "") -> float:
+    """A number in [0, 1), uniform over ids, that depends on `id_` and `salt` alone."""
+    digest = hashlib.sha256(f"{salt}/{id_}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2.0**48
+
+
+def check_disjoint(first: Iterable[TaskSpec], second: Iterable[TaskSpec]) -> None:
+    """Raise `TaskError` when a task, by content, is in both sets."""
+    ids = {spec.id for spec in first}
+    if shared := sorted({spec.id for spec in second} & ids):
+        more = ", ..." if len(shared) > 5 else ""
+        raise TaskError(f"{len(shared)} tasks are in both sets: {', '.join(shared[:5])}{more}")
+
+
+def read_tasks(path: str | Path, *, check: bool = True) -> list[TaskSpec]:
+    """The tasks of a file, as `TaskSet.read` explains."""
+    path = Path(path)
+    specs: list[TaskSpec] = []
+    broken: list[str] = []
+    try:
+        with path.open("rb") as file:
+            for number, line in _lines(file):
+                try:
+                    specs.append(_read_line(line, check))
+                except TaskError as error:
+                    broken.append(f"line {number}: {error}")
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be read: {error.strerror}") from None
+    if broken:
+        total = len(specs) + len(broken)
+        title = f"{path}: {len(broken)} of {total} lines {'is' if len(broken) == 1 else 'are'} broken"
+        shown = broken[:_SHOWN] + ([f"and {len(broken) - _SHOWN} more"] if len(broken) > _SHOWN else [])
+        raise TaskError("\n".join([title, *(f"  {line}" for line in shown)]))
+    return specs
+
+
+def write_tasks(path: str | Path, specs: Iterable[TaskSpec], *, overwrite: bool = False) -> int:
+    """Write one task per line, all or nothing, and return how many. `specs` may be any iterable, drawn as written.
+
+    Raises `TaskError` when the file exists, unless `overwrite`.
+    """
+    count = 0
+    with staged(Path(path), overwrite=overwrite) as file:
+        for spec in specs:
+            file.write(spec.to_json().encode() + b"\n")
+            count += 1
+    return count
+
+
+@contextmanager
+def staged(path: Path, *, overwrite: bool = False) -> Generator[BinaryIO]:
+    """A file to write that takes the name `path` only when the block ends without an exception."""
+    if path.exists() and not overwrite:
+        raise TaskError(f"{path} exists; name another file or overwrite it with --force (overwrite=True)")
+    staging = path.with_name(f".{path.name}.{os.getpid()}.staging")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staging.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        staging.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+    """Number and content of every line that is not empty; None for one that is too long."""
+    number = 0
+    while line := file.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MAX_LINE)
+            yield number, None
+        elif line.strip():
+            yield number, line
+
+
+def _read_line(line: bytes | None, check: bool) -> TaskSpec:
+    if line is None:
+        raise TaskError(f"longer than {MAX_LINE} bytes")
+    try:
+        spec = TaskSpec.from_json(line.decode())
+        if check:
+            family_of(spec).check(spec)
+    except UnicodeDecodeError as error:
+        raise TaskError(f"not UTF-8 text: byte {error.start + 1} is invalid") from None
+    except RecursionError:
+        raise TaskError("nested too deeply") from None
+    return spec
