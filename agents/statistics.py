@@ -92,7 +92,7 @@ def _trimmed_mean(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDA
     cut = total // 4
     result = np.empty(len(counts))
     for i, row in enumerate(counts):  # row by row: a few [R, V] arrays of a large evaluation would fill the memory
-        kept = np.diff(np.clip(np.cumsum(row), cut, total - cut), prepend=cut)
+        kept = np.asarray(np.diff(np.clip(np.cumsum(row), cut, total - cut), prepend=cut), dtype=np.float64)
         result[i] = (kept * values).sum() / (total - 2 * cut)  # not `@`: BLAS threads are 30 times slower here
     return result
 

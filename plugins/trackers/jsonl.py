@@ -1,0 +1,84 @@
+"""Metrics as JSON lines: `metrics.jsonl` in the run directory, the source of truth for reports.
+
+One object a line: `{"step": 3, "time": 1767225600.123, "metrics": {"meta/train_return": 6.1, ...}}`, `time` in seconds
+since 1970. A line is handed to the system as soon as it is logged, so a killed process loses none.
+"""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from registry.config import Config
+from registry.errors import UserError
+from taskgen.files import write_atomically
+
+
+class JsonLinesConfig(Config):
+    """No settings."""
+
+
+class JsonLines:
+    """Tracker that appends to `metrics.jsonl`. Raises `UserError` where the file cannot be written."""
+
+    def __init__(self, config: JsonLinesConfig, *, directory: Path) -> None:
+        del config
+        self._path = directory / "metrics.jsonl"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._file = _open(self._path)
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Add a line. NaN and infinities, which JSON lacks, become null."""
+        values = {name: _number(value) for name, value in metrics.items()}
+        line = json.dumps({"step": step, "time": round(time.time(), 3), "metrics": values}, allow_nan=False)
+        try:
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def truncate_after(self, step: int) -> None:
+        """Forget what was logged after `step`, which a resumed run is about to log again."""
+        try:
+            self._file.close()
+            lines = self._path.read_bytes().splitlines(keepends=True)
+            write_atomically(self._path, b"".join(line for line in lines if not _is_after(line, step)))
+            self._file = _open(self._path)
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _refusal(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot write metrics to {self._path}: {error.strerror or error}. Mend it and resume the run."
+        )
+
+
+def _open(path: Path) -> BinaryIO:
+    file = path.open("a+b")
+    if file.tell():  # a line cut short by a kill would swallow the next one
+        file.seek(0)
+        data = file.read()
+        file.truncate(data.rfind(b"\n") + 1)
+    return file
+
+
+def _is_after(line: bytes, step: int) -> bool:
+    try:
+        record: Any = json.loads(line)
+        return bool(record["step"] > step)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False  # damaged, and not ours to throw away: the report names it
+
+
+def _number(value: float) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
