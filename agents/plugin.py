@@ -1,8 +1,9 @@
-"""The built-in agent side: agents, reference players, networks and the verbs that train and judge."""
+"""The built-in agent side: agents, reference players, networks, experiments and the verbs that train and judge."""
 
 from registry import Entry, hookimpl
 
 _ACTIONS = "discrete-actions|continuous-actions"
+_RL2 = "Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning"
 
 
 @hookimpl
@@ -14,10 +15,7 @@ def register_agents() -> list[Entry]:
             "agents.rl2:RL2",
             "RL^2: a recurrent policy trained with PPO over whole trials learns to adapt in its hidden state.",
             config="agents.rl2:RL2Config",
-            citation=(
-                "Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, section 2; "
-                "Wang et al. 2016, Learning to reinforcement learn"
-            ),
+            citation=f"{_RL2}, section 2; Wang et al. 2016, Learning to reinforcement learn",
             tags=("recurrent", "on-policy"),
             needs=(_ACTIONS,),
         ),
@@ -28,6 +26,8 @@ def register_agents() -> list[Entry]:
             tags=("reference",),
             needs=(_ACTIONS,),
         ),
+        *_bandit_players(),
+        *_tabular_players(),
     ]
 
 
@@ -54,6 +54,14 @@ def register_networks() -> list[Entry]:
             citation="Hochreiter and Schmidhuber 1997, Long Short-Term Memory; Gers et al. 2000, Learning to Forget",
             tags=("recurrent",),
         ),
+        Entry(
+            "fast-weights",
+            "agents.networks.fast_weights:FastWeights",
+            "Layers of delta-rule fast weights: an associative memory written and read at every step.",
+            config="agents.networks.fast_weights:FastWeightsConfig",
+            citation="Schlag, Irie and Schmidhuber 2021, Linear Transformers Are Secretly Fast Weight Programmers",
+            tags=("recurrent",),
+        ),
     ]
 
 
@@ -64,4 +72,113 @@ def register_commands() -> list[Entry]:
         Entry("train", "agents.commands:train", "Train an agent as a shipped experiment or a TOML file says."),
         Entry("evaluate", "agents.commands:evaluate", "Evaluate a run on held-out tasks, beside reference players."),
         Entry("report", "agents.commands:report", "Write one self-contained HTML page about one or more runs."),
+    ]
+
+
+@hookimpl
+def register_experiments() -> list[Entry]:
+    """Shipped experiments."""
+    return [
+        Entry(
+            "rl2-bandit",
+            "agents.experiments:RL2_BANDIT",
+            "RL^2 on bandits with 5 arms and 10 pulls: minutes on a laptop.",
+            citation=f"{_RL2}, section 3.1",
+        ),
+        Entry(
+            "rl2-tabular",
+            "agents.experiments:RL2_TABULAR",
+            "RL^2 on random tabular MDPs with 10 episodes a trial.",
+            citation=f"{_RL2}, section 3.2",
+        ),
+    ]
+
+
+def _bandit_players() -> list[Entry]:
+    def player(name: str, target: str, summary: str, citation: str) -> Entry:
+        target = f"agents.reference.{target}"
+        return Entry(name, target, summary, f"{target}Config", citation, tags=("reference",), needs=("bandit",))
+
+    return [
+        player(
+            "bayes-optimal",
+            "bayes_optimal:BayesOptimal",
+            "The highest expected return any player can have, by exact dynamic programming over sorted counts.",
+            "Duff 2002, Optimal learning: computational procedures for Bayes-adaptive Markov decision processes, "
+            "section 1.3",
+        ),
+        player(
+            "gittins",
+            "gittins:Gittins",
+            "Pulls the arm with the highest finite-horizon Gittins index.",
+            "Gittins 1979, Bandit processes and dynamic allocation indices; Nino-Mora 2011, Computing a classic index "
+            "for finite-horizon bandits, section 2",
+        ),
+        player(
+            "ucb1",
+            "ucb1:UCB1",
+            "Pulls the arm with the highest upper confidence bound.",
+            "Auer, Cesa-Bianchi and Fischer 2002, Finite-time analysis of the multiarmed bandit problem, figure 1",
+        ),
+        player(
+            "thompson",
+            "thompson:Thompson",
+            "Pulls the arm that is best in one draw from the posterior.",
+            "Thompson 1933, On the likelihood that one unknown probability exceeds another in view of the evidence of "
+            "two samples; Chapelle and Li 2011, An empirical evaluation of Thompson sampling, section 2",
+        ),
+        player(
+            "epsilon-greedy",
+            "epsilon_greedy:EpsilonGreedy",
+            "Pulls the arm with the highest posterior mean, now and then any arm.",
+            f"{_RL2}, section 3.1",
+        ),
+        player("greedy", "greedy:Greedy", "Pulls the arm with the highest posterior mean.", f"{_RL2}, section 3.1"),
+        player(
+            "bandit-oracle",
+            "bandit_oracle:BanditOracle",
+            "Is told the arm probabilities and pulls the best arm.",
+            f"{_RL2}, section 3.1",
+        ),
+    ]
+
+
+def _tabular_players() -> list[Entry]:
+    def player(name: str, target: str, summary: str, citation: str) -> Entry:
+        target = f"agents.reference.{target}"
+        return Entry(name, target, summary, f"{target}Config", citation, tags=("reference",), needs=("tabular-mdp",))
+
+    return [
+        player(
+            "psrl",
+            "psrl:PSRL",
+            "Acts optimally in one MDP drawn from the posterior.",
+            "Strens 2000, A Bayesian framework for reinforcement learning; Osband, Russo and Van Roy 2013, (More) "
+            "efficient reinforcement learning via posterior sampling, section 2",
+        ),
+        player(
+            "opsrl",
+            "opsrl:OPSRL",
+            "Values every action by the most favourable of several MDPs drawn from the posterior.",
+            "Osband and Van Roy 2017, Why is posterior sampling better than optimism for reinforcement learning?, "
+            "section 6",
+        ),
+        player(
+            "beb",
+            "beb:BEB",
+            "Acts optimally in the posterior's expected MDP with a bonus for what was seen little.",
+            "Kolter and Ng 2009, Near-Bayesian exploration in polynomial time, section 3",
+        ),
+        player(
+            "posterior-greedy",
+            "posterior_greedy:PosteriorGreedy",
+            "Acts optimally in the posterior's expected MDP.",
+            f"{_RL2}, section 3.2",
+        ),
+        player(
+            "tabular-oracle",
+            "tabular_oracle:TabularOracle",
+            "Is told the task's tables and acts optimally by value iteration.",
+            "Bellman 1957, Dynamic programming",
+        ),
     ]

@@ -25,11 +25,17 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
     """Every setting of `model` with its dotted path; settings of a nested model follow one by one."""
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
-        nested = _model(field.annotation)
-        if nested is not None and nested.model_fields and nested.model_config.get("extra") != "allow":
+        nested = nested_model(field)
+        if nested is not None and nested.model_config.get("extra") != "allow":
             yield from settings(nested, f"{path}.")
             continue
         yield Setting(path, type_name(field.annotation), _default(field), allowed(field), field.description or "")
+
+
+def nested_model(field: FieldInfo) -> type[BaseModel] | None:
+    """The model a field holds itself, not in a list, table or choice."""
+    annotation: Any = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def type_name(annotation: Any) -> str:
