@@ -57,9 +57,12 @@ def register_networks() -> list[Entry]:
         Entry(
             "fast-weights",
             "agents.networks.fast_weights:FastWeights",
-            "Layers of delta-rule fast weights: an associative memory written and read at every step.",
+            "Fast weights: a matrix-valued hidden state that stores key-value pairs by outer products.",
             config="agents.networks.fast_weights:FastWeightsConfig",
-            citation="Schlag, Irie and Schmidhuber 2021, Linear Transformers Are Secretly Fast Weight Programmers",
+            citation=(
+                "Katharopoulos et al. 2020, Transformers are RNNs, section 3.3; Schlag et al. 2021, Linear "
+                "Transformers Are Secretly Fast Weight Programmers"
+            ),
             tags=("recurrent",),
         ),
     ]

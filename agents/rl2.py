@@ -1,7 +1,7 @@
 """RL^2: fast reinforcement learning via slow reinforcement learning.
 
-A recurrent policy plays several episodes of one task without forgetting in between, and is trained by an ordinary policy
-gradient on the return of the whole trial; so the recurrence becomes a learning algorithm of its own.
+A recurrent policy plays several episodes of one task without forgetting in between, and is trained by an ordinary
+policy gradient on the return of the whole trial; so the recurrence becomes a learning algorithm of its own.
 
 *What adapts*: the hidden state h, over all episodes of a trial.  *What is meta-learned*: the network's weights theta.
 
@@ -10,9 +10,9 @@ gradient on the return of the whole trial; so the recurrence becomes a learning 
 
 Reference: Duan et al. 2016, "RL^2", sections 2.2-2.3; Wang et al. 2016, "Learning to reinforcement learn".
 
-Differences from the paper: PPO (Schulman et al. 2017) in place of TRPO; value targets are shifted by their mean at each
-time of the trial and scaled by one running standard deviation; optionally the network also predicts each reward from hidden
-state and action (an auxiliary loss on the agent's own data, off by default).
+Differences from the paper: PPO (Schulman et al. 2017) in place of TRPO; value targets are shifted by their mean at
+each time of the trial and scaled by one running standard deviation; optionally the network also predicts each reward
+from hidden state and action (an auxiliary loss on the agent's own data, off by default).
 
 Axes: T time (all episodes of the trial), B trials.
 """
@@ -37,7 +37,9 @@ from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Pr
 class RL2Config(Config):
     """Settings of `RL2`."""
 
-    network: Part = Field(Part(name="gru"), description="Recurrent network, by catalogue name, with its settings.")
+    network: Part = Field(
+        Part(name="gru"), description="Recurrent network with its settings.", json_schema_extra={"kind": "networks"}
+    )
     memory: Literal["trial", "episode"] = Field(
         "trial", description="When the hidden state is cleared: per trial, or (an ablation) at each episode."
     )

@@ -48,5 +48,7 @@ def build_source(part: Part, family: TaskFamily[Any], seed: np.random.SeedSequen
     item = registry.catalogue().get("generators", part.name)
     source = item.build(part.settings, family=family, seed=seed)
     if not isinstance(source, TaskSource):
-        raise PluginError(f"{item.full_name}: {item.entry.target} lacks ask, tell, state_dict, load_state_dict or feedback")
+        raise PluginError(
+            f"{item.full_name}: {item.entry.target} lacks ask, tell, state_dict, load_state_dict or feedback"
+        )
     return source

@@ -1,4 +1,4 @@
-"""What a recurrent meta-learner reads at each step: observation, previous action, reward and boundaries as one vector."""
+"""What a recurrent meta-learner reads at each step, as one vector."""
 
 from typing import Any
 
@@ -22,7 +22,10 @@ def observation_size(space: gym.Space[Any]) -> int:
 
 
 class StepEncoder:
-    """Encodes `Step` as RL^2 does (Duan et al. 2016, section 2.2): (s_t, a_{t-1}, r_{t-1}, d_{t-1}), plus the trial's start."""
+    """Encodes `Step` as RL^2 does: (s_t, a_{t-1}, r_{t-1}, d_{t-1}), and the trial's start.
+
+    Reference: Duan et al. 2016, section 2.2.
+    """
 
     def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         self._observation_space = observation_space

@@ -15,9 +15,9 @@ def generalized_advantages(
 ) -> Float[Tensor, "T B"]:
     """Generalised advantage estimation (Schulman et al. 2016, equation 16).
 
-    `goes_on[t]` is true where step t+1 continues what step t began; where false, nothing is bootstrapped. Meta-RL agents
-    that maximise the return of a trial keep it true across the episode ends inside the trial. `last_value` bootstraps
-    after the last row (zeros when None).
+    `goes_on[t]` is true where step t+1 continues what step t began; where false, nothing is bootstrapped. Meta-RL
+    agents that maximise the return of a trial keep it true across the episode ends inside the trial. `last_value`
+    bootstraps after the last row (zeros when None).
     """
     advantage = torch.zeros_like(value)
     following = torch.zeros_like(value[0]) if last_value is None else last_value

@@ -2,11 +2,11 @@
 
     S_t = decay * S_{t-1} + softmax(k_t) [v_t, 1]^T        read: softmax(q_t) S_t
 
-This is linear attention (Katharopoulos et al. 2020, "Transformers are RNNs", section 3.3), the fast weight programmer of
-Schmidhuber (1992) and Schlag et al. (2021, "Linear transformers are secretly fast weight programmers"), with one learned decay
-per head (Sun et al. 2023, "Retentive network", section 2.1). The constant 1 beside the value counts how much was
-stored under a key, so a read gives both a mean, num / (1 + den), and its evidence, log(1 + den). As a recurrence it costs the
-same at every step; over a whole sequence it is a few batched matrix products.
+This is linear attention (Katharopoulos et al. 2020, "Transformers are RNNs", section 3.3), the fast weight programmer
+of Schmidhuber (1992) and Schlag et al. (2021, "Linear transformers are secretly fast weight programmers"), with one
+learned decay per head (Sun et al. 2023, "Retentive network", section 2.1). The constant 1 beside the value counts how
+much was stored under a key, so a read gives both a mean, num / (1 + den), and its evidence, log(1 + den). As a
+recurrence it costs the same at every step; over a whole sequence it is a few batched matrix products.
 
 Every layer: layer norm, fast weights, residual; layer norm, two-layer perceptron, residual. The first layer sees the
 previous and the current input together, which ties (s, a) to the reward and the next state that follow.
@@ -59,11 +59,9 @@ class FastWeights(RecurrentNetwork):
         """One recurrence of every layer."""
         previous, *matrices = memory
         stream = self.embedding(torch.cat([previous, inputs], -1))
-        updated: list[Tensor] = []
-        for layer, matrix in zip(self.layers, matrices, strict=True):
-            stream, matrix = layer.step(stream, matrix)
-            updated.append(matrix)
-        return self.norm(stream), (inputs, *updated)
+        for i, layer in enumerate(self.layers):
+            stream, matrices[i] = layer.step(stream, matrices[i])
+        return self.norm(stream), (inputs, *matrices)
 
     def sequence(self, inputs: Tensor, restart: Tensor | None = None) -> Tensor:
         """The parallel form."""
@@ -90,7 +88,9 @@ class _Layer(nn.Module):
         with torch.no_grad():
             self.project.weight[: 2 * self.sizes[0]] *= config.sharpness
         longest = 8.0  # sigmoid(8) = 0.9997 a step: thousands of steps; the shortest, sigmoid(0), one or two
-        self.decay = nn.Parameter(torch.linspace(longest, 0.0, config.heads) if config.heads > 1 else torch.tensor([longest]))
+        self.decay = nn.Parameter(
+            torch.linspace(longest, 0.0, config.heads) if config.heads > 1 else torch.tensor([longest])
+        )
         self.merge = nn.Linear(config.heads * (config.value_width + 1), config.width)
         self.perceptron = nn.Sequential(
             nn.LayerNorm(config.width),

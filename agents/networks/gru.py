@@ -30,9 +30,7 @@ class GRU(RecurrentNetwork):
         """One cell update."""
         gru = self.gru
         (hidden,) = memory
-        hidden = torch.gru_cell(
-            inputs, hidden, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
-        )
+        hidden = torch.gru_cell(inputs, hidden, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0)
         return hidden, (hidden,)
 
     def sequence(self, inputs: Tensor, restart: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Long short-term memory (Hochreiter and Schmidhuber 1997), the memory of "Learning to reinforcement learn" (Wang et al. 2016)."""
+"""Long short-term memory (Hochreiter and Schmidhuber 1997), the memory of Wang et al. 2016."""
 
 import torch
 from pydantic import Field

@@ -1,4 +1,4 @@
-"""k Bernoulli arms (Duan et al. 2016, "RL^2", section 3.1): p_i ~ U[0, 1] independently, reward 1 with probability p_i."""
+"""k Bernoulli arms (Duan et al. 2016, "RL^2", section 3.1): p_i ~ U[0, 1], reward 1 with probability p_i."""
 
 from collections.abc import Sequence
 from functools import cached_property

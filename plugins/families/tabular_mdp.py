@@ -53,9 +53,7 @@ class TabularMDP(TaskFamily[TabularMDPConfig]):
                 "reward_spread": Knob(
                     0.0, 10.0, 1.0, "Standard deviation of the mean rewards over (state, action).", unit="reward"
                 ),
-                "reward_noise": Knob(
-                    0.0, 10.0, 1.0, "Standard deviation of a reward around its mean.", unit="reward"
-                ),
+                "reward_noise": Knob(0.0, 10.0, 1.0, "Standard deviation of a reward around its mean.", unit="reward"),
             }
         )
 

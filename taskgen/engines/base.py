@@ -37,9 +37,9 @@ class TaskBatch(Protocol):
     family: TaskFamily[Any]
 
     def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
-        """Give slot `slots[i]` (all slots when None) the task `specs[i]` and its noise seed `specs[i].seed`. Reset follows.
+        """Give slot `slots[i]` (all slots when None) the task `specs[i]`, with `specs[i].seed` as noise seed.
 
-        Raises `TaskError` for tasks of another family or structure.
+        A reset follows. Raises `TaskError` for tasks of another family or structure.
         """
         ...
 

@@ -23,9 +23,9 @@ def collect(
 ) -> Trial:
     """Play `plan` on `specs`, one slot each, and return the trials.
 
-    `seeds` (one per slot) decide the environments' noise; None takes each task's own seed, so that different players meet
-    the same luck on the same tasks. A slot that has played its episodes of a round waits (`valid` false) for the others;
-    agents that advance their carry in `act` play one round, so waiting never reaches what they learn from.
+    `seeds` (one per slot) decide the environments' noise; None takes each task's own seed, so that different players
+    meet the same luck on the same tasks. A slot that has played its episodes of a round waits (`valid` false) for the
+    others; agents that advance their carry in `act` play one round, so waiting never reaches what they learn from.
     """
     batch.set_tasks(specs)
     observation = batch.reset(seeds=seeds)

@@ -1,0 +1,178 @@
+"""The verbs that train and judge: `train`, `evaluate`, `report`. Heavy imports wait until a verb runs."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Self
+
+import typer
+
+from registry.errors import UserError
+
+_LINE_SECONDS = 15.0
+"""Without a terminal, a progress line this often."""
+
+
+def train(
+    experiment: Annotated[
+        str, typer.Argument(help="A shipped experiment (`taskgen list experiments`) or a TOML file.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as agent.learning_rate=1e-3.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Root of every random stream.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = None,
+    run: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME-SEED.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run directory's newest checkpoint.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch; one is fastest for small networks.")] = 1,
+) -> None:
+    """Train an agent, evaluate it beside its reference players and write a report.
+
+    Ctrl-C finishes the iteration, checkpoints and exits; the same command with --resume goes on identically.
+    """
+    import torch
+
+    from agents.experiment import load_experiment
+    from agents.loop import evaluate_run
+    from agents.loop import train as train_run
+    from agents.run import RunDirectory
+
+    torch.set_num_threads(threads)
+    given = list(overrides or [])
+    given += [] if seed is None else [f"seed={seed}"]
+    given += [] if device is None else [f"device={device}"]
+    plan = load_experiment(experiment, given)
+    directory = RunDirectory(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}")
+    if resume and directory.config.exists():
+        plan = directory.same(plan)
+    else:
+        directory.create(plan)
+    with _Progress() as progress:
+        finished = train_run(plan, directory, progress)
+    if not finished:
+        typer.echo(f"Stopped; checkpoint saved. Go on with: {_command(experiment, overrides, directory.path)}")
+        raise typer.Exit(130)
+    typer.echo("Evaluating beside the reference players ...")
+    _print_summary(evaluate_run(directory))
+    _write_report([directory.path], directory.path / "report.html")
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    tasks: Annotated[Path | None, typer.Option(help="Task file to use instead of the run's held-out tasks.")] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="Episodes per trial; by default as in training.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch.")] = 1,
+) -> None:
+    """Evaluate a run's newest checkpoint: return per adaptation episode, beside the reference players."""
+    import torch
+
+    from agents.loop import evaluate_run
+    from agents.run import RunDirectory
+    from taskgen.taskset import TaskSet
+
+    torch.set_num_threads(threads)
+    specs = None if tasks is None else TaskSet.read(tasks)
+    if specs is not None and len(specs) < 2:
+        raise UserError(f"{tasks} holds {len(specs)} task: an interval needs at least 2")
+    summary = evaluate_run(RunDirectory(run), tasks=specs, episodes=episodes)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))
+    else:
+        _print_summary(summary)
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories; several seeds of one experiment share a curve.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file.")] = Path("report.html"),
+) -> None:
+    """Write one self-contained HTML page about one or more runs."""
+    _write_report(runs, output)
+
+
+def _write_report(runs: list[Path], output: Path) -> None:
+    from agents.report import write_report
+
+    write_report(runs, output)
+    typer.echo(f"Report: {output}")
+
+
+def _print_summary(summary: Mapping[str, Any]) -> None:
+    """Mean trial return with its interval and mean return of first and last episode, best player first."""
+    for name, evaluated in summary["sets"].items():
+        typer.echo(f"{name}: {summary['tasks']} tasks, {summary['episodes']} episodes each")
+        typer.echo(f"  {'player':<20} {'trial return':>12}  {'95% interval':<20} {'first':>9} {'last episode':>13}")
+        players = sorted(evaluated["players"].items(), key=lambda pair: -pair[1]["trial"]["mean"])
+        for player, figures in players:
+            trial, mean = figures["trial"], figures["returns"]["mean"]
+            interval = f"[{trial['low']:.3f}, {trial['high']:.3f}]"
+            typer.echo(f"  {player:<20} {trial['mean']:>12.3f}  {interval:<20} {mean[0]:>9.3f} {mean[-1]:>13.3f}")
+
+
+def _command(experiment: str, overrides: list[str] | None, directory: Path) -> str:
+    return " ".join(["taskgen train", experiment, *(overrides or []), f"--run {directory} --resume"])
+
+
+class _Progress:
+    """A bar on a terminal, a line now and then in a log; turns Ctrl-C and SIGTERM into a request to stop."""
+
+    def __init__(self) -> None:
+        self._stop = False
+        self._bar: Any = None
+        self._last_line = time.monotonic()
+        self._began = time.monotonic()
+        self._first: int | None = None
+
+    def __enter__(self) -> Self:
+        self._old = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._stop:
+            raise KeyboardInterrupt
+        self._stop = True
+        typer.echo("\nStopping after this iteration; once more to stop at once.", err=True)
+
+    def stop_requested(self) -> bool:
+        """Whether someone pressed Ctrl-C or sent SIGTERM."""
+        return self._stop
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        if self._bar is None:
+            typer.echo(text)
+        else:
+            self._bar.console.print(text, highlight=False)
+
+    def iteration(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
+        """Advance."""
+        figures = f"trial return {metrics['meta/trial_return']:.3f}, {metrics['charts/SPS']:,.0f} steps/s"
+        if sys.stdout.isatty():
+            self._advance_bar(done, total, figures)
+            return
+        self._first = done - 1 if self._first is None else self._first
+        now = time.monotonic()
+        if now - self._last_line >= _LINE_SECONDS or done == total:
+            self._last_line = now
+            left = (now - self._began) / (done - self._first) * (total - done)
+            typer.echo(f"iteration {done}/{total}: {figures}, {left:.0f} s left")
+
+    def _advance_bar(self, done: int, total: int, figures: str) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if self._bar is None:
+            columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+            self._bar = Progress(*columns)
+            self._bar.start()
+            self._task = self._bar.add_task(figures, total=total, completed=done)
+        self._bar.update(self._task, completed=done, description=figures)

@@ -1,0 +1,71 @@
+"""Evaluation, one protocol for every agent: frozen meta-parameters, adaptation allowed, return per adaptation episode.
+
+All players meet the same tasks with the same environment noise (each task's own seed), so differences between them are
+paired. Axes: K episodes, N tasks.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.statistics import iqm_interval, mean_interval
+from taskgen.family import TaskFamily
+from taskgen.interaction.agent import Agent
+from taskgen.interaction.collect import collect
+from taskgen.spec import TaskSpec
+from taskgen.streams import stream
+
+SLOTS = 4096
+"""Tasks played at once."""
+
+
+def play(
+    agent: Agent, family: TaskFamily[Any], specs: Sequence[TaskSpec], episodes: int, device: Any = "cpu"
+) -> NDArray[np.float64]:
+    """Return of every episode of one trial on every task, [K, N]. The agent's state afterwards is as before."""
+    state = copy.deepcopy(agent.state_dict())
+    parts: list[NDArray[np.float64]] = []
+    for start in range(0, len(specs), SLOTS):
+        chunk = specs[start : start + SLOTS]
+        trial = collect(agent, family.batch(len(chunk), device), chunk, plan=agent.plan(episodes))
+        parts.append(trial.episode_returns().double().cpu().numpy())
+    agent.load_state_dict(state)
+    return np.concatenate(parts, axis=1)
+
+
+def summarise(returns: NDArray[np.float64], seed: int) -> dict[str, Any]:
+    """Mean and interquartile mean per episode and mean per trial, each with its 95% interval, as JSON values.
+
+    `seed` decides the bootstrap of the interquartile mean.
+    """
+    means = [mean_interval(row) for row in returns]
+    middles = [iqm_interval(row, stream(seed, "bootstrap", k)) for k, row in enumerate(returns)]
+    trial = mean_interval(returns.sum(axis=0))
+    return {
+        "returns": {
+            "mean": [interval.value for interval in means],
+            "low": [interval.low for interval in means],
+            "high": [interval.high for interval in means],
+            "iqm": [interval.value for interval in middles],
+            "iqm_low": [interval.low for interval in middles],
+            "iqm_high": [interval.high for interval in middles],
+        },
+        "trial": trial._asdict() | {"mean": trial.value},
+    }
+
+
+def evaluate(
+    players: Mapping[str, Agent],
+    family: TaskFamily[Any],
+    specs: Sequence[TaskSpec],
+    episodes: int,
+    *,
+    seed: int,
+    device: Any = "cpu",
+) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+    """All `players` on the same tasks: their summaries by name, and the returns [K, N] behind them."""
+    returns = {name: play(agent, family, specs, episodes, device) for name, agent in players.items()}
+    return {name: summarise(array, seed) for name, array in returns.items()}, returns

@@ -1,0 +1,144 @@
+"""Experiments: everything that decides a run, as one frozen configuration; a run is a function of it alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+import registry
+from registry.config import Config, Part, apply_overrides, parse, read_toml
+from registry.errors import PluginError, UserError
+from registry.plan import Plan, resolve
+from taskgen.build import build_family, build_source
+from taskgen.family import TaskFamily
+from taskgen.interaction.agent import Agent, Problem
+from taskgen.source import TaskSource
+from taskgen.streams import integer_seed, seed_sequence
+
+
+class Training(Config):
+    """How long and in what portions."""
+
+    iterations: int = Field(1000, ge=1, description="Rounds of ask, collect, learn, tell.")
+    tasks: int = Field(500, ge=1, description="Tasks per iteration, one trial each.")
+    episodes: int = Field(10, ge=1, description="Episodes per trial.")
+    evaluate_every: int = Field(
+        250, ge=0, description="Iterations between evaluations on held-out tasks; 0: only at the end."
+    )
+    checkpoint_every: int = Field(50, ge=1, description="Iterations between checkpoints.")
+
+
+class Evaluation(Config):
+    """On what the agent is judged, and beside whom."""
+
+    tasks: int = Field(1000, ge=2, description="Held-out tasks per evaluation during training.")
+    final_tasks: int = Field(20_000, ge=2, description="Held-out tasks of the last evaluation.")
+    source: Part | None = Field(
+        None,
+        description="Source of held-out tasks; left out: the training source on a stream of its own.",
+        json_schema_extra={"kind": "generators"},
+    )
+    out_of_distribution: dict[str, Part] = Field(
+        {}, description="Further sets of tasks by name.", json_schema_extra={"kind": "generators"}
+    )
+    players: tuple[Part, ...] = Field(
+        (Part(name="random"),),
+        description="Reference players evaluated beside the agent at the end.",
+        json_schema_extra={"kind": "agents"},
+    )
+
+
+class Experiment(Config):
+    """One training run."""
+
+    name: str = Field("experiment", description="What reports call the run.")
+    seed: int = Field(0, ge=0, lt=2**53, description="Root of every random stream.")
+    device: str = Field("auto", description="auto (CUDA when there), cpu, cuda, cuda:1, ...")
+    family: Part = Field(Part(name="bandit"), description="Task family.", json_schema_extra={"kind": "families"})
+    source: Part = Field(
+        Part(name="domain-randomization"),
+        description="Where tasks come from.",
+        json_schema_extra={"kind": "generators"},
+    )
+    agent: Part = Field(Part(name="rl2"), description="Who learns.", json_schema_extra={"kind": "agents"})
+    training: Training = Field(Training(), description="Length and portions.")
+    evaluation: Evaluation = Field(Evaluation(), description="Held-out tasks and reference players.")
+    trackers: tuple[Part, ...] = Field(
+        (Part(name="jsonl"),), description="Where metrics go.", json_schema_extra={"kind": "trackers"}
+    )
+
+
+def load_experiment(name: str, overrides: Iterable[str] = ()) -> Plan[Experiment]:
+    """The experiment called `name` in the catalogue, or in the TOML file `name`, with overrides, checked and complete.
+
+    Raises `ConfigError` with every problem, `UserError` for an unknown name.
+    """
+    is_file = name.endswith(".toml") or Path(name).is_file()
+    data = read_toml(name) if is_file else dict(registry.catalogue().get("experiments", name).load())
+    data = apply_overrides(data, overrides)
+    return resolve(parse(Experiment, data, name), registry.catalogue(), name)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The living parts of an experiment."""
+
+    family: TaskFamily[Any]
+    source: TaskSource
+    agent: Agent
+    problem: Problem
+
+
+def build_parts(experiment: Experiment) -> Parts:
+    """Build family, source and agent, each on its own random stream."""
+    family = build_family(experiment.family.name, experiment.family.settings)
+    source = build_source(experiment.source, family, seed_sequence(experiment.seed, "source"))
+    problem = _problem(experiment, family)
+    return Parts(family, source, build_agent(experiment.agent, problem), problem)
+
+
+def build_agent(part: Part, problem: Problem) -> Agent:
+    """The agent or reference player `part.name`."""
+    item = registry.catalogue().get("agents", part.name)
+    agent = item.build(part.settings, problem=problem)
+    if not isinstance(agent, Agent):
+        raise PluginError(f"{item.full_name}: {item.entry.target} lacks part of the agent protocol")
+    return agent
+
+
+def held_out_source(experiment: Experiment, family: TaskFamily[Any]) -> TaskSource:
+    """The source of held-out tasks, on a stream that training never draws from."""
+    part = experiment.evaluation.source or experiment.source
+    return build_source(part, family, seed_sequence(experiment.seed, "held-out"))
+
+
+def _problem(experiment: Experiment, family: TaskFamily[Any]) -> Problem:
+    batch = family.batch(1, "cpu")
+    batch.set_tasks([family.spec()])
+    return Problem(
+        observation_space=family.observation_space,
+        action_space=family.action_space,
+        horizon=family.horizon,
+        episodes=experiment.training.episodes,
+        descriptor_size=batch.descriptor().shape[1],
+        family=family.name,
+        structure=family.structure,
+        seed=integer_seed(experiment.seed, "agent"),
+        device=choose_device(experiment.device),
+        updates=experiment.training.iterations,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" is CUDA when there, else the CPU. Raises `UserError` for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device = {name!r}: not available here ({error}). Use auto, cpu or cuda.") from None
+    return device

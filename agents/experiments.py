@@ -1,0 +1,47 @@
+"""Shipped experiments, each a mapping that reads like its TOML file. Settings were measured, see `benchmarks/`."""
+
+from typing import Any
+
+RL2_BANDIT: dict[str, Any] = {
+    "name": "rl2-bandit",
+    "family": {"name": "bandit", "arms": 5, "pulls": 1},
+    "agent": {
+        "name": "rl2",
+        "network": {"name": "gru", "hidden_size": 64},
+        "learning_rate": 2e-3,
+        "discount": 1.0,
+        "trace": 0.9,
+    },
+    "training": {"iterations": 1200, "tasks": 500, "episodes": 10, "evaluate_every": 200},
+    "evaluation": {
+        "tasks": 2000,
+        "final_tasks": 20_000,
+        "players": [
+            "random",
+            "thompson",
+            "greedy",
+            "ucb1",
+            "bayes-optimal",
+            "bandit-oracle",
+        ],
+    },
+}
+
+RL2_TABULAR: dict[str, Any] = {
+    "name": "rl2-tabular",
+    "family": {"name": "tabular-mdp"},
+    "agent": {
+        "name": "rl2",
+        "network": {"name": "fast-weights"},
+        "learning_rate": 2e-3,
+        "epochs": 3,
+        "minibatches": 8,
+        "reward_prediction": 1.0,
+    },
+    "training": {"iterations": 1000, "tasks": 256, "episodes": 10, "evaluate_every": 100},
+    "evaluation": {
+        "tasks": 1000,
+        "final_tasks": 4000,
+        "players": ["random", "psrl", "opsrl", "posterior-greedy", "beb", "tabular-oracle"],
+    },
+}

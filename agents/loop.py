@@ -1,0 +1,260 @@
+"""The training loop: ask -> collect -> learn -> tell. Agent and source never see each other."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import registry
+from agents import checkpoint
+from agents.evaluation import evaluate, play, summarise
+from agents.experiment import Experiment, Parts, build_agent, build_parts, held_out_source
+from agents.run import RunDirectory
+from registry.errors import UserError
+from registry.plan import Plan
+from taskgen.build import build_source
+from taskgen.interaction.agent import Agent, Metrics, Trial
+from taskgen.interaction.collect import collect
+from taskgen.source import TaskResult
+from taskgen.spec import TaskSpec
+from taskgen.streams import seed_sequence, stream
+
+KEPT_CHECKPOINTS = 2
+SAMPLED_TASKS = 512
+"""Training tasks kept in the run's archive, to show their distribution."""
+
+
+class Watcher(Protocol):
+    """Whoever shows progress, and may ask for the run to stop."""
+
+    def iteration(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
+        """Iteration `done` of `total` is over."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Something worth a line."""
+        ...
+
+    def stop_requested(self) -> bool:
+        """Whether to checkpoint and stop after this iteration."""
+        ...
+
+
+def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
+    """Train from the run's newest checkpoint, or from the start. Returns False if `watcher` stopped it before the end.
+
+    Raises `UserError` when a metric is no longer finite; the last checkpoint is from before that.
+    """
+    settings = plan.config.training
+    parts = build_parts(plan.config)
+    books = _Books(plan, run, parts, watcher)
+    batch = parts.family.batch(settings.tasks, parts.problem.device)
+    for iteration in range(books.restore() + 1, settings.iterations + 1):
+        clock = _Clock()
+        specs = parts.source.ask(settings.tasks)
+        clock.lap("ask")
+        seeds = stream(plan.config.seed, "environment", iteration).integers(0, 2**53, settings.tasks).tolist()
+        trial = collect(parts.agent, batch, specs, plan=parts.agent.plan(settings.episodes), seeds=seeds)
+        clock.lap("collect")
+        metrics = parts.agent.learn(trial)
+        clock.lap("learn")
+        if parts.source.feedback:
+            parts.source.tell(score(specs, trial))
+        books.enter(iteration, specs, {**metrics, **trial_metrics(trial), **clock.metrics(trial)})
+        if watcher.stop_requested() and iteration < settings.iterations:
+            books.save(iteration)
+            return False
+    books.close()
+    return True
+
+
+def score(specs: Sequence[TaskSpec], trial: Trial) -> list[TaskResult]:
+    """What the agent got on each task."""
+    columns = trial.episode_returns().t().tolist()
+    return [TaskResult(spec, tuple(returns)) for spec, returns in zip(specs, columns, strict=True)]
+
+
+def trial_metrics(trial: Trial) -> Metrics:
+    """Mean returns of a batch of trials: per trial, per episode, and the gain from first to last episode."""
+    per_episode = trial.episode_returns().mean(1).tolist()
+    return {
+        "meta/trial_return": sum(per_episode),
+        "charts/episodic_return": sum(per_episode) / len(per_episode),
+        "meta/first_episode_return": per_episode[0],
+        "meta/last_episode_return": per_episode[-1],
+        "meta/adaptation_gain": per_episode[-1] - per_episode[0],
+    }
+
+
+class _Clock:
+    """Seconds of each part of an iteration."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._laps[name] = now - self._last
+        self._last = now
+
+    def metrics(self, trial: Trial) -> Metrics:
+        steps = trial.rollout.reward.numel()
+        seconds = sum(self._laps.values())
+        laps = {f"time/{name}_seconds": value for name, value in self._laps.items()}
+        return {**laps, "charts/SPS": steps / seconds, "charts/batch_steps": steps}
+
+
+class _Books:
+    """Everything a run writes down."""
+
+    def __init__(self, plan: Plan[Experiment], run: RunDirectory, parts: Parts, watcher: Watcher) -> None:
+        self._plan = plan
+        self._run = run
+        self._parts = parts
+        self._watcher = watcher
+        evaluation = plan.config.evaluation
+        reserved = held_out_source(plan.config, parts.family).ask(max(evaluation.tasks, evaluation.final_tasks))
+        self._held_out = reserved[: evaluation.tasks]
+        self._reserved = {spec.seed: spec.id for spec in reserved}
+        self._trackers: list[Any] = []
+        self._steps = 0
+        self._seconds = 0.0
+
+    def restore(self) -> int:
+        """Load the newest checkpoint; the number of iterations done."""
+        catalogue = registry.catalogue()
+        tree = self._run.restore()
+        done = 0
+        if tree is not None:
+            done, self._steps = tree["iteration"], tree["steps"]
+            self._run.load_into(self._parts.agent.load_state_dict, tree["agent"], "agent")
+            self._run.load_into(self._parts.source.load_state_dict, tree["source"], "source")
+        for part in self._plan.config.trackers:
+            tracker = catalogue.get("trackers", part.name).build(part.settings, directory=self._run.path)
+            tracker.truncate_after(done)
+            self._trackers.append(tracker)
+        catalogue.notify("run_started", plan=self._plan.config.model_dump(mode="json"), directory=self._run.path)
+        return done
+
+    def enter(self, iteration: int, specs: Sequence[TaskSpec], metrics: Metrics) -> None:
+        """One iteration is over: check, log, evaluate and checkpoint as due."""
+        settings = self._plan.config.training
+        self._refuse_held_out(specs)
+        self._refuse_divergence(iteration, metrics)
+        self._steps += int(metrics.pop("charts/batch_steps"))
+        self._seconds += sum(metrics[name] for name in metrics if name.startswith("time/"))
+        metrics["charts/steps"] = self._steps
+        for tracker in self._trackers:
+            tracker.log(iteration, metrics)
+        registry.catalogue().notify("iteration_finished", iteration=iteration, metrics=metrics)
+        self._watcher.iteration(iteration, settings.iterations, metrics)
+        if iteration == 1:
+            self._run.archive_tasks(self._plan, train=specs[:SAMPLED_TASKS], held_out=self._held_out)
+        last = iteration == settings.iterations
+        if last or (settings.evaluate_every and iteration % settings.evaluate_every == 0):
+            self._evaluate(iteration)
+        if last or iteration % settings.checkpoint_every == 0:
+            self.save(iteration)
+
+    def save(self, iteration: int) -> None:
+        """Checkpoint agent, source and counts."""
+        tree = {
+            "iteration": iteration,
+            "steps": self._steps,
+            "agent": self._parts.agent.state_dict(),
+            "source": self._parts.source.state_dict(),
+        }
+        path = checkpoint.save(self._run.checkpoints, tree, iteration=iteration)
+        checkpoint.prune(self._run.checkpoints, KEPT_CHECKPOINTS)
+        registry.catalogue().notify("checkpoint_saved", iteration=iteration, path=path)
+
+    def close(self) -> None:
+        """The run is complete."""
+        for tracker in self._trackers:
+            tracker.close()
+        registry.catalogue().notify("run_finished", directory=self._run.path)
+
+    def _evaluate(self, iteration: int) -> None:
+        parts = self._parts
+        returns = play(parts.agent, parts.family, self._held_out, parts.problem.episodes, parts.problem.device)
+        trial = summarise(returns, self._plan.config.seed)["trial"]
+        line = {"iteration": iteration, "steps": self._steps, "seconds": round(self._seconds, 3), "trial": trial}
+        self._run.append_evaluation(line)
+        registry.catalogue().notify("evaluation_finished", iteration=iteration, summary=line)
+        self._watcher.say(
+            f"iteration {iteration}: held-out trial return {trial['mean']:.3f} [{trial['low']:.3f}, {trial['high']:.3f}]"
+        )
+
+    def _refuse_held_out(self, specs: Sequence[TaskSpec]) -> None:
+        """Training on a task that the run is judged on: compare seeds first, they differ almost always."""
+        for spec in specs:
+            if spec.seed in self._reserved and self._reserved[spec.seed] == spec.id:
+                raise UserError(
+                    f"source and held-out set both hold task {spec.id}, so the evaluation would be on training tasks. "
+                    "Give `evaluation.source` a source of other tasks (`taskgen split` makes disjoint sets)."
+                )
+
+    def _refuse_divergence(self, iteration: int, metrics: Metrics) -> None:
+        bad = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+        if bad:
+            figures = ", ".join(f"{name} = {metrics[name]}" for name in metrics if name.startswith("losses/"))
+            raise UserError(
+                f"training diverged at iteration {iteration}: {', '.join(bad)} not finite ({figures}). "
+                f"Checkpoints before it are in {self._run.checkpoints}; try a lower learning rate."
+            )
+
+
+def evaluate_run(
+    run: RunDirectory,
+    *,
+    tasks: Sequence[TaskSpec] | None = None,
+    episodes: int | None = None,
+    with_players: bool = True,
+) -> dict[str, Any]:
+    """The agent of `run` and its reference players on held-out and out-of-distribution tasks (or on `tasks`).
+
+    Returns the summary as JSON values; when neither `tasks` nor `episodes` is given it is also kept in the run. Raises
+    `UserError` for a run without a checkpoint.
+    """
+    plan = run.open()
+    experiment = plan.config
+    tree = run.restore()
+    if tree is None:
+        raise UserError(f"{run.path} has no checkpoint yet: train it first (`taskgen train ... --resume`)")
+    parts = build_parts(experiment)
+    run.load_into(parts.agent.load_state_dict, tree["agent"], "agent")
+    sets = {"tasks": tasks} if tasks is not None else _evaluation_sets(experiment, parts)
+    count = episodes or parts.problem.episodes
+    problem = replace(parts.problem, episodes=count)
+    players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.agent}
+    if with_players:
+        for part in experiment.evaluation.players:
+            players[part.name.partition("/")[2]] = build_agent(part, problem)
+    summary: dict[str, Any] = {
+        "iteration": tree["iteration"],
+        "steps": tree["steps"],
+        "episodes": count,
+        "tasks": len(next(iter(sets.values()))),
+        "sets": {},
+    }
+    returns: dict[str, Any] = {}
+    for name, specs in sets.items():
+        summaries, arrays = evaluate(
+            players, parts.family, specs, count, seed=experiment.seed, device=parts.problem.device
+        )
+        summary["sets"][name] = {"players": summaries}
+        returns |= {f"{name}/{player}": array for player, array in arrays.items()}
+    if tasks is None and episodes is None and with_players:
+        run.write_evaluation(summary, returns)
+    return summary
+
+
+def _evaluation_sets(experiment: Experiment, parts: Parts) -> dict[str, list[TaskSpec]]:
+    count = experiment.evaluation.final_tasks
+    sets = {"held-out": held_out_source(experiment, parts.family).ask(count)}
+    for name, part in experiment.evaluation.out_of_distribution.items():
+        seed = seed_sequence(experiment.seed, "out-of-distribution", name)
+        sets[name] = build_source(part, parts.family, seed).ask(count)
+    return sets
