@@ -107,15 +107,15 @@ def _bandit_players() -> list[Entry]:
             "bayes-optimal",
             "bayes_optimal:BayesOptimal",
             "The highest expected return any player can have, by exact dynamic programming over sorted counts.",
-            "Duff 2002, Optimal learning: computational procedures for Bayes-adaptive Markov decision processes, "
-            "section 1.3",
+            "Bellman 1956, A problem in the sequential design of experiments; Duff 2002, Optimal learning: computational "
+            "procedures for Bayes-adaptive Markov decision processes",
         ),
         player(
             "gittins",
             "gittins:Gittins",
             "Pulls the arm with the highest finite-horizon Gittins index.",
             "Gittins 1979, Bandit processes and dynamic allocation indices; Nino-Mora 2011, Computing a classic index "
-            "for finite-horizon bandits, section 2",
+            "for finite-horizon bandits",
         ),
         player(
             "ucb1",
@@ -157,20 +157,19 @@ def _tabular_players() -> list[Entry]:
             "psrl:PSRL",
             "Acts optimally in one MDP drawn from the posterior.",
             "Strens 2000, A Bayesian framework for reinforcement learning; Osband, Russo and Van Roy 2013, (More) "
-            "efficient reinforcement learning via posterior sampling, section 2",
+            "efficient reinforcement learning via posterior sampling",
         ),
         player(
             "opsrl",
             "opsrl:OPSRL",
             "Values every action by the most favourable of several MDPs drawn from the posterior.",
-            "Osband and Van Roy 2017, Why is posterior sampling better than optimism for reinforcement learning?, "
-            "section 6",
+            "Osband and Van Roy 2017, Why is posterior sampling better than optimism for reinforcement learning?",
         ),
         player(
             "beb",
             "beb:BEB",
             "Acts optimally in the posterior's expected MDP with a bonus for what was seen little.",
-            "Kolter and Ng 2009, Near-Bayesian exploration in polynomial time, section 3",
+            "Kolter and Ng 2009, Near-Bayesian exploration in polynomial time",
         ),
         player(
             "posterior-greedy",
