@@ -1,0 +1,161 @@
+"""Verbs of the command line that make and inspect tasks: generate, show, validate, split."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from registry.errors import ConfigError, TaskError
+
+if TYPE_CHECKING:
+    from taskgen.source import TaskSource
+    from taskgen.spec import TaskSpec
+
+_CHUNK = 256  # tasks asked for at once
+_BINS = 24
+_TaskFile = Annotated[Path, typer.Argument(help="Task file, JSON lines.", show_default=False)]
+_Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+
+
+def generate(
+    generator: Annotated[str, typer.Argument(help="Name of a generator (`taskgen list generators`).")],
+    family: Annotated[str, typer.Option("--family", "-f", help="Name of a task family (`taskgen list families`).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Task file to write.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings: `family.arms=5` of the family, others of the generator: `vary.probabilities.high=0.5`.",
+            show_default=False,
+        ),
+    ] = None,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many tasks.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Root of all randomness.")] = 0,
+    force: _Force = False,
+) -> None:
+    """Generate tasks and write them as JSON lines."""
+    from registry.config import Part, apply_overrides, parse
+    from taskgen.build import build_family, build_source
+    from taskgen.progress import track
+    from taskgen.streams import seed_sequence
+    from taskgen.taskset import write_tasks
+
+    settings = apply_overrides({}, overrides or ())
+    structure = settings.pop("family", {})
+    if not isinstance(structure, dict):
+        raise ConfigError([f"family={structure}: name the family with --family {structure}"], "overrides")
+    if "name" in settings:
+        raise ConfigError([f"name={settings['name']}: the generator is the first argument"], "overrides")
+    built = build_family(family, cast(dict[str, Any], structure))
+    part = parse(Part, {"name": generator, **settings}, "overrides")
+    source = build_source(part, built, seed_sequence(seed, "tasks"))
+    count = write_tasks(output, track(_asked(source, number), number, "tasks"), overwrite=force)
+    typer.echo(f"{output}: {count:,} tasks of {built.name}")
+
+
+def show(
+    tasks: _TaskFile,
+    first: Annotated[int, typer.Option("--first", min=0, help="How many tasks to print in full.")] = 3,
+) -> None:
+    """Show the tasks of a file and how their knobs are distributed."""
+    from taskgen.build import family_of
+    from taskgen.taskset import TaskSet
+
+    found = TaskSet.read(tasks)
+    typer.echo(_summary(tasks, found))
+    for name, specs in _by_family(found).items():
+        typer.echo(f"\n{name}: {len(specs):,} tasks")
+        family = family_of(specs[0])
+        knobs = family.context_space.knobs
+        width = max((len(knob) for knob in specs[0].context), default=0)
+        for knob in specs[0].context:
+            values = [number for spec in specs for number in _numbers(spec.context.get(knob))]
+            unit = knobs[knob].unit if knob in knobs else ""
+            typer.echo(f"  {knob:<{width}}  {_distribution(values)} {unit}".rstrip())
+    for spec in found[:first]:
+        picture = family_of(spec).render(spec)
+        text = picture if isinstance(picture, str) else "\n".join(f"{k} = {v}" for k, v in spec.context.items())
+        typer.echo(f"\ntask {spec.id}, {spec.family}, seed {spec.seed}\n{text}")
+
+
+def validate(tasks: _TaskFile) -> None:
+    """Check every line of a task file."""
+    from taskgen.taskset import TaskSet
+
+    typer.echo(f"{_summary(tasks, TaskSet.read(tasks))}; every line is valid")
+
+
+def split(
+    tasks: _TaskFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for train.jsonl and held-out.jsonl.")],
+    held_out: Annotated[float, typer.Option("--held-out", help="Fraction of the tasks to hold out.")] = 0.2,
+    force: _Force = False,
+) -> None:
+    """Split a task file into training and held-out tasks by content hash.
+
+    The side of a task depends on its content alone: more tasks move none of those that are there.
+    """
+    from taskgen.taskset import TaskSet, staged
+
+    sides = dict(zip(("train", "held-out"), TaskSet.read(tasks).split(held_out), strict=True))
+    for name, side in sides.items():
+        if not len(side):
+            raise TaskError(f"{tasks}: no task falls on the {name} side; split a larger file or take another fraction")
+    train, held = output / "train.jsonl", output / "held-out.jsonl"
+    with staged(train, overwrite=force) as first, staged(held, overwrite=force) as second:
+        for file, side in zip((first, second), sides.values(), strict=True):
+            file.writelines(spec.to_json().encode() + b"\n" for spec in side)
+    typer.echo(f"{train}: {len(sides['train']):,} tasks\n{held}: {len(sides['held-out']):,} tasks")
+
+
+def _asked(source: "TaskSource", number: int) -> "Iterator[TaskSpec]":
+    while number > 0:
+        specs = source.ask(min(number, _CHUNK))
+        yield from specs
+        number -= len(specs)
+
+
+def _by_family(specs: "Iterable[TaskSpec]") -> "dict[str, list[TaskSpec]]":
+    families: dict[str, list[TaskSpec]] = {}
+    for spec in specs:
+        families.setdefault(spec.family, []).append(spec)
+    return families
+
+
+def _summary(path: Path, specs: "Sequence[TaskSpec]") -> str:
+    repeats = len(specs) - len({spec.id for spec in specs})
+    families = ", ".join(f"{count:,} of {name}" for name, count in Counter(spec.family for spec in specs).items())
+    repeated = f"; {repeats:,} repeat an earlier one" if repeats else ""
+    return f"{path}: {len(specs):,} tasks ({families or 'none'}){repeated}"
+
+
+def _numbers(value: object) -> Iterator[float]:
+    """All numbers inside a context value."""
+    if isinstance(value, (int, float)):
+        yield float(value)
+    elif isinstance(value, Mapping):
+        for item in cast(Mapping[str, object], value).values():
+            yield from _numbers(item)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in cast(Sequence[object], value):
+            yield from _numbers(item)
+
+
+def _distribution(values: Sequence[float]) -> str:
+    """Lowest, mean and highest value, and a histogram over that range as one line of marks."""
+    import numpy as np
+
+    if not values:
+        return "no numbers"
+    numbers = np.asarray(values)
+    low, high = numbers.min(), numbers.max()
+    if low == high:
+        return f"always {low:g}"
+    counts, _ = np.histogram(numbers, bins=_BINS)
+    marks = " ▁▂▃▄▅▆▇█" if "utf" in (sys.stdout.encoding or "").lower() else " .:-=+*#@"
+    heights = np.ceil(counts / counts.max() * (len(marks) - 1)).astype(int)
+    chart = "".join(marks[height] for height in heights)
+    return f"{low:<10.4g} |{chart}| {high:<10.4g} mean {numbers.mean():.4g}"
