@@ -107,8 +107,8 @@ def _bandit_players() -> list[Entry]:
             "bayes-optimal",
             "bayes_optimal:BayesOptimal",
             "The highest expected return any player can have, by exact dynamic programming over sorted counts.",
-            "Bellman 1956, A problem in the sequential design of experiments; Duff 2002, Optimal learning: computational "
-            "procedures for Bayes-adaptive Markov decision processes",
+            "Bellman 1956, A problem in the sequential design of experiments; Duff 2002, Optimal learning: "
+            "computational procedures for Bayes-adaptive Markov decision processes",
         ),
         player(
             "gittins",
