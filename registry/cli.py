@@ -83,13 +83,14 @@ def _application(arguments: Sequence[str]) -> typer.Typer:
         "doctor": examine,
         "new-plugin": new_plugin,
     }
+    terminal = sys.stdout.isatty()
     app = typer.Typer(
         help=_HELP,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        rich_markup_mode="rich" if sys.stdout.isatty() else None,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+        rich_markup_mode="rich" if terminal else None,
+        context_settings={"help_option_names": ["-h", "--help"], **({} if terminal else {"terminal_width": 120})},
     )
     app.callback()(_options)
     for name, function in own.items():

@@ -1,0 +1,52 @@
+# Every target makes what it needs: a virtual environment in .venv with the pinned versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test test-slow check format bench clean
+
+help:
+	@echo "make demo               train an agent on generated bandits, evaluate it, write demo/report.html"
+	@echo "make test               run the tests (make test-slow: the slow ones too)"
+	@echo "make check              lint, formatting, types, import layers"
+	@echo "make bench NAME=...     run one benchmark; without NAME list them"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -e '.[dev]' -c constraints.txt
+	touch $@
+
+demo: $(STAMP)
+	rm -rf demo
+	$(BIN)/taskgen train rl2-bandit --seed 0 --run demo
+	$(BIN)/taskgen evaluate demo
+	$(BIN)/taskgen report demo -o demo/report.html
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+ifdef NAME
+	$(BIN)/python -m benchmarks.$(NAME)
+else
+	@ls benchmarks/*.py | sed 's|benchmarks/||; s|\.py$$||' | grep -v '^__'
+endif
+
+clean:
+	rm -rf build dist demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,184 @@
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import registry
+from registry import doctor
+from registry.cli import main
+
+VERB = '''
+from typing import Annotated
+import typer
+from registry import Entry, hookimpl
+from registry.errors import TaskError
+
+@hookimpl
+def register_commands():
+    return [Entry("fall", f"{__name__}:fall", "Fall in one of several ways.")]
+
+def fall(how: Annotated[str, typer.Argument()], times: int = 1) -> None:
+    """Fall."""
+    if how == "task":
+        raise TaskError("line 3 is broken")
+    if how == "disk":
+        raise OSError(28, "No space left on device", "tasks.jsonl")
+    if how == "bug":
+        raise ZeroDivisionError
+    if how == "key":
+        raise KeyboardInterrupt
+    print("fell", times)
+'''
+
+
+@pytest.fixture
+def verb(tmp_path: Path) -> str:
+    path = tmp_path / "verb_plugin.py"
+    path.write_text(VERB)
+    return str(path)
+
+
+def test_list_shows_every_kind_and_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "families" in lines
+    summary = registry.catalogue().get("agents", "rl2").entry.summary
+    assert any(line.strip().startswith("rl2 ") and line.endswith(summary) for line in lines)
+
+
+def test_list_json_holds_every_item(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    expected = [item.full_name for kind in registry.KINDS for item in registry.catalogue().items(kind)]
+    assert [row["full_name"] for row in rows] == expected
+    row = next(row for row in rows if row["full_name"] == "builtin/bandit")
+    assert row["offers"] == ["bandit", "discrete-actions"]
+    assert row["kind"] == "families"
+
+
+def test_list_of_an_unknown_and_of_an_empty_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "famlies"]) == 2
+    assert "Did you mean 'families'?" in capsys.readouterr().err
+    assert main(["list", "runners"]) == 0
+    assert "There are no runners yet." in capsys.readouterr().out
+
+
+def test_describe_shows_settings_and_source(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "families/bandit"]) == 0
+    out = capsys.readouterr().out
+    assert "builtin/bandit (families)" in out
+    assert "Duan et al. 2016" in out
+    (row,) = [line for line in out.splitlines() if line.strip().startswith("arms ")]
+    assert "integer" in row
+    assert ">= 1" in row
+    assert "Number of arms" in row
+
+
+def test_describe_finds_names_alone_and_cites(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "rl2", "--cite"]) == 0
+    assert capsys.readouterr().out.startswith("Duan et al. 2016")
+    assert main(["describe", "builtin/rl2"]) == 0
+    assert main(["describe", "random", "--cite"]) == 2
+    assert "builtin/random states no citation" in capsys.readouterr().err
+
+
+def test_describe_of_an_experiment_is_its_toml(capsys: pytest.CaptureFixture[str]) -> None:
+    item = registry.catalogue().get("experiments", "rl2-bandit")
+    assert main(["describe", "experiments/rl2-bandit"]) == 0
+    out = capsys.readouterr().out
+    assert tomllib.loads(out.partition("\n\n")[2]) == item.load()
+
+
+def test_describe_unknown_names_suggests(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "bandti"]) == 2
+    assert "nothing in the catalogue is called 'bandti'. Did you mean 'bandit'" in capsys.readouterr().err
+    assert main(["describe", "agents/rl3"]) == 2
+    assert "'rl3' is not among the agents" in capsys.readouterr().err
+
+
+def test_describe_of_one_name_in_two_kinds_names_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "elsewhere.py"
+    path.write_text(
+        "from registry import Entry, hookimpl\n"
+        "@hookimpl\ndef register_runners():\n    return [Entry('rl2', 'collections:OrderedDict', 'S.')]\n"
+    )
+    assert main(["describe", "rl2", "--plugin", str(path)]) == 2
+    assert "say agents/builtin/rl2 or runners/elsewhere/rl2" in capsys.readouterr().err
+    assert main(["describe", "runners/elsewhere/rl2", f"--plugin={path}"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "message"),
+    [
+        ("task", 4, "error: line 3 is broken\n"),
+        ("disk", 1, "error: [Errno 28] No space left on device: 'tasks.jsonl'\n"),
+    ],
+)
+def test_errors_are_messages(verb: str, how: str, code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fall", how, "--plugin", verb]) == code
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", message)
+
+
+def test_bugs_keep_their_traceback_and_debug_shows_it_for_errors(verb: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        main(["--plugin", verb, "fall", "bug"])
+    with pytest.raises(registry.errors.TaskError):
+        main(["--plugin", verb, "fall", "task", "--debug"])
+
+
+def test_interrupt_exits_130(verb: str) -> None:
+    assert main(["--plugin", verb, "fall", "key"]) == 130
+
+
+def test_global_options_stand_anywhere_and_end_at_two_dashes(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fall", "--plugin", verb, "gently", "--times", "3"]) == 0
+    assert capsys.readouterr().out == "fell 3\n"
+    assert main(["fall", "--plugin", verb, "--", "--debug"]) == 0
+    assert capsys.readouterr().out == "fell 1\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [["lst"], ["list", "--jsn"], ["describe"], ["list", "a", "b"], ["--plugin", "no.py", "list"], ["list", "--plugin"]],
+)
+def test_usage_errors_exit_2(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "rror" in captured.err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == "taskgen-metarl 0.1.0\n"
+
+
+def test_help_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for item in registry.catalogue().items("commands"):
+        assert item.entry.summary in out
+    assert "..." not in out.partition("Commands")[2]
+
+
+def test_name_clashes_name_the_package_to_remove() -> None:
+    owners = {"agents": ["taskgen-metarl", "openai-agents"], "plugins": ["Taskgen_MetaRL"], "registry": ["other"]}
+    (first, second) = doctor.clashes(owners)
+    assert first.startswith("other installs the import name 'registry' too: run `pip uninstall other`")
+    assert second.startswith("openai-agents installs the import name 'agents' too")
+    assert doctor.clashes({"agents": ["taskgen-metarl"]}) == []
+
+
+def test_packages_found_elsewhere_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert doctor.strangers() == []
+    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "registry" / "doctor.py"))
+    assert "the package 'agents' is found in" in "\n".join(doctor.strangers())
+
+
+def test_doctor_shows_versions_and_plugins(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor"])
+    out = capsys.readouterr().out
+    for word in ("python", "torch", "gymnasium", "taskgen-metarl:builtin-tasks", "problems"):
+        assert word in out

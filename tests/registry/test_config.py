@@ -1,0 +1,164 @@
+import math
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, ValidationError
+
+from registry.config import Config, Part, apply_overrides, parse, read_toml, to_toml
+from registry.errors import ConfigError
+from registry.fields import settings
+
+
+class Inner(Config):
+    """Settings inside settings."""
+
+    rate: float = Field(default=1e-3, gt=0, le=1, description="Rate.")
+    sizes: tuple[int, ...] = Field(default=(64, 64), description="Sizes.")
+
+
+class Outer(Config):
+    """Settings."""
+
+    inner: Inner = Field(default=Inner(), description="Inner.")
+    mode: Literal["fast", "exact"] = Field(default="fast", description="Mode.")
+    steps: int = Field(default=10, ge=1, le=100, description="Steps.")
+    agent: Part = Field(default=Part(name="rl2"), description="Agent.")
+    limit: float | None = Field(default=None, description="Limit.")
+    inners: tuple[Inner, ...] = Field(default=(), description="More of them.")
+
+
+def problems(data: dict[str, Any]) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        parse(Outer, data)
+    return caught.value.problems
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    found = problems({"inner": {"rat": 1.0, "rate": 2.0}, "stepps": 3, "steps": 0, "mode": "slow"})
+    assert found == (
+        "inner.rate = 2.0: should be less than or equal to 1 (allowed: > 0 and <= 1)",
+        "inner.rat: unknown key. Did you mean 'rate'?",
+        "mode = 'slow': should be 'fast' or 'exact'",
+        "steps = 0: should be greater than or equal to 1 (allowed: >= 1 and <= 100)",
+        "stepps: unknown key. Did you mean 'steps'?",
+    )
+
+
+def test_types_are_strict_as_in_toml() -> None:
+    assert parse(Outer, {"inner": {"rate": 1}}).inner.rate == 1.0
+    assert "inner.rate = '0.5'" in problems({"inner": {"rate": "0.5"}})[0]
+    assert "steps = 3.0" in problems({"steps": 3.0})[0]
+    assert "steps = True" in problems({"steps": True})[0]
+    assert "inner.sizes[1] = 'x'" in problems({"inner": {"sizes": [1, "x"]}})[0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_nan_and_infinity_are_refused(value: float) -> None:
+    assert "inner.rate" in problems({"inner": {"rate": value}})[0]
+    assert "not a finite number" in problems({"agent": {"name": "rl2", "rate": [value]}})[0]
+
+
+def test_unknown_key_inside_a_list_points_to_its_element() -> None:
+    assert problems({"inners": [{}, {"siz": 1}]}) == ("inners[1].siz: unknown key. Did you mean 'sizes'?",)
+
+
+def test_prefix_goes_before_paths() -> None:
+    with pytest.raises(ConfigError, match=r"^settings: 1 problem\n  - agent\.rat: unknown key"):
+        parse(Inner, {"rat": 1}, "settings", "agent.")
+
+
+def test_configs_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Inner().rate = 0.5  # type: ignore[misc]
+
+
+def test_part_keeps_free_settings_and_takes_a_bare_name() -> None:
+    part = parse(Outer, {"agent": {"name": "rl2", "learning_rate": 1e-3, "network": {"name": "gru"}}}).agent
+    assert (part.name, part.settings) == ("rl2", {"learning_rate": 1e-3, "network": {"name": "gru"}})
+    assert parse(Outer, {"agent": "random"}).agent == Part(name="random")
+    assert problems({"agent": {"learning_rate": 1.0}}) == ("agent.name: is required",)
+
+
+def test_toml_round_trip() -> None:
+    config = parse(Outer, {"agent": {"name": "rl2", "x": [1, 2.5, "a"]}, "limit": 2.0, "inners": [{}, {"rate": 0.1}]})
+    assert parse(Outer, tomllib.loads(to_toml(config))) == config
+
+
+@given(st.floats(min_value=1e-300, max_value=1, exclude_min=True), st.lists(st.integers(-(2**60), 2**60)))
+def test_numbers_survive_toml_exactly(rate: float, sizes: list[int]) -> None:
+    config = Inner(rate=rate, sizes=tuple(sizes))
+    assert parse(Inner, tomllib.loads(to_toml(config))) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("k=1", 1),
+        ("k=1e-3", 1e-3),
+        ("k=.5", 0.5),
+        ("k=true", True),
+        ("k=True", True),
+        ("k=[1, 2]", [1, 2]),
+        ('k=["a", "b"]', ["a", "b"]),
+        ('k={name = "gru", size = 3}', {"name": "gru", "size": 3}),
+        ("k=bare text", "bare text"),
+        ("k=a=b", "a=b"),
+        ('k="1"', "1"),
+        ("k=", ""),
+        ("k=runs/x", "runs/x"),
+        ("k=1\nother=2", "1\nother=2"),
+    ],
+)
+def test_override_values(override: str, value: object) -> None:
+    result = apply_overrides({}, [override])
+    assert result == {"k": value}
+    assert type(result["k"]) is type(value)
+
+
+def test_overrides_nest_delete_and_leave_the_original_alone() -> None:
+    data = {"agent": {"name": "rl2", "rate": 1.0}, "steps": 5}
+    result = apply_overrides(data, ["agent.network.size=3", "~steps", "new.deep.key=x", "agent.rate=2"])
+    assert result == {"agent": {"name": "rl2", "rate": 2, "network": {"size": 3}}, "new": {"deep": {"key": "x"}}}
+    assert data == {"agent": {"name": "rl2", "rate": 1.0}, "steps": 5}
+
+
+def test_bare_name_becomes_a_table_when_a_setting_follows() -> None:
+    result = apply_overrides({"agent": {"name": "rl2", "rate": 1.0}}, ["agent=random", "agent.epsilon=0.1"])
+    assert result == {"agent": {"name": "random", "epsilon": 0.1}}
+
+
+def test_malformed_overrides_are_all_reported() -> None:
+    with pytest.raises(ConfigError) as caught:
+        apply_overrides({"steps": 1}, ["novalue", "a..b=1", "~stps", "~steps=1", "steps.x=1", "k=[1,"])
+    text = str(caught.value)
+    assert len(caught.value.problems) == 6
+    assert "'novalue': expected key=value" in text
+    assert "Did you mean 'steps'?" in text
+    assert "'steps' is 1, which has no settings inside" in text
+
+
+def test_read_toml_names_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    with pytest.raises(ConfigError, match="run.toml: 1 problem\n  - no such file"):
+        read_toml(path)
+    path.write_text("a = 1\nb = = 2\n")
+    with pytest.raises(ConfigError, match="line 2"):
+        read_toml(path)
+    path.write_bytes(b"a = '\xff'")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        read_toml(path)
+    path.write_text("a = 1")
+    assert read_toml(path) == {"a": 1}
+
+
+def test_settings_are_listed_with_type_default_and_range() -> None:
+    rows = {row.path: (row.type, row.default, row.allowed, row.description) for row in settings(Outer)}
+    assert rows["inner.rate"] == ("number", "0.001", "> 0 and <= 1", "Rate.")
+    assert rows["inner.sizes"] == ("list of integer", "(64, 64)", "", "Sizes.")
+    assert rows["mode"] == ("choice", "fast", "one of 'fast', 'exact'", "Mode.")
+    assert rows["limit"] == ("number", "", "", "Limit.")
+    assert rows["agent"][0] == "part"
