@@ -1,0 +1,174 @@
+"""Conformance kits for whoever writes a task family or a source. Each raises `AssertionError` saying what is wrong.
+
+from taskgen.testing import check_family, check_source
+
+def test_family():
+    check_family(MyFamily(MyConfig(), name="mine/my-family"))
+
+def test_source():
+    check_source(lambda: MySource(MyConfig(), family=family, seed=np.random.SeedSequence(0)), family)
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from registry.errors import TaskError
+from taskgen.engines.testing import check_batch, rollout, sample_actions
+from taskgen.family import TaskFamily
+from taskgen.source import TaskResult, TaskSource
+from taskgen.space import Knob
+from taskgen.spec import JsonValue, TaskSpec
+from taskgen.variation import reach_problem
+
+__all__ = ["check_batch", "check_family", "check_source"]
+
+_PROBES = 8  # slots in which a knob may show its effect
+_PROBED_STEPS = 32  # steps, at least, in which it may
+
+
+def check_family(family: TaskFamily[Any]) -> None:
+    """Check a family: specs, context space, no dead knobs, rendering, and its batch with `check_batch`."""
+    spec = family.spec(seed=7)
+    _check_specs(family, spec)
+    for name, knob in family.context_space.knobs.items():
+        _check_knob(family, name, knob)
+    check_batch(family, [family.spec(seed=seed) for seed in (1, 2, 3)])
+    picture = family.render(spec)
+    if isinstance(picture, str):
+        assert picture.strip(), "render gave an empty text"
+    else:
+        shown = f"{picture.shape} {picture.dtype}"
+        assert picture.dtype == np.uint8, f"render gave {shown}, expected uint8"
+        assert picture.ndim == 3, f"render gave {shown}, expected [height, width, 3]"
+        assert picture.shape[2] == 3, f"render gave {shown}, expected [height, width, 3]"
+
+
+def check_source(make_source: Callable[[], TaskSource], family: TaskFamily[Any]) -> None:
+    """Check a source that `make_source` builds anew, always from the same seed.
+
+    Exactly n valid tasks; tasks that do not depend on how many are asked for at once; a state that survives JSON and
+    resumes identically, also after results; empty and partial results accepted.
+    """
+    source = make_source()
+    assert isinstance(source, TaskSource), "a source has feedback, ask, tell, state_dict and load_state_dict"
+    assert isinstance(source.feedback, bool), "feedback is not a bool"
+    assert source.ask(0) == [], "ask(0) gave tasks"
+    four = source.ask(4)
+    assert len(four) == 4, f"ask(4) gave {len(four)} tasks"
+    for spec in four:
+        family.check(spec)
+    for split in ((1, 1, 1, 1), (2, 2), (1, 3)):
+        other = make_source()
+        again = [spec.id for n in split for spec in other.ask(n)]
+        assert again == [spec.id for spec in four], f"asking for {split} gave other tasks than ask(4)"
+    _check_resume(make_source)
+
+
+def _check_resume(make_source: Callable[[], TaskSource]) -> None:
+    source = make_source()
+    asked = source.ask(5)
+    source.tell([])
+    source.tell([TaskResult(spec, (0.5, 1.0)) for spec in asked[:3]])
+    state = json.loads(json.dumps(source.state_dict(), allow_nan=False))
+    resumed = make_source()
+    resumed.load_state_dict(state)
+    expected = [spec.id for spec in source.ask(6)]
+    assert [spec.id for spec in resumed.ask(6)] == expected, "a source resumed from its state gave other tasks"
+    if not source.feedback:
+        silent = make_source()
+        silent.ask(5)
+        assert [spec.id for spec in silent.ask(6)] == expected, "results changed a source with feedback = False"
+
+
+def _check_specs(family: TaskFamily[Any], spec: TaskSpec) -> None:
+    expected = {*family.structure, *family.context_space.knobs}
+    assert set(spec.context) == expected, f"the context holds {sorted(spec.context)}, expected {sorted(expected)}"
+    shared = set(family.structure) & set(family.context_space.knobs)
+    assert not shared, f"{sorted(shared)} are both settings and knobs"
+    assert family.spec(seed=7).id == spec.id, "the same task has two ids"
+    assert family.spec(spec.context, seed=7).id == spec.id, "stating the defaults changed the id"
+    assert family.spec(seed=8).id != spec.id, "another seed has the same id"
+    again = TaskSpec.from_json(spec.to_json())
+    assert again == spec, "the task is not the same after JSON"
+    family.check(again)
+    rebuilt = type(family)(family.config.model_validate(family.structure), name=family.name)
+    assert rebuilt.spec(seed=7).id == spec.id, "a family rebuilt from the context gives another task"
+    _refused(lambda: family.spec({"no-such-knob": 1.0}), "an unknown knob was accepted", "no-such-knob")
+    _refused(lambda: family.check(replace(spec, family="nobody/nothing")), "a task of another family was accepted")
+    incomplete = replace(spec, context=dict(list(spec.context.items())[1:]))
+    _refused(lambda: family.check(incomplete), "an incomplete context was accepted")
+
+
+def _check_knob(family: TaskFamily[Any], name: str, knob: Knob) -> None:
+    """Bounds refused with the range, a fitting variation, a line of help, and an effect."""
+    assert knob.help.strip(), f"knob {name} has no help"
+    limits = f"{knob.low:g}", f"{knob.high:g}"
+    step = 1.0 if knob.integer else 0.0
+    for outside in (math.nextafter(knob.low, -math.inf) - step, math.nextafter(knob.high, math.inf) + step):
+        value = int(outside) if knob.integer else outside
+        _refused(
+            lambda value=value: family.spec({name: filled(knob, value)}), f"{name} = {value} was accepted", *limits
+        )
+    for wrong in (filled(knob, math.nan), filled(knob, math.inf), "1", None, True):
+        _refused(lambda wrong=wrong: family.spec({name: wrong}), f"{name} = {wrong!r} was accepted", name)
+    if knob.vary is not None:
+        problem = reach_problem(name, knob.vary, knob.default, (knob.low, knob.high), integer=knob.integer)
+        assert problem is None, f"the knob's own variation does not fit: {problem}"
+    if knob.low < knob.high:
+        _check_alive(family, name, knob)
+
+
+def _check_alive(family: TaskFamily[Any], name: str, knob: Knob) -> None:
+    """Two extreme values give different rollouts under equal actions."""
+    episodes = math.ceil(_PROBED_STEPS / family.horizon)
+    actions = sample_actions(family, family.horizon, _PROBES)
+    seen = [
+        rollout(family, [family.spec({name: value}, seed=seed) for seed in range(_PROBES)], actions, episodes=episodes)
+        for value in _extremes(family, name, knob)
+    ]
+    same = all(bool((left == right).all()) for left, right in zip(*seen, strict=True))
+    assert not same, f"knob {name} is dead: its extremes give the same rollouts"
+
+
+def _extremes(family: TaskFamily[Any], name: str, knob: Knob) -> tuple[JsonValue, JsonValue]:
+    """The two ends of the knob's range; the default stands in for an end that the family finds invalid."""
+    ends = [filled(knob, end) for end in (knob.low, knob.high)]
+    valid = [end if _valid(family, {name: end}) else knob.default_value() for end in ends]
+    return valid[0], valid[1]
+
+
+def _valid(family: TaskFamily[Any], context: Mapping[str, JsonValue]) -> bool:
+    try:
+        family.spec(context)
+    except TaskError:
+        return False
+    return True
+
+
+def filled(knob: Knob, value: float) -> JsonValue:
+    """`value` repeated to the knob's shape."""
+    result: JsonValue = int(value) if knob.integer and math.isfinite(value) else value
+    for size in reversed(knob.shape):
+        result = (result,) * size
+    return result
+
+
+def _refused(action: Callable[[], object], otherwise: str, *mentioned: str) -> None:
+    message = _message(action)
+    assert message is not None, otherwise
+    for word in mentioned:
+        assert word in message, f"the message {message!r} does not mention {word!r}"
+
+
+def _message(action: Callable[[], object]) -> str | None:
+    """What `action` was refused with; None when it was not refused."""
+    try:
+        action()
+    except TaskError as error:
+        return str(error)
+    return None
