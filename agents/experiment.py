@@ -96,7 +96,13 @@ def build_parts(experiment: Experiment) -> Parts:
     """Build family, source and agent, each on its own random stream."""
     family = build_family(experiment.family.name, experiment.family.settings)
     source = build_source(experiment.source, family, seed_sequence(experiment.seed, "source"))
-    problem = _problem(experiment, family)
+    problem = problem_of(
+        family,
+        episodes=experiment.training.episodes,
+        seed=integer_seed(experiment.seed, "agent"),
+        device=choose_device(experiment.device),
+        updates=experiment.training.iterations,
+    )
     return Parts(family, source, build_agent(experiment.agent, problem), problem)
 
 
@@ -115,20 +121,21 @@ def held_out_source(experiment: Experiment, family: TaskFamily[Any]) -> TaskSour
     return build_source(part, family, seed_sequence(experiment.seed, "held-out"))
 
 
-def _problem(experiment: Experiment, family: TaskFamily[Any]) -> Problem:
-    batch = family.batch(1, "cpu")
+def problem_of(family: TaskFamily[Any], *, episodes: int, seed: int, device: torch.device, updates: int = 0) -> Problem:
+    """What an agent is told about tasks of `family`, played in trials of `episodes` episodes."""
+    batch = family.batch(1)
     batch.set_tasks([family.spec()])
     return Problem(
         observation_space=family.observation_space,
         action_space=family.action_space,
         horizon=family.horizon,
-        episodes=experiment.training.episodes,
+        episodes=episodes,
         descriptor_size=batch.descriptor().shape[1],
         family=family.name,
         structure=family.structure,
-        seed=integer_seed(experiment.seed, "agent"),
-        device=choose_device(experiment.device),
-        updates=experiment.training.iterations,
+        seed=seed,
+        device=device,
+        updates=updates,
     )
 
 

@@ -1,0 +1,112 @@
+"""Conformance kit for agents. `check_agent` raises `AssertionError` with every problem it found.
+
+from agents.testing import check_agent
+
+def test_agent():
+    check_agent("mine", family="bandit")
+"""
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.experiment import build_agent, problem_of
+from registry.config import Part
+from taskgen.build import build_family
+from taskgen.family import TaskFamily
+from taskgen.interaction.agent import Agent, Problem, Rollout, Step, Trial
+from taskgen.interaction.collect import collect
+from taskgen.streams import stream
+
+_TRIALS, _EPISODES = 4, 3
+
+
+def check_agent(
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    family: str = "bandit",
+    family_settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Check the protocol of agent `name` on tasks of `family`.
+
+    Plays and learns; actions lie in the space; what happens in one trial does not depend on the others; metrics are
+    finite; the state restored into a fresh agent makes it act and learn identically.
+    """
+    tasks = build_family(family, family_settings)
+    problem = problem_of(tasks, episodes=_EPISODES, seed=7, device=torch.device("cpu"), updates=4)
+    part = Part.model_validate({"name": name, **(settings or {})})
+    agent = build_agent(part, problem)
+    problems: list[str] = []
+    trial = _play(agent, tasks, 1)
+    problems += _action_problems(problem, trial.rollout)
+    problems += [f"learn: {key} = {value}" for key, value in agent.learn(trial).items() if not math.isfinite(value)]
+    problems += _independence_problems(agent, trial)
+    problems += _state_problems(agent, build_agent(part, problem), tasks)
+    if problems:
+        raise AssertionError("\n".join([f"{name} on {family}:", *(f"  - {problem}" for problem in problems)]))
+
+
+def _play(agent: Agent, family: TaskFamily[Any], seed: int) -> Trial:
+    specs = [family.spec(seed=int(s)) for s in stream(seed, "check").integers(0, 2**53, _TRIALS)]
+    return collect(agent, family.batch(_TRIALS), specs, plan=agent.plan(_EPISODES))
+
+
+def _action_problems(problem: Problem, rollout: Rollout) -> list[str]:
+    actions = rollout.action.flatten(0, 1).numpy()
+    outside = [action for action in actions if not problem.action_space.contains(_cast(action, problem))]
+    return [f"action {outside[0]} is not in {problem.action_space}"] if outside else []
+
+
+def _cast(action: Any, problem: Problem) -> Any:
+    return np.asarray(action, dtype=problem.action_space.dtype)[()]
+
+
+def _independence_problems(agent: Agent, trial: Trial) -> list[str]:
+    """Change all rows but the first; the first row's actions must stay."""
+    steps = trial.rollout.steps
+    upset = replace(steps, observation=_upset(steps.observation), previous_reward=_upset(steps.previous_reward))
+    if steps.descriptor is not None:
+        upset = replace(upset, descriptor=_upset(steps.descriptor))
+    before = copy.deepcopy(agent.state_dict())
+    first = _actions(agent, steps)
+    agent.load_state_dict(copy.deepcopy(before))
+    second = _actions(agent, upset)
+    agent.load_state_dict(before)
+    return [] if torch.equal(first, second) else ["the actions of one trial depend on the other trials of the batch"]
+
+
+def _upset(values: Tensor) -> Tensor:
+    """[T, B, ...] with the rows from the second on permuted in time."""
+    return torch.cat([values[:, :1], values[:, 1:].flip(0)], dim=1)
+
+
+@torch.no_grad()
+def _actions(agent: Agent, steps: Step) -> Tensor:
+    """[T] actions of the first row when fed `steps`."""
+    carry = agent.begin_trial(steps.previous_reward.shape[1])
+    chosen: list[Tensor] = []
+    for t in range(len(steps.previous_reward)):
+        names = ("observation", "previous_action", "previous_reward", "episode_start", "trial_start", "episode_index")
+        row = {name: getattr(steps, name)[t] for name in names}
+        step = Step(**row, descriptor=None if steps.descriptor is None else steps.descriptor[t])
+        action, carry = agent.act(carry, step)
+        chosen.append(action.value[0])
+    return torch.stack(chosen)
+
+
+def _state_problems(agent: Agent, fresh: Agent, family: TaskFamily[Any]) -> list[str]:
+    fresh.load_state_dict(copy.deepcopy(agent.state_dict()))
+    for turn in (2, 3):
+        one, other = _play(agent, family, turn), _play(fresh, family, turn)
+        if not torch.equal(one.rollout.action, other.rollout.action):
+            return [f"an agent restored from state_dict acts differently in trial {turn - 1} after it"]
+        if agent.learn(one) != fresh.learn(other):
+            return ["an agent restored from state_dict learns differently"]
+    return []

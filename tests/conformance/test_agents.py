@@ -1,0 +1,30 @@
+"""The agent conformance kit over every agent of the catalogue, on every family it fits."""
+
+import pytest
+
+import registry
+from agents.testing import check_agent
+
+
+def _pairs():
+    catalogue = registry.catalogue()
+    for agent in catalogue.items("agents"):
+        for family in catalogue.items("families"):
+            if not catalogue.incompatibilities([agent, family]):
+                yield pytest.param(agent.full_name, family.full_name, id=f"{agent.entry.name}-{family.entry.name}")
+
+
+@pytest.mark.parametrize(("agent", "family"), _pairs())
+def test_agent_follows_the_protocol(agent, family):
+    check_agent(agent, family=family)
+
+
+def test_every_agent_fits_some_family():
+    fitting = {values[0] for values in (parameters.values for parameters in _pairs())}
+    assert fitting == {item.full_name for item in registry.catalogue().items("agents")}
+
+
+@pytest.mark.parametrize("network", [item.full_name for item in registry.catalogue().items("networks")])
+@pytest.mark.parametrize("memory", ["trial", "episode"])
+def test_rl2_with_every_network(network, memory):
+    check_agent("rl2", {"network": network, "memory": memory, "reward_prediction": 1.0}, family="tabular-mdp")

@@ -1,0 +1,61 @@
+"""Every recurrent network of the catalogue is one map in two forms."""
+
+import pytest
+import torch
+
+import registry
+
+NETWORKS = registry.catalogue().items("networks")
+
+
+@pytest.fixture(params=NETWORKS, ids=lambda item: item.entry.name)
+def network(request):
+    torch.manual_seed(3)
+    return request.param.build({}, input_size=5)
+
+
+def _unroll(network, inputs, restart=None):
+    memory = network.initial(inputs.shape[1])
+    outputs = []
+    for t, row in enumerate(inputs):
+        if restart is not None:
+            fresh = network.initial(inputs.shape[1])
+            memory = tuple(
+                torch.where(restart[t].view(-1, *(1,) * (old.ndim - 1)), new, old)
+                for old, new in zip(memory, fresh, strict=True)
+            )
+        output, memory = network.step(row, memory)
+        outputs.append(output)
+    return torch.stack(outputs)
+
+
+def test_step_and_sequence_agree(network):
+    inputs = torch.randn(17, 4, 5)
+    torch.testing.assert_close(network.sequence(inputs), _unroll(network, inputs), rtol=1e-4, atol=1e-5)
+    assert network.sequence(inputs).shape == (17, 4, network.output_size)
+
+
+def test_restart_returns_to_the_initial_state(network):
+    inputs = torch.randn(12, 3, 5)
+    restart = torch.zeros(12, 3, dtype=torch.bool)
+    restart[0] = True
+    restart[5, 0] = restart[7, 1] = restart[11, 1] = True
+    whole = network.sequence(inputs, restart)
+    torch.testing.assert_close(whole, _unroll(network, inputs, restart), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(whole[5:, :1], network.sequence(inputs[5:, :1]), rtol=1e-4, atol=1e-5)
+
+
+def test_output_is_causal_and_remembers(network):
+    inputs = torch.randn(9, 1, 5)
+    changed = inputs.clone()
+    changed[2] += 1.0
+    before, after = network.sequence(inputs), network.sequence(changed)
+    torch.testing.assert_close(before[:2], after[:2])
+    assert (before[8] - after[8]).abs().max() > 1e-4
+
+
+def test_rows_are_independent(network):
+    inputs = torch.randn(6, 3, 5)
+    other = inputs.clone()
+    other[:, 1:] = torch.randn(6, 2, 5)
+    assert torch.equal(network.sequence(inputs)[:, 0], network.sequence(other)[:, 0])
