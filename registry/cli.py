@@ -323,3 +323,7 @@ def _table(rows: Sequence[Sequence[str]], headers: Sequence[str] = ()) -> None:
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         typer.echo(f"  {'  '.join(cells)}".rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

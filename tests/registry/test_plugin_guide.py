@@ -1,0 +1,56 @@
+"""The plugin of the plugin guide, as printed there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from registry.catalogue import KINDS
+from registry.cli import main
+from registry.testing import check_plugin
+
+GUIDE = Path(__file__).parents[2] / "docs" / "plugin-guide.md"
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    code = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    path = tmp_path / "mine.py"
+    path.write_text(code.group(1))
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def test_it_has_at_most_25_lines(plugin: Path) -> None:
+    assert len(plugin.read_text().splitlines()) <= 25
+
+
+def test_it_conforms(plugin: Path) -> None:
+    from taskgen.build import build_family
+    from taskgen.testing import check_source
+
+    (item,) = check_plugin(plugin)
+    for family in (build_family("bandit"), build_family("tabular-mdp")):
+        check_source(lambda family=family: item.build(family=family, seed=np.random.SeedSequence(3)), family)
+
+
+def test_the_commands_of_the_guide_work(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        line for line in GUIDE.read_text(encoding="utf-8").splitlines() if line.startswith("taskgen --plugin mine.py")
+    ]
+    assert len(lines) >= 3
+    for line in lines:
+        if " train " not in line:
+            assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    assert main(["show", "corners.jsonl"]) == 0
+    assert "100 tasks" in capsys.readouterr().out
+
+
+def test_the_guide_names_every_registration_hook() -> None:
+    text = GUIDE.read_text(encoding="utf-8")
+    for hook in KINDS.values():
+        assert f"`{hook}`" in text
