@@ -1,0 +1,96 @@
+"""What RL^2 computes, on hand-made trials."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from agents.common.encoding import StepEncoder
+from agents.experiment import build_agent, problem_of
+from agents.rl2 import RL2
+from registry.config import Part
+from registry.errors import UserError
+from taskgen.build import build_family
+from taskgen.interaction.collect import collect
+
+
+def _agent(episodes=3, family="tabular-mdp", family_settings=None, **settings):
+    tasks = build_family(family, family_settings)
+    problem = problem_of(tasks, episodes=episodes, seed=1, device=torch.device("cpu"), updates=10)
+    part = Part.model_validate({"name": "rl2", "network": {"name": "gru", "hidden_size": 8}, **settings})
+    agent = build_agent(part, problem)
+    assert isinstance(agent, RL2)
+    return agent, tasks
+
+
+def _trial(agent, tasks, trials=4, episodes=3):
+    specs = [tasks.spec(seed=seed) for seed in range(trials)]
+    return collect(agent, tasks.batch(trials), specs, plan=agent.plan(episodes))
+
+
+def test_inputs_are_observation_previous_action_reward_and_boundaries():
+    agent, tasks = _agent(family_settings={"states": 3, "actions": 2, "horizon": 2})
+    rollout = _trial(agent, tasks).rollout
+    inputs = StepEncoder(tasks.observation_space, tasks.action_space)(rollout.steps)
+    assert inputs.shape == (6, 4, 3 + 2 + 3)
+    assert inputs[0, :, 3:].tolist() == [[0, 0, 0, 0, 1]] * 4  # nothing before the trial, whose start is flagged
+    torch.testing.assert_close(inputs[1:, :, :3], rollout.observation[1:])
+    torch.testing.assert_close(inputs[1:, :, 3:5], torch.nn.functional.one_hot(rollout.action[:-1], 2).float())
+    torch.testing.assert_close(inputs[1:, :, 5], rollout.reward[:-1])
+    assert inputs[:, 0, 6].tolist() == [0, 0, 1, 0, 1, 0]  # episodes of two steps; the trial's start has its own flag
+    assert inputs[:, 0, 7].tolist() == [1, 0, 0, 0, 0, 0]
+
+
+def test_learn_sees_the_policy_that_acted():
+    agent, tasks = _agent()
+    metrics = agent.learn(_trial(agent, tasks))
+    fresh, _ = _agent(epochs=1, minibatches=1)
+    first = fresh.learn(_trial(fresh, tasks))
+    assert abs(first["losses/approx_kl"]) < 1e-10  # before the first step the policy is the one that collected
+    assert metrics["losses/approx_kl"] > 1e-8
+
+
+def test_advantages_run_through_episode_ends():
+    """With a reward in the last step only, discount and trace 1, every earlier step shares in it, across episodes."""
+    agent, tasks = _agent(discount=1.0, trace=1.0)
+    trial = _trial(agent, tasks)
+    reward = torch.zeros_like(trial.rollout.reward)
+    reward[-1, 0] = 1.0
+    record = {**trial.rollout.record, "value": torch.zeros_like(reward)}
+    advantage, _ = agent._advantages(dataclasses.replace(trial.rollout, reward=reward, record=record))  # noqa: SLF001
+    assert (advantage[:, 0] == advantage[0, 0]).all()
+    assert (advantage[:, 0] > advantage[:, 1]).all()
+
+
+def test_steps_after_the_end_do_not_count():
+    agent, tasks = _agent()
+    trial = _trial(agent, tasks)
+    valid = trial.rollout.valid.clone()
+    valid[20:, 1] = False
+    reward = trial.rollout.reward.clone()
+    reward[20:, 1] = 1e6
+    cut = dataclasses.replace(trial.rollout, valid=valid)
+    noisy = dataclasses.replace(cut, reward=reward)
+    one, other = agent._advantages(cut), _agent()[0]._advantages(noisy)  # noqa: SLF001
+    torch.testing.assert_close(one[0][:20], other[0][:20])
+    torch.testing.assert_close(one[1][:20], other[1][:20])
+
+
+def test_value_targets_are_centred_by_time_and_scaled():
+    agent, tasks = _agent()
+    _, target = agent._advantages(_trial(agent, tasks, trials=64).rollout)  # noqa: SLF001
+    assert target.mean(1).abs().max() < 1e-5
+    assert abs(target.square().mean() - 1) < 1e-3
+
+
+def test_schedules_fall_to_their_end():
+    agent, tasks = _agent(learning_rate=1e-3, final_learning_rate=1e-4)
+    rates = [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(11)]
+    assert rates[0] == 1e-3
+    assert rates[5] == pytest.approx(5e-4)
+    assert rates[10] == 1e-4
+
+
+def test_unknown_network_is_named():
+    with pytest.raises(UserError, match="Did you mean 'gru'"):
+        _agent(network="grue")
