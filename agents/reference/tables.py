@@ -118,7 +118,7 @@ def action_values(tables: Tables, horizon: int) -> Tensor:
     """
     batch, states, actions = tables.reward.shape
     transition = tables.transition.reshape(batch, states * actions, states)
-    value = torch.zeros(batch, states, device=tables.reward.device)
+    value = torch.zeros_like(tables.reward[..., 0])
     backwards: list[Tensor] = []
     for _ in range(horizon):
         quality = tables.reward + (transition @ value[..., None]).view(batch, states, actions)

@@ -1,0 +1,63 @@
+"""What holds for every reference player."""
+
+import copy
+from dataclasses import fields
+
+import pytest
+import torch
+
+import registry
+from agents.experiment import problem_of
+from taskgen.build import build_family
+from taskgen.interaction.agent import Agent, Step
+from taskgen.interaction.collect import collect
+
+PLAYERS = [item for item in registry.catalogue().items("agents") if "reference" in item.entry.tags]
+
+
+def _player(item, episodes=4):
+    family = build_family(next(need for need in (*item.entry.needs, "bandit") if need in ("bandit", "tabular-mdp")))
+    return item.build({}, problem=problem_of(family, episodes=episodes, seed=3, device=torch.device("cpu"))), family
+
+
+def _trial(player, family, tasks=5, episodes=4):
+    specs = [family.spec(seed=seed) for seed in range(tasks)]
+    return collect(player, family.batch(tasks), specs, plan=player.plan(episodes))
+
+
+@pytest.mark.parametrize("item", PLAYERS, ids=lambda item: item.entry.name)
+def test_players_never_learn(item):
+    player, family = _player(item)
+    assert isinstance(player, Agent)
+    trial = _trial(player, family)
+    before = copy.deepcopy(player.state_dict())
+    assert player.learn(trial) == {}
+    after = player.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert (player.plan(4).rounds, player.plan(4).episodes) == (1, 4)
+
+
+@pytest.mark.parametrize("item", PLAYERS, ids=lambda item: item.entry.name)
+def test_two_trials_in_one_stream_are_as_good_as_two(item):
+    """A trial that starts in the middle of a stream forgets the one before it."""
+    player, family = _player(item)
+    steps = _trial(player, family).rollout.steps
+    state = player.state_dict()
+
+    def actions(carry):
+        player.load_state_dict(copy.deepcopy(state))
+        chosen = []
+        for t in range(len(steps.previous_reward)):
+            action, carry = player.act(carry, _at(steps, t))
+            chosen.append(action.value)
+        return torch.stack(chosen), carry
+
+    fresh, used = actions(player.begin_trial(5))
+    again, _ = actions(used)
+    assert torch.equal(fresh, again)
+
+
+def _at(steps, t):
+    values = {field.name: getattr(steps, field.name) for field in fields(Step)}
+    return Step(**{name: None if value is None else value[t] for name, value in values.items()})
