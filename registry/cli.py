@@ -70,6 +70,8 @@ def _announce_files(files: Iterable[str]) -> None:
         path = Path(file).expanduser().resolve()
         if not path.is_file():
             raise UserError(f"--plugin {file!r}: no such file" if file else "--plugin needs the path of a Python file")
+        if os.pathsep in str(path):
+            raise UserError(f"--plugin {str(path)!r}: the path must not contain {os.pathsep!r}")
         known.append(str(path))
     if known:
         os.environ[FILES_VARIABLE] = os.pathsep.join(dict.fromkeys(known))

@@ -114,4 +114,6 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
+        if value.keys() == {"name"}:
+            return str(value["name"])
     return "" if value is None else str(value)

@@ -1,4 +1,8 @@
 import json
+import os
+import pty
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -45,6 +49,28 @@ def test_list_shows_every_kind_and_whole_lines(capsys: pytest.CaptureFixture[str
     assert "families" in lines
     summary = registry.catalogue().get("agents", "rl2").entry.summary
     assert any(line.strip().startswith("rl2 ") and line.endswith(summary) for line in lines)
+
+
+def test_on_a_terminal_tables_wrap_and_are_coloured() -> None:
+    reader, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "60"}
+    command = [sys.executable, "-m", "registry.cli", "list", "agents"]
+    subprocess.run(command, stdout=terminal, stdin=terminal, env=environment, check=True, timeout=60)
+    os.close(terminal)
+    text = b""
+    while chunk := _read(reader):
+        text += chunk
+    lines = text.decode().splitlines()
+    assert "\x1b[1magents" in lines[0]
+    assert any(line.startswith("tabular-oracle ") for line in lines)
+    assert max(map(len, lines[1:])) <= 60
+
+
+def _read(reader: int) -> bytes:
+    try:
+        return os.read(reader, 65536)
+    except OSError:  # how Linux says that the other end is closed
+        return b""
 
 
 def test_list_json_holds_every_item(capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,6 +174,13 @@ def test_usage_errors_exit_2(line: list[str], capsys: pytest.CaptureFixture[str]
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "rror" in captured.err
+
+
+def test_a_path_that_cannot_stand_in_the_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / f"a{os.pathsep}b.py"
+    path.touch()
+    assert main(["--plugin", str(path), "list"]) == 2
+    assert "the path must not contain" in capsys.readouterr().err
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,4 +161,4 @@ def test_settings_are_listed_with_type_default_and_range() -> None:
     assert rows["inner.sizes"] == ("list of integer", "(64, 64)", "", "Sizes.")
     assert rows["mode"] == ("choice", "fast", "one of 'fast', 'exact'", "Mode.")
     assert rows["limit"] == ("number", "", "", "Limit.")
-    assert rows["agent"][0] == "part"
+    assert rows["agent"] == ("part", "rl2", "", "Agent.")

@@ -78,12 +78,12 @@ def test_names_that_are_taken(name: str, reason: str, tmp_path: Path) -> None:
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
+    (tmp_path / "my-own").mkdir()
     with pytest.raises(UserError, match="exists already; nothing was changed"):
-        new_plugin("mine", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+        new_plugin("my-own", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["my-own"]
     with pytest.raises(UserError, match="no such folder"):
-        new_plugin("mine", tmp_path / "nowhere")
+        new_plugin("my-own", tmp_path / "nowhere")
 
 
 def test_command_says_what_is_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
