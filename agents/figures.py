@@ -1,0 +1,218 @@
+"""Figures of a report as SVG text: one look, colours that colour-blind readers can tell apart, labels at the lines.
+
+Colours: Okabe and Ito 2008, "Color Universal Design". Lines of one figure also differ in dash and marker.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+INK, MUTED, RULE = "#1f2328", "#5b636d", "#d8dde3"
+LEAD = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+"""Colours of the agents under study."""
+OTHERS = ("#CC79A7", "#E69F00", "#009E73", "#56B4E9", "#7f7f7f", "#8c6bb1", "#a6761d")
+"""Colours of reference players."""
+PIXELS = 104
+"""Per inch of a figure."""
+DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (3, 1.5)), (0, (5, 1.5, 1, 1.5, 1, 1.5)))
+MARKERS = "osD^vPX"
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: to be selected, searched and read aloud
+    "svg.hashsalt": "taskgen",
+    "text.parse_math": False,  # names are shown as they are
+    "font.size": 10.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
+}
+
+
+@dataclass(frozen=True)
+class Band:
+    """A line with an interval: x [N], mean, low and high [N]. The interval is left out where low and high are NaN."""
+
+    x: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The learning curve of one agent: its mean over runs, the runs themselves, and its return on held-out tasks."""
+
+    label: str
+    mean: Band
+    runs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]
+    held_out: Band
+
+
+def learning_figure(curves: Sequence[Curve], references: Mapping[str, float], name: str) -> Markup:
+    """Mean trial return against environment steps; reference players as dashed horizontal lines."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(4.3)
+        ends: list[tuple[float, str, str, bool]] = []
+        for curve, colour in zip(curves, _cycle(LEAD, len(curves)), strict=True):
+            if len(curve.runs) > 1:
+                for x, y in curve.runs:
+                    axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.4)
+            axes.plot(curve.mean.x, curve.mean.mean, color=colour, linewidth=2)
+            _shade(axes, curve.mean, colour)
+            _points(axes, curve.held_out, colour)
+            ends.append((float(curve.mean.mean[-1]), curve.label, colour, True))
+        colours = _cycle(_unused(len(curves)), len(references))
+        for i, (label, value) in enumerate(references.items()):
+            axes.axhline(value, color=colours[i], linewidth=1.4, linestyle=DASHES[i % len(DASHES)])
+            ends.append((value, label, colours[i], False))
+        axes.set_xlim(0, max(float(x.max(initial=1)) for curve in curves for x in (curve.mean.x, curve.held_out.x)))
+        axes.xaxis.set_major_formatter(EngFormatter())
+        axes.set_xlabel("environment steps")
+        axes.set_ylabel("mean trial return")
+        _label_ends(axes, ends)
+        return _svg(figure, name)
+
+
+def adaptation_figure(leads: Mapping[str, Band], others: Mapping[str, Band], name: str) -> Markup:
+    """Return per adaptation episode of the agents (`leads`) and of the reference players (`others`)."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(4.6)
+        ends: list[tuple[float, str, str, bool]] = []
+        colours = _cycle(_unused(len(leads)), len(others))
+        for i, (label, band) in enumerate(others.items()):
+            marker = MARKERS[i % len(MARKERS)]
+            style = {"marker": marker, "markersize": 4, "linewidth": 1.3, "linestyle": DASHES[i % len(DASHES)]}
+            axes.plot(band.x, band.mean, color=colours[i], markevery=_every(band), clip_on=False, **style)
+            _shade(axes, band, colours[i], 0.12)
+            ends.append((float(band.mean[-1]), label, colours[i], False))
+        for (label, band), colour in zip(leads.items(), _cycle(LEAD, len(leads)), strict=True):
+            style = {"linewidth": 2.4, "marker": "o", "markersize": 5}
+            axes.plot(band.x, band.mean, color=colour, markevery=_every(band), clip_on=False, **style)
+            _shade(axes, band, colour)
+            ends.append((float(band.mean[-1]), label, colour, True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        episodes = max(len(band.x) for band in leads.values())
+        axes.set_xlim(1 - max(0.5, 0.04 * episodes), episodes)
+        axes.set_xlabel("adaptation episode")
+        axes.set_ylabel("mean return of the episode")
+        _label_ends(axes, ends)
+        return _svg(figure, name)
+
+
+def histograms_figure(values: Mapping[str, NDArray[np.float64]], name: str) -> Markup:
+    """One histogram per context knob, `values[knob]` [N]."""
+    columns = min(3, len(values))
+    rows = -(-len(values) // columns)
+    style: dict[Any, Any] = _STYLE | {"font.size": 9.5, "axes.grid.axis": "y"}
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(max(4.2, 2.9 * columns), 2.1 * rows), layout="constrained")
+        for i, (title, samples) in enumerate(values.items()):
+            axes = figure.add_subplot(rows, columns, i + 1)
+            axes.hist(samples, bins=_bins(samples), color=LEAD[0], edgecolor="white", linewidth=0.6)
+            axes.set_title(title, loc="left", color=INK)
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=bool((samples == np.round(samples)).all())))
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+            if i % columns == 0:
+                axes.set_ylabel("count", color=MUTED)
+        return _svg(figure, name)
+
+
+def _canvas(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(8.4, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _cycle(colours: Sequence[str], count: int) -> list[str]:
+    return [colours[i % len(colours)] for i in range(count)]
+
+
+def _unused(leads: int) -> list[str]:
+    return [colour for colour in OTHERS if colour not in LEAD[:leads]]
+
+
+def _every(band: Band) -> int:
+    return max(1, len(band.x) // 20)
+
+
+def _shade(axes: Axes, band: Band, colour: str, alpha: float = 0.2) -> None:
+    if len(band.x) > 1:
+        axes.fill_between(band.x, band.low, band.high, color=colour, alpha=alpha, linewidth=0)
+    else:
+        _points(axes, band, colour)
+
+
+def _points(axes: Axes, band: Band, colour: str) -> None:
+    reach = np.nan_to_num(np.stack([band.mean - band.low, band.high - band.mean]))
+    axes.errorbar(
+        band.x, band.mean, reach, color=colour, linestyle="none", marker="o", markersize=5.5,
+        markerfacecolor="white", markeredgewidth=1.4, capsize=2.5, elinewidth=1.2, zorder=4, clip_on=False,
+    )  # fmt: skip
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str, bool]]) -> None:
+    """Write each line's name right of its end, pushed apart where they would overlap, joined by a leader."""
+    low, high = axes.get_ylim()
+    gap = 0.058 * (high - low)
+    order = sorted(ends)
+    places = spread([value for value, *_ in order], gap, low, high)
+    for (value, label, colour, bold), place in zip(order, places, strict=True):
+        across = axes.get_yaxis_transform()
+        axes.plot(
+            [1.0, 1.025, 1.05], [value, place, place], transform=across, color=colour, linewidth=1.6, clip_on=False
+        )
+        axes.text(1.06, place, label, transform=across, va="center", fontweight="bold" if bold else "normal")
+    axes.set_ylim(low, high)
+
+
+def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places near sorted `values`, at least `gap` apart and within [low, high] where there is room."""
+    groups: list[list[float]] = []  # runs of touching labels, each centred on the mean of its values
+    for value in values:
+        groups.append([value])
+        while len(groups) > 1 and _span(groups[-2], gap, low, high)[1] + gap > _span(groups[-1], gap, low, high)[0]:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [_span(group, gap, low, high)[0] + gap * i for group in groups for i in range(len(group))]
+
+
+def _span(group: Sequence[float], gap: float, low: float, high: float) -> tuple[float, float]:
+    size = gap * (len(group) - 1)
+    first = min(max(sum(group) / len(group) - size / 2, low), max(high - size, low))
+    return first, first + size
+
+
+def _bins(samples: NDArray[np.float64]) -> Sequence[float]:
+    low, high = float(samples.min()), float(samples.max())
+    if (samples == np.round(samples)).all() and high - low <= 30:
+        return list(np.arange(low - 0.5, high + 1))
+    return list(np.linspace(low, high, 21))
+
+
+def _svg(figure: Figure, prefix: str) -> Markup:
+    """The figure as an SVG element for the inside of a page; `prefix` keeps its ids apart from other figures'."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg = re.sub(r"\A.*?(?=<svg)|<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
+    width = round(figure.get_figwidth() * PIXELS)  # one scale for all figures; the page shrinks those too wide for it
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', rf'\g<1> width="{width}"', svg, count=1)
+    prefix = re.sub(r"[^a-z0-9-]", "", prefix.lower())
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    return Markup(svg)  # noqa: S704 (matplotlib escapes every text it writes)

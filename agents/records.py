@@ -1,0 +1,219 @@
+"""What a run left on disk, read and checked for a report. Reads only; every refusal names the file and the remedy."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from registry.config import read_toml
+from registry.errors import CheckpointError, TaskError
+from taskgen.archive import Archive
+from taskgen.spec import TaskSpec
+
+STEPS, RETURN = "charts/steps", "meta/trial_return"
+"""The metrics a learning curve is drawn from."""
+
+M = TypeVar("M", bound="_Stored")
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class Estimate(_Stored):
+    """A mean with its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Returns(_Stored):
+    """Return of each adaptation episode over tasks, [K] each: mean and interquartile mean with 95% intervals."""
+
+    mean: list[float] = Field(min_length=1)
+    low: list[float]
+    high: list[float]
+    iqm: list[float]
+    iqm_low: list[float]
+    iqm_high: list[float]
+
+
+class Player(_Stored):
+    """How one player did on one set of tasks."""
+
+    returns: Returns
+    trial: Estimate
+
+
+class PlayedSet(_Stored):
+    """All players on one set of tasks."""
+
+    players: dict[str, Player] = Field(min_length=1)
+
+
+class Evaluation(_Stored):
+    """evaluation.json: the last evaluation, beside the reference players."""
+
+    iteration: int
+    steps: int
+    episodes: int = Field(ge=1)
+    tasks: int
+    sets: dict[str, PlayedSet] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _lengths(self) -> "Evaluation":
+        for name, played in self.sets.items():
+            for player, figures in played.players.items():
+                if any(len(values) != self.episodes for values in figures.returns.model_dump().values()):
+                    raise ValueError(f"{name}, {player}: expected {self.episodes} returns, one per episode")
+        return self
+
+
+class Checkup(_Stored):
+    """A line of evaluations.jsonl: the agent alone, during training."""
+
+    iteration: int
+    steps: int
+    seconds: float
+    trial: Estimate
+
+
+class _Line(_Stored):
+    step: int
+    metrics: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run directory."""
+
+    path: Path
+    config: Mapping[str, Any]
+    config_text: str
+    provenance: Mapping[str, Any]
+    steps: NDArray[np.float64]
+    """[iterations] environment steps taken so far."""
+    returns: NDArray[np.float64]
+    """[iterations] mean trial return of the training tasks."""
+    checkups: tuple[Checkup, ...]
+    evaluation: Evaluation
+    specs: tuple[TaskSpec, ...]
+    """A sample of the training tasks."""
+
+    @property
+    def agent(self) -> str:
+        """Short name of the agent."""
+        return short(self.config["agent"])
+
+    @property
+    def seed(self) -> int:
+        """Root seed of the run."""
+        return int(self.config["seed"])
+
+
+def short(part: Any) -> str:
+    """The name of a part of a configuration without its provider."""
+    return str(part["name"] if isinstance(part, Mapping) else part).rpartition("/")[2]
+
+
+def read_record(path: Path) -> Record:
+    """Read the run directory `path`.
+
+    Raises:
+        CheckpointError: it is not a run directory, or a file in it is missing or damaged.
+        ConfigError: config.toml is damaged.
+    """
+    if not (path / "config.toml").is_file():
+        raise CheckpointError(f"{path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
+    lines = [(line.metrics.get(STEPS), line.metrics.get(RETURN)) for line in _json_lines(path, "metrics.jsonl", _Line)]
+    curve = np.array([pair for pair in lines if None not in pair], dtype=np.float64).reshape(-1, 2)
+    if not len(curve):
+        raise CheckpointError(
+            f"{path / 'metrics.jsonl'} holds no line with {STEPS} and {RETURN}: train for an iteration first, "
+            "with the tracker jsonl among `trackers`"
+        )
+    return Record(
+        path=path,
+        config=_config(path),
+        config_text=(path / "config.toml").read_text(encoding="utf-8"),
+        provenance=_provenance(path),
+        steps=curve[:, 0],
+        returns=curve[:, 1],
+        checkups=tuple(_json_lines(path, "evaluations.jsonl", Checkup)),
+        evaluation=_parse(Evaluation, _text(path, "evaluation.json"), path / "evaluation.json"),
+        specs=_specs(path),
+    )
+
+
+_REMEDIES = {
+    "provenance.json": "it is written when training starts: the directory is incomplete, restore it from a copy",
+    "metrics.jsonl": "it is written by the tracker jsonl: keep it among `trackers` and train again",
+    "evaluations.jsonl": "it is written when the first evaluation is over: go on with `taskgen train ... --resume`",
+    "evaluation.json": "write it with `taskgen evaluate {run}`",
+    "archive.sqlite": "it is written after the first iteration: go on with `taskgen train ... --resume`",
+}
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        return (path / name).read_text(encoding="utf-8")
+    except OSError as error:
+        remedy = _REMEDIES[name].format(run=path)
+        raise CheckpointError(f"{path / name} cannot be read ({error.strerror}): {remedy}") from None
+    except UnicodeDecodeError as error:
+        raise _damaged(path / name, f"byte {error.start} is not UTF-8 text") from None
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    config = read_toml(path / "config.toml")
+    named = all(isinstance(config.get(part), dict) and "name" in config[part] for part in ("family", "source", "agent"))
+    if not named or not isinstance(config.get("seed"), int) or not isinstance(config.get("training"), dict):
+        raise _damaged(path / "config.toml", "it lacks seed, training, or the name of family, source or agent")
+    return config
+
+
+def _provenance(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(_text(path, "provenance.json"))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path / "provenance.json", str(error)) from None
+    if not isinstance(found, dict):
+        raise _damaged(path / "provenance.json", "it is not a JSON object")
+    return found
+
+
+def _json_lines(path: Path, name: str, model: type[M]) -> Iterator[M]:
+    """The lines of a file; a last line that a killed process left unfinished does not count."""
+    *lines, _unfinished = _text(path, name).split("\n")
+    for number, line in enumerate(lines, 1):
+        if line:
+            yield _parse(model, line, path / name, f"line {number}: ")
+
+
+def _parse(model: type[M], text: str, file: Path, where: str = "") -> M:
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise _damaged(file, f"{where}{place}{': ' if place else ''}{first['msg']}") from None
+
+
+def _specs(path: Path) -> tuple[TaskSpec, ...]:
+    if not (path / "archive.sqlite").is_file():
+        _text(path, "archive.sqlite")
+    try:
+        with Archive(path / "archive.sqlite") as archive:
+            return tuple(record.spec for record in archive.records(split="train"))
+    except TaskError as error:
+        raise CheckpointError(f"{error}. Restore the run directory from a copy, or train again.") from None
+
+
+def _damaged(file: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{file} is damaged: {reason}. Restore it from a copy, or train again; it was not changed.")
