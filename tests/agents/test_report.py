@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up_run import PLAYERS, make_run
 
 from agents.figures import Band, spread
 from agents.records import read_record
@@ -17,6 +16,7 @@ from agents.results import curve, group, standings, varying_knobs
 from agents.statistics import mean_interval
 from registry.errors import CheckpointError, ConfigError, UserError
 from taskgen.spec import TaskSpec
+from tests.agents.made_up_run import PLAYERS, make_run
 
 
 class Page(HTMLParser):
