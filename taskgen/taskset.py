@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, overload
@@ -136,7 +136,8 @@ def staged(path: Path, *, overwrite: bool = False) -> Generator[BinaryIO]:
     except OSError as error:
         raise TaskError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
-        staging.unlink(missing_ok=True)
+        with suppress(OSError):  # it is gone after a success
+            staging.unlink()
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:

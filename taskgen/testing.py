@@ -11,7 +11,7 @@ def test_source():
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,8 +27,9 @@ from taskgen.variation import reach_problem
 
 __all__ = ["check_batch", "check_family", "check_source"]
 
-_PROBES = 8  # slots in which a knob may show its effect
+_PROBES = 16  # slots in which a knob may show its effect
 _PROBED_STEPS = 32  # steps, at least, in which it may
+_VALUES = 17  # values of a knob that are tried
 
 
 def check_family(family: TaskFamily[Any]) -> None:
@@ -124,22 +125,48 @@ def _check_knob(family: TaskFamily[Any], name: str, knob: Knob) -> None:
 
 
 def _check_alive(family: TaskFamily[Any], name: str, knob: Knob) -> None:
-    """Two extreme values give different rollouts under equal actions."""
+    """Two extreme values give different rollouts under equal actions, around the defaults or around other contexts."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    defaults: list[dict[str, JsonValue]] = [{} for _ in range(_PROBES)]
+    others = [_somewhere(family, rng) for _ in range(_PROBES)]
+    alive = any(_differ(family, name, knob, bases) for bases in (defaults, others))
+    assert alive, f"knob {name} is dead: its extremes give the same rollouts"
+
+
+def _differ(family: TaskFamily[Any], name: str, knob: Knob, bases: Sequence[Mapping[str, JsonValue]]) -> bool:
+    """Whether the lowest and the highest valid value of the knob show in rollouts, one slot for each of `bases`."""
+    ends = [_extremes(family, name, knob, base) for base in bases]
     episodes = math.ceil(_PROBED_STEPS / family.horizon)
-    actions = sample_actions(family, family.horizon, _PROBES)
-    seen = [
-        rollout(family, [family.spec({name: value}, seed=seed) for seed in range(_PROBES)], actions, episodes=episodes)
-        for value in _extremes(family, name, knob)
-    ]
-    same = all(bool((left == right).all()) for left, right in zip(*seen, strict=True))
-    assert not same, f"knob {name} is dead: its extremes give the same rollouts"
+    actions = sample_actions(family, family.horizon, len(bases))
+    low, high = (
+        rollout(
+            family, [family.spec(pair[end], seed=seed) for seed, pair in enumerate(ends)], actions, episodes=episodes
+        )
+        for end in (0, 1)
+    )
+    return any(bool((left != right).any()) for left, right in zip(low, high, strict=True))
 
 
-def _extremes(family: TaskFamily[Any], name: str, knob: Knob) -> tuple[JsonValue, JsonValue]:
-    """The two ends of the knob's range; the default stands in for an end that the family finds invalid."""
-    ends = [filled(knob, end) for end in (knob.low, knob.high)]
-    valid = [end if _valid(family, {name: end}) else knob.default_value() for end in ends]
-    return valid[0], valid[1]
+def _extremes(
+    family: TaskFamily[Any], name: str, knob: Knob, base: Mapping[str, JsonValue]
+) -> tuple[Mapping[str, JsonValue], Mapping[str, JsonValue]]:
+    """`base` with the lowest and with the highest value that the family finds valid."""
+    values = np.linspace(knob.low, knob.high, _VALUES)
+    contexts = [{**base, name: filled(knob, value)} for value in (values.round() if knob.integer else values).tolist()]
+    valid = [context for context in contexts if _valid(family, context)] or [base]
+    return valid[0], valid[-1]
+
+
+def _somewhere(family: TaskFamily[Any], rng: np.random.Generator) -> dict[str, JsonValue]:
+    """A valid context drawn uniformly from the context space; the defaults when there is none in 100 draws."""
+    for _ in range(100):
+        context: dict[str, JsonValue] = {}
+        for name, knob in family.context_space.knobs.items():
+            values = rng.uniform(knob.low, knob.high, knob.shape)
+            context[name] = (values.round().astype(int) if knob.integer else values).tolist()
+        if _valid(family, context):
+            return context
+    return {}
 
 
 def _valid(family: TaskFamily[Any], context: Mapping[str, JsonValue]) -> bool:

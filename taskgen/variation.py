@@ -9,8 +9,6 @@ A plain number is a constant and "original" is the knob's default, so `1.1 * Ori
 to values by its quantile function: a value depends on its own uniforms only, never on how many are drawn at once.
 """
 
-# ruff: noqa: ARG002 - all variations share one signature, whether or not they look at the original
-
 from abc import ABC, abstractmethod
 from functools import reduce
 from operator import add, mul, sub
@@ -331,13 +329,16 @@ def _expand(value: Any) -> Any:
         return {"kind": "constant", "value": value}
     if isinstance(value, (bool, str)) and value != "original":
         raise ValueError("expected a number, 'original', or a table such as {kind = \"uniform\", low = 0, high = 1}")
+    if isinstance(value, dict):  # pydantic no longer knows that the lists inside came from JSON, and wants tuples
+        items = cast(dict[str, Any], value).items()
+        return {key: tuple(cast(list[Any], item)) if isinstance(item, list) else item for key, item in items}
     return {"kind": "original"} if isinstance(value, str) else value
 
 
 def _expand_change(value: Any) -> Any:
     """The same, and a table without `kind` as a change."""
     if isinstance(value, dict) and "kind" not in value:
-        return {"kind": "change", **cast(dict[str, Any], value)}
+        value = {"kind": "change", **cast(dict[str, Any], value)}
     return _expand(value)
 
 

@@ -16,6 +16,7 @@ from taskgen.family import TaskFamily
 from taskgen.spec import TaskSpec
 
 _SLOTS = 3
+_COPIES = 4
 
 
 def check_batch(family: TaskFamily[Any], specs: Sequence[TaskSpec], *, device: torch.device | str = "cpu") -> None:
@@ -28,9 +29,9 @@ def check_batch(family: TaskFamily[Any], specs: Sequence[TaskSpec], *, device: t
     specs = list(specs[:_SLOTS])
     assert len(specs) == _SLOTS, f"check_batch needs {_SLOTS} tasks"
     actions = sample_actions(family, family.horizon, _SLOTS)
-    batch = _batch(family, specs, device)
-    _check_episode(family, batch, actions)
-    _check_foreign(family, batch, specs)
+    crowd = specs * _COPIES  # many slots, so that some episode may last until the horizon
+    _check_episode(family, _batch(family, crowd, device), sample_actions(family, family.horizon, len(crowd)))
+    _check_foreign(family, specs, device)
     expected = rollout(family, specs, actions, device=device)
     _equal(rollout(family, specs, actions, device=device), expected, "the same tasks and actions gave another rollout")
     if torch.device(device).type == "cpu":
@@ -122,7 +123,8 @@ def _check_observation(
         assert space.contains(value), f"{where}: observation {value} is outside {space}"
 
 
-def _check_foreign(family: TaskFamily[Any], batch: TaskBatch, specs: Sequence[TaskSpec]) -> None:
+def _check_foreign(family: TaskFamily[Any], specs: Sequence[TaskSpec], device: torch.device | str) -> None:
+    batch = _batch(family, specs, device)
     foreign = [replace(specs[0], family="nobody/nothing"), *specs[1:]]
     _refused(lambda: batch.set_tasks(foreign), f"{family.name}: a batch took a task of another family")
 
