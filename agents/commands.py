@@ -51,7 +51,7 @@ def train(
         plan = directory.same(plan)
     else:
         directory.create(plan)
-    with _Progress() as progress:
+    with Progress() as progress:
         finished = train_run(plan, directory, progress)
     if not finished:
         typer.echo(f"Stopped; checkpoint saved. Go on with: {_command(experiment, overrides, directory.path)}")
@@ -117,7 +117,7 @@ def _command(experiment: str, overrides: list[str] | None, directory: Path) -> s
     return " ".join(["taskgen train", experiment, *(overrides or []), f"--run {directory} --resume"])
 
 
-class _Progress:
+class Progress:
     """A bar on a terminal, a line now and then in a log; turns Ctrl-C and SIGTERM into a request to stop."""
 
     def __init__(self) -> None:

@@ -11,13 +11,14 @@ policy gradient on the return of the whole trial; so the recurrence becomes a le
 Reference: Duan et al. 2016, "RL^2", sections 2.2-2.3; Wang et al. 2016, "Learning to reinforcement learn".
 
 Differences from the paper: PPO (Schulman et al. 2017) in place of TRPO; value targets are shifted by their mean at
-each time of the trial and scaled by one running standard deviation; optionally the network also predicts each reward
-from hidden state and action (an auxiliary loss on the agent's own data, off by default).
+each time of the trial and scaled by one running standard deviation; optionally each reward is also predicted, linearly
+in the action with coefficients read from h_t (an auxiliary loss on the agent's own data, off by default).
 
 Axes: T time (all episodes of the trial), B trials.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import torch
@@ -41,7 +42,7 @@ class RL2Config(Config):
         Part(name="gru"), description="Recurrent network with its settings.", json_schema_extra={"kind": "networks"}
     )
     memory: Literal["trial", "episode"] = Field(
-        "trial", description="When the hidden state is cleared: per trial, or (an ablation) at each episode."
+        "trial", description="What is remembered: the trial, or (an ablation) only the current episode."
     )
     learning_rate: float = Field(2e-3, gt=0, description="Adam's initial learning rate.")
     final_learning_rate: float = Field(6e-5, gt=0, description="Learning rate at the end, reached linearly.")
@@ -66,11 +67,7 @@ class _Model(nn.Module):
         features = self.network.output_size
         self.policy = PolicyHead(features, problem.action_space)
         self.value = nn.Linear(features, 1)
-        self.reward = None
-        if config.reward_prediction:
-            self.reward = nn.Sequential(
-                nn.Linear(features + encoder.action_size, features), nn.ReLU(), nn.Linear(features, 1)
-            )
+        self.reward = nn.Linear(features, encoder.action_size + 1) if config.reward_prediction else None
 
     def heads(self, features: Tensor) -> tuple[Distribution, Tensor]:
         """[..., F] -> action distribution, normalised value [...]."""
@@ -108,7 +105,7 @@ class RL2:
         """Sample from the policy and advance the hidden state."""
         if self.config.memory == "episode":
             carry = _clear(carry, step.episode_start)
-        features, carry = self._model.network.step(self._encoder(step), carry)
+        features, carry = self._model.network.step(self._inputs(step), carry)
         policy, value = self._model.heads(features)
         action = policy.sample(self._generator)
         return Action(action, {"log_prob": policy.log_prob(action), "value": value}), carry
@@ -123,7 +120,7 @@ class RL2:
         advantage, target = self._advantages(rollout)
         share = self._anneal()
         sums: dict[str, Tensor] = {}
-        inputs = self._encoder(rollout.steps)
+        inputs = self._inputs(rollout.steps)
         for columns in self._minibatches(rollout.reward.shape[1]):
             losses = self._losses(rollout, inputs, advantage, target, columns)
             loss = losses["losses/policy_loss"] + self.config.value_coefficient * losses["losses/value_loss"]
@@ -159,6 +156,12 @@ class RL2:
         self._value_mean = state["value_mean"].to(self._device)
         self._value_scale = state["value_scale"].to(self._device)
         self._updates_done = state["updates_done"]
+
+    def _inputs(self, step: Step) -> Tensor:
+        """What the network reads, [..., I]."""
+        if self.config.memory == "episode":  # the previous action would carry a message across the cut
+            step = replace(step, trial_start=step.episode_start)
+        return self._encoder(step)
 
     def _advantages(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Normalised advantages and normalised value targets, both [T, B]."""
@@ -212,9 +215,11 @@ class RL2:
             "losses/approx_kl": weighted_mean(approximate_kl(log_ratio.detach()), weight),
         }
         if self._model.reward is not None:
-            known = torch.cat([features, self._encoder.action(action)], -1)
-            error = self._model.reward(known)[..., 0] - rollout.reward[:, columns]
-            losses["losses/reward_prediction"] = weighted_mean(error.square(), weight)
+            slopes = self._model.reward(features)
+            predicted = (slopes[..., :-1] * self._encoder.action(action)).sum(-1) + slopes[..., -1]
+            losses["losses/reward_prediction"] = weighted_mean(
+                (predicted - rollout.reward[:, columns]).square(), weight
+            )
         return losses
 
 

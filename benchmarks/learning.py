@@ -1,0 +1,75 @@
+"""What learning benchmarks share: train an experiment over seeds, evaluate it beside its players, record."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from agents.commands import Progress
+from agents.experiment import load_experiment
+from agents.loop import evaluate_run, train
+from agents.report import write_report
+from agents.run import RunDirectory
+from agents.statistics import mean_interval
+from benchmarks.harness import Row, record, row
+
+RUNS = Path("runs") / "benchmarks"
+
+
+def run_seed(name: str, experiment: str, seed: int, overrides: Sequence[str]) -> RunDirectory:
+    """The finished run of one seed: trained, resumed or found."""
+    plan = load_experiment(experiment, [*overrides, f"seed={seed}", f"name={name}"])
+    run = RunDirectory(RUNS / f"{name}-{seed}")
+    if run.config.exists():
+        plan = run.same(plan)
+    else:
+        run.create(plan)
+    with Progress() as progress:
+        if not train(plan, run, progress):
+            raise SystemExit(f"stopped; run again to go on from {run.path}")
+    if not (run.path / "evaluation.json").exists():
+        evaluate_run(run)
+    return run
+
+
+def measure(
+    name: str,
+    experiment: str,
+    *,
+    seeds: Sequence[int],
+    target: str,
+    source: str,
+    overrides: Sequence[str] = (),
+    training_seconds: str | None = None,
+    anchors: Mapping[str, float] | None = None,
+) -> None:
+    """Record mean trial return over `seeds` against `target`, each player's, training time and steps; write a report."""
+    torch.set_num_threads(1)
+    runs = [run_seed(name, experiment, seed, overrides) for seed in seeds]
+    summaries = [json.loads((run.path / "evaluation.json").read_text()) for run in runs]
+    agent = load_experiment(experiment).config.agent.name.partition("/")[2]
+    rows: list[Row] = []
+    for player in summaries[0]["sets"]["held-out"]["players"]:
+        trials = [summary["sets"]["held-out"]["players"][player]["trial"] for summary in summaries]
+        interval = mean_interval([trial["mean"] for trial in trials])
+        anchor = None if anchors is None else anchors.get(player)
+        learned = player == agent
+        rows.append(
+            row(
+                f"{player}: mean trial return",
+                *interval,
+                target=target if learned else anchor,
+                source=source if learned else "exact planning or large Monte-Carlo",
+            )
+        )
+    last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in runs]
+    times = mean_interval([line["seconds"] for line in last])
+    rows.append(row(f"{agent}: seconds of training, one thread", *times, target=training_seconds, source="measured"))
+    rows.append(row(f"{agent}: environment steps", last[0]["steps"], None, None, target=None, source="measured"))
+    for line in (runs[0].path / "evaluations.jsonl").read_text().splitlines():
+        point = json.loads(line)
+        what = f"{agent}, seed {seeds[0]}: after {point['steps']:,} steps and {point['seconds']:.0f} s"
+        rows.append(row(what, point["trial"]["mean"], point["trial"]["low"], point["trial"]["high"], target=None, source=""))
+    record(name, rows, seeds=seeds)
+    write_report([run.path for run in runs], RUNS / f"{name}.html")
