@@ -1,0 +1,146 @@
+"""What every benchmark shares: rows, the file they are recorded in, and parts that survive a kill.
+
+rows = [harness.row("mean trial return, 3 seeds", 6.63, 6.61, 6.65, target=">= 6.62", source="Duan et al. 2016")]
+harness.record("rl2_bandit", rows, seeds=[0, 1, 2])
+"""
+
+import json
+import math
+import operator
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agents.provenance import commit, machine, versions
+from taskgen.files import write_atomically
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PROGRESS = ROOT / "runs" / "benchmarks"
+
+Row = dict[str, Any]
+Target = str | float | tuple[float, float] | None
+
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+def row(
+    what: str,
+    value: float,
+    low: float | None = None,
+    high: float | None = None,
+    target: Target = None,
+    source: str = "",
+    *,
+    met: bool | None = None,
+) -> Row:
+    """One measured figure.
+
+    Args:
+        what: what was measured, with its unit.
+        value: the figure; `low` and `high` are the ends of its interval, where it has one.
+        target: ">= 6.62" (or >, <=, <), a range (low, high), or a bare number to stand beside the figure.
+        source: where the target is from.
+        met: whether a bare number counts as met, where the benchmark has a rule of its own.
+
+    Raises:
+        ValueError: a figure that is not finite, or a target that is none of these.
+    """
+    for name, number in (("value", value), ("low", low), ("high", high)):
+        if number is not None and not math.isfinite(number):
+            raise ValueError(f"{what}: {name} = {number} is not a figure")
+    return {
+        "what": what,
+        "value": float(value),
+        "low": None if low is None else float(low),
+        "high": None if high is None else float(high),
+        "target": list(target) if isinstance(target, tuple) else target,
+        "source": source,
+        "met": met if met is not None else _met(float(value), target),
+    }
+
+
+def record(name: str, rows: Sequence[Row], seeds: Sequence[int], notes: str = "") -> Path:
+    """Write `benchmarks/results/<name>.json` and return its path. Raises `ValueError` without rows."""
+    if not rows:
+        raise ValueError(f"benchmark {name} measured nothing")
+    result = {
+        "benchmark": name,
+        "commit": source_commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "versions": versions(),
+        "seeds": list(seeds),
+        "rows": list(rows),
+    }
+    if notes:
+        result["notes"] = notes
+    path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+    return path
+
+
+class Resume:
+    """Finished parts of a long benchmark, kept in `runs/` until it is done: started again, it goes on from there.
+
+    Parts belong to `settings`: other settings (numbers of tasks, of steps) begin afresh.
+    """
+
+    def __init__(self, name: str, settings: Mapping[str, Any] | None = None) -> None:
+        self._path = PROGRESS / f"{name}.json"
+        self._settings = json.loads(json.dumps(dict(settings or {})))
+        self._commit = source_commit()
+        self._parts: dict[str, dict[str, Any]] = {}
+        if self._path.is_file():
+            stored = json.loads(self._path.read_text())
+            if stored["settings"] == self._settings:
+                self._parts = stored["parts"]
+
+    def part(self, key: str, measure: Callable[[], Any]) -> Any:
+        """The JSON value of `measure()`, or what it was when this part was finished before."""
+        if key not in self._parts:
+            self._parts[key] = {"commit": self._commit, "value": json.loads(json.dumps(measure(), allow_nan=False))}
+            content = {"settings": self._settings, "parts": self._parts}
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._path, json.dumps(content, indent=1).encode())
+        return self._parts[key]["value"]
+
+    @property
+    def notes(self) -> str:
+        """Which parts were measured at another commit than the present one."""
+        others = {key: part["commit"] for key, part in self._parts.items() if part["commit"] != self._commit}
+        return "; ".join(f"{key} was measured at commit {commit}" for key, commit in others.items())
+
+    def done(self) -> None:
+        """Forget the parts: the result is recorded."""
+        self._path.unlink(missing_ok=True)
+
+
+def source_commit() -> str:
+    """Commit of the source tree, with "-dirty" where tracked Python files differ from it; "" outside of git."""
+    head = commit().removesuffix("-dirty")
+    program = shutil.which("git")
+    if not head or program is None:
+        return head
+    changed = subprocess.run([program, "diff", "--quiet", "HEAD", "--", "*.py"], cwd=ROOT, check=False).returncode
+    return f"{head}-dirty" if changed else head
+
+
+def _met(value: float, target: Target) -> bool | None:
+    if isinstance(target, tuple):
+        return target[0] <= value <= target[1]
+    if not isinstance(target, str):
+        return None
+    symbol, _, number = target.partition(" ")
+    if symbol not in _COMPARISONS:
+        raise ValueError(f"target {target!r}: expected one of {', '.join(_COMPARISONS)}, a space and a number")
+    return _COMPARISONS[symbol](value, float(number))

@@ -1,0 +1,111 @@
+"""The figures in the README, from the recorded results: `python -m benchmarks.table [--check] [README]`.
+
+Rewrites what stands between `<!-- figures:start -->` and `<!-- figures:end -->`; with `--check` only says whether it
+is up to date. A benchmark of many figures is summed up, and those that missed their target are spelled out.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS, ROOT
+from registry.errors import UserError
+from taskgen.files import write_atomically
+
+START, END = "<!-- figures:start -->", "<!-- figures:end -->"
+MOST_ROWS = 16
+"""A benchmark with more figures is summed up."""
+
+
+def table(results: Path = RESULTS) -> str:
+    """Markdown for all results under `results`, by name."""
+    recorded = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+    return "\n\n".join(_section(result) for result in recorded) or "No benchmark has been recorded yet."
+
+
+def rewrite(text: str, figures: str) -> str:
+    """`text` with `figures` between the markers. Raises `UserError` unless both are there, in order."""
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise UserError(f"the file needs the lines {START} and {END}, in this order, around the figures")
+    return f"{before}{START}\n{figures}\n{END}{after}"
+
+
+def _section(result: Mapping[str, Any]) -> str:
+    name, rows = result["benchmark"], result["rows"]
+    shown = rows if len(rows) <= MOST_ROWS else [row for row in rows if row["met"] is False]
+    lines = [f"**[{name}](benchmarks/results/{name}.json)**: `python -m benchmarks.{name}`; {_made_on(result)}."]
+    if len(rows) > MOST_ROWS:
+        judged = [row["met"] for row in rows if row["met"] is not None]
+        missed = " The others:" if shown else ""
+        lines.append(f"{len(rows)} figures, {sum(judged)} of {len(judged)} targets met.{missed}")
+    if shown:
+        lines.append("\n".join(["| what | measured | target | met |", "|---|---|---|---|", *map(_line, shown)]))
+    if result.get("notes"):
+        lines.append(_cell(result["notes"]))
+    return "\n\n".join(lines)
+
+
+def _made_on(result: Mapping[str, Any]) -> str:
+    machine = result["machine"]
+    parts = [machine["processor"], f"{machine['cores']} cores"]
+    parts += [] if machine["accelerator"] == "none" else [machine["accelerator"]]
+    commit, _, dirty = result["commit"].partition("-")
+    state = f"commit {commit[:10]}{' with changes' if dirty else ''}" if commit else "no commit"
+    seeds = ", ".join(map(str, result["seeds"]))
+    return f"{result['date']}, {', '.join(parts)}, {state}" + (f", seeds {seeds}" if seeds else "")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    interval = "" if row["low"] is None else f" [{_number(row['low'])}, {_number(row['high'])}]"
+    source = f" ({row['source']})" if row["source"] else ""
+    target = _cell(_target(row["target"]) + source)
+    met = {None: "", True: "yes", False: "**no**"}[row["met"]]
+    return f"| {_cell(row['what'])} | {_number(row['value'])}{interval} | {target} | {met} |"
+
+
+def _target(target: Any) -> str:
+    if target is None:
+        return ""
+    if isinstance(target, list):
+        return f"{_number(target[0])} to {_number(target[1])}"
+    return target if isinstance(target, str) else _number(target)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Rewrite or check; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
+    parser.add_argument("readme", nargs="?", type=Path, default=ROOT / "README.md")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit code 1 if the figures are out of date"
+    )
+    given = parser.parse_args(arguments)
+    text = given.readme.read_text(encoding="utf-8")
+    try:
+        wanted = rewrite(text, table())
+    except UserError as error:
+        print(f"{given.readme}: {error}", file=sys.stderr)
+        return error.exit_code
+    if wanted == text:
+        return 0
+    if given.check:
+        print(f"{given.readme}: figures are out of date; run `python -m benchmarks.table`", file=sys.stderr)
+        return 1
+    write_atomically(given.readme, wanted.encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

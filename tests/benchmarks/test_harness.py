@@ -1,0 +1,144 @@
+"""Benchmark results: rows judged, recorded as agreed, resumed, listed and put into the README."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as listing
+from benchmarks import harness, table
+from registry.errors import UserError
+
+KEYS = ["benchmark", "commit", "date", "machine", "versions", "seeds", "rows"]
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results and progress in a folder of the test's own."""
+    for module in (harness, table, listing):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(harness, "PROGRESS", tmp_path / "runs")
+    monkeypatch.setattr(table.table, "__defaults__", (tmp_path / "results",))
+    return tmp_path / "results"
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "met"),
+    [
+        (6.62, ">= 6.62", True),
+        (6.61, ">= 6.62", False),
+        (6.62, "> 6.62", False),
+        (180, "<= 180", True),
+        (180, "< 180", False),
+        (1.0, (0.5, 1.0), True),
+        (1.1, (0.5, 1.0), False),
+        (6.6, 6.6, None),
+        (6.6, None, None),
+    ],
+)
+def test_targets_are_judged(value: float, target: harness.Target, met: bool | None) -> None:
+    assert harness.row("x", value, target=target)["met"] is met
+
+
+def test_rows_hold_what_was_agreed() -> None:
+    row = harness.row("return", 6, 5.5, 6.5, (5.0, 7.0), "a paper")
+    assert row == {
+        "what": "return", "value": 6.0, "low": 5.5, "high": 6.5, "target": [5.0, 7.0], "source": "a paper", "met": True
+    }  # fmt: skip
+    assert harness.row("x", 1.0, target=1.01, met=True)["met"] is True
+    with pytest.raises(ValueError, match="x: low = nan"):
+        harness.row("x", 1.0, low=math.nan)
+    for wrong in ("about 6", ">=6", "= 6", ">= six"):
+        with pytest.raises(ValueError, match=r"target|could not convert"):
+            harness.row("x", 1.0, target=wrong)
+
+
+def test_results_are_recorded_as_agreed(results: Path) -> None:
+    path = harness.record("toy", [harness.row("x", 1.0, target="> 0")], seeds=range(3))
+    assert path == results / "toy.json"
+    result = json.loads(path.read_text())
+    assert list(result) == KEYS
+    assert result["seeds"] == [0, 1, 2]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", result["date"])
+    assert re.fullmatch(r"([0-9a-f]{40}(-dirty)?)?", result["commit"])
+    assert {"processor", "cores", "memory_gib", "accelerator", "system"} <= result["machine"].keys()
+    assert str(Path.cwd()) not in path.read_text()
+    assert "torch" in result["versions"]
+    assert json.loads(harness.record("toy", result["rows"], [], "short run").read_text())["notes"] == "short run"
+    with pytest.raises(ValueError, match="measured nothing"):
+        harness.record("toy", [], [])
+
+
+def test_finished_parts_are_not_measured_again(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def measure(key: str) -> list[str]:
+        measured.append(key)
+        return [key]
+
+    monkeypatch.setattr(harness, "source_commit", lambda: "first")
+    first = harness.Resume("toy", {"tasks": 10})
+    assert first.part("seed 0", lambda: measure("0")) == ["0"]
+    with pytest.raises(KeyboardInterrupt):
+        first.part("seed 1", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(harness, "source_commit", lambda: "second")
+    again = harness.Resume("toy", {"tasks": 10})
+    assert again.part("seed 0", lambda: measure("0")) == ["0"]
+    assert again.part("seed 1", lambda: measure("1")) == ["1"]
+    assert measured == ["0", "1"]
+    assert again.notes == "seed 0 was measured at commit first"
+    assert harness.Resume("toy", {"tasks": 20}).part("seed 0", lambda: measure("other")) == ["other"]
+    again.done()
+    assert harness.Resume("toy", {"tasks": 20}).part("seed 0", lambda: measure("fresh")) == ["fresh"]
+
+
+def test_every_benchmark_is_listed_with_its_standing(results: Path) -> None:
+    path = harness.record("engine", [harness.row("x", 1.0, target="> 0"), harness.row("y", 1.0)], [0])
+    assert listing.standing(path).endswith("2 figures, 1 of 1 targets met")
+    assert listing.standing(results / "other.json") == "not recorded"
+    lines = listing.listing()
+    names = {line.split()[0] for line in lines}
+    assert "reference_players" in names
+    assert names.isdisjoint({"__init__", "__main__", "harness", "table"})
+    for line in lines:
+        assert re.fullmatch(r"\w+ +not recorded +\w.*\.", line), line
+
+
+def test_the_readme_takes_the_figures(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        harness.row("return | trial", 6.6312, 6.61, 6.65, ">= 6.62", "a paper"),
+        harness.row("speed, steps/s", 1_234_567.8, target=(1e6, 2e6)),
+        harness.row("slow", 3.0, target="< 2"),
+        harness.row("exact", 5.0, target=0),
+    ]
+    harness.record("toy", rows, [0, 1])
+    harness.record("many", [harness.row(f"figure {i}", float(i), target="> 0.5") for i in range(40)], [])
+    readme = tmp_path / "README.md"
+    readme.write_text("# Title\n\n<!-- figures:start -->\nold\n<!-- figures:end -->\n\nEnd.\n")
+    assert table.main(["--check", str(readme)]) == 1
+    assert "old" in readme.read_text()
+    assert "out of date" in capsys.readouterr().err
+    assert table.main([str(readme)]) == 0
+    text = readme.read_text()
+    assert text.startswith("# Title\n\n<!-- figures:start -->\n**[many](benchmarks/results/many.json)**")
+    assert text.endswith("<!-- figures:end -->\n\nEnd.\n")
+    assert "| return \\| trial | 6.631 [6.61, 6.65] | >= 6.62 (a paper) | yes |" in text
+    assert "| speed, steps/s | 1,234,568 | 1,000,000 to 2,000,000 | yes |" in text
+    assert "| slow | 3 | &lt; 2 | **no** |" in text
+    assert "| exact | 5 | 0 |  |" in text
+    assert "40 figures, 39 of 40 targets met. The others:" in text
+    assert text.count("| figure ") == 1
+    assert table.main(["--check", str(readme)]) == 0
+    assert table.main([str(readme)]) == 0
+    assert readme.read_text() == text
+
+
+def test_without_results_or_markers(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert table.table() == "No benchmark has been recorded yet."
+    (tmp_path / "README.md").write_text("<!-- figures:end --> <!-- figures:start -->")
+    assert table.main([str(tmp_path / "README.md")]) == 2
+    assert "needs the lines" in capsys.readouterr().err
+    with pytest.raises(UserError):
+        table.rewrite("no markers", "")
