@@ -213,6 +213,12 @@ def catalogue() -> Catalogue:
     return _cached(*(os.environ.get(name, "") for name in (FILES_VARIABLE, DISABLE_VARIABLE, AUTOLOAD_VARIABLE)))
 
 
+def being_built() -> bool:
+    """Whether a catalogue is being built right now, so that asking for one would begin another inside it."""
+    calls = _cached.cache_info()
+    return calls.misses > calls.currsize
+
+
 @functools.cache
 def _cached(files: str, disabled: str, autoload: str) -> Catalogue:
     return build(discover({FILES_VARIABLE: files, DISABLE_VARIABLE: disabled, AUTOLOAD_VARIABLE: autoload}))

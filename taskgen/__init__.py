@@ -1,1 +1,74 @@
+"""Tasks: specs, families, sources, task sets, archives, and the environments they become.
 
+Importing this package is cheap; a name is loaded when it is first used. How tasks get their Gymnasium ids, such as
+`gymnasium.make("taskgen/bandit-v0", task=...)`, is told in `taskgen.faces.registration`.
+"""
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from taskgen.archive import Archive
+    from taskgen.build import build_family, build_source, family_of
+    from taskgen.faces.making import load_tasks, make, make_vec
+    from taskgen.faces.registration import register_envs
+    from taskgen.family import TaskFamily
+    from taskgen.source import TaskResult, TaskSource
+    from taskgen.spec import RewardSpec, TaskSpec
+    from taskgen.taskset import TaskSet
+
+__all__ = [
+    "Archive",
+    "RewardSpec",
+    "TaskFamily",
+    "TaskResult",
+    "TaskSet",
+    "TaskSource",
+    "TaskSpec",
+    "build_family",
+    "build_source",
+    "family_of",
+    "load_tasks",
+    "make",
+    "make_vec",
+    "register_envs",
+]
+
+_HOMES = {
+    "taskgen.archive": ("Archive",),
+    "taskgen.build": ("build_family", "build_source", "family_of"),
+    "taskgen.faces.making": ("load_tasks", "make", "make_vec"),
+    "taskgen.faces.registration": ("register_envs",),
+    "taskgen.family": ("TaskFamily",),
+    "taskgen.source": ("TaskResult", "TaskSource"),
+    "taskgen.spec": ("RewardSpec", "TaskSpec"),
+    "taskgen.taskset": ("TaskSet",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(importlib.import_module(module), name)
+            _register_if_gymnasium_is_there()
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _register_if_gymnasium_is_there() -> None:
+    """Give families their Gymnasium ids, unless a plugin is asking while the catalogue is being built."""
+    if "gymnasium" in sys.modules:
+        from registry.catalogue import being_built
+
+        if not being_built():
+            from taskgen.faces.registration import register_envs
+
+            register_envs()
+
+
+_register_if_gymnasium_is_there()

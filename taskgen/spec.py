@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Union, cast
@@ -93,6 +93,10 @@ class TaskSpec:
 
     def __hash__(self) -> int:
         return hash(self.canonical())
+
+    def __reduce__(self) -> tuple[Callable[[str], "TaskSpec"], tuple[str]]:
+        """Copies and other processes get the JSON text: read-only mappings know neither copy nor pickle."""
+        return TaskSpec.from_json, (self.to_json(),)
 
 
 def freeze(value: Any, where: str) -> Any:

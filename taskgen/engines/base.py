@@ -46,8 +46,8 @@ class TaskBatch(Protocol):
     def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
         """Start an episode in the slots where the bool tensor `where` [B] is true (all when None).
 
-        `seeds` (one per slot) restarts the noise of all slots; without it the noise goes on. Returns the current
-        observation of *all* slots, [B, ...]; slots that were not reset keep theirs.
+        `seeds` (one per slot) restarts the noise of the slots that are reset; without it their noise goes on. Returns
+        the current observation of *all* slots, [B, ...]; slots that were not reset keep theirs.
         """
         ...
 

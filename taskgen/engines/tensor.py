@@ -85,8 +85,9 @@ class TensorBatch:
     def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
         """See `TaskBatch.reset`."""
         if seeds is not None:
-            self._seed_key = noise.keys(seeds, self.device)
-            self._episode = torch.zeros_like(self._episode)
+            key, episode = noise.keys(seeds, self.device), torch.zeros_like(self._episode)
+            self._seed_key = key if where is None else torch.where(where, key, self._seed_key)
+            self._episode = episode if where is None else torch.where(where, episode, self._episode)
         time = torch.zeros_like(self._time)
         key = noise.child(self._seed_key, self._episode)
         initial = self._dynamics.initial(self._tables, noise.uniforms(key, time, self._dynamics.uniforms))

@@ -1,0 +1,113 @@
+"""`Slots`: a `TaskBatch` under Gymnasium's rules for tasks, seeds and NumPy values, for both Gymnasium faces."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from registry.errors import TaskError
+from taskgen.build import family_of
+from taskgen.spec import TaskSpec
+from taskgen.streams import integer_seed
+
+Array = NDArray[Any]
+
+
+class Slots:
+    """B slots with a task each. A new task waits for the next reset of its slot; a seed decides the noise from then on.
+
+    What happens in a slot is a function of its seed, tasks and actions alone: one slot by itself and the same slot
+    among thousands agree bit for bit. Raises `TaskError` for tasks that are invalid or of different structure.
+    """
+
+    def __init__(self, tasks: Sequence[TaskSpec], device: str = "cpu") -> None:
+        if not tasks:
+            raise TaskError("no tasks were given: one per slot is needed")
+        self.family = family_of(tasks[0])
+        self._check(tasks)
+        self.tasks = list(tasks)
+        """The task of the current episode of every slot."""
+        self.ids: Array = np.array([task.id for task in tasks], dtype=object)
+        self.seeded = np.zeros(len(tasks), dtype=np.bool_)
+        """[B] whether a slot was ever given a seed."""
+        self._batch = self.family.batch(len(tasks), device)
+        self._batch.set_tasks(tasks)
+        self._next: dict[int, TaskSpec] = {}
+        self._seeds = [0] * len(tasks)
+        self._changes = [0] * len(tasks)
+
+    def set_tasks(self, tasks: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
+        """Give slot `slots[i]` (all slots when None) the task `tasks[i]` from its next reset on."""
+        slots = range(len(self.tasks)) if slots is None else slots
+        if len(tasks) != len(slots):
+            raise TaskError(f"{len(tasks)} tasks for {len(slots)} slots: give one per slot")
+        for slot in slots:
+            if not 0 <= slot < len(self.tasks):
+                raise TaskError(f"slot {slot}: there are slots 0 to {len(self.tasks) - 1}")
+        self._check(tasks)
+        self._next.update(zip(slots, tasks, strict=True))
+
+    def reset(self, where: NDArray[np.bool_], seeds: Mapping[int, int] | None = None) -> Array:
+        """Start an episode in the slots where `where` [B] is true; `seeds` by slot restart the noise of those.
+
+        Without a seed the noise goes on, and under a new task it goes on with other noise than under the last one.
+        Returns the current observation of all slots, a new array [B, ...].
+        """
+        seeds = seeds or {}
+        fresh = self._change_tasks(where)
+        for slot, seed in seeds.items():
+            self._seeds[slot], self._changes[slot], self.seeded[slot] = seed, 0, True
+            fresh[slot] = True
+        if fresh.any():
+            known = zip(fresh, self._seeds, self._changes, strict=True)
+            noise = [_noise_seed(seed, changes) if restart else 0 for restart, seed, changes in known]
+            observation = self._batch.reset(self._mask(fresh), noise)
+        else:
+            observation = None
+        rest = where & ~fresh
+        if observation is None or rest.any():
+            observation = self._batch.reset(self._mask(rest))
+        return self._observation(observation)
+
+    def step(self, action: Array) -> tuple[Array, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Observation [B, ...], reward, terminated, truncated [B]: new arrays. `action` is [B, ...]."""
+        outcome = self._batch.step(torch.tensor(action, device=self._batch.device))
+        reward = outcome.reward.cpu().numpy().astype(np.float64)
+        terminated, truncated = outcome.terminated.cpu().numpy().copy(), outcome.truncated.cpu().numpy().copy()
+        if self.family.horizon == 1:  # Gymnasium's checker: what ends at its first step is complete, not cut short
+            terminated, truncated = terminated | truncated, np.zeros_like(truncated)
+        return self._observation(outcome.observation), reward, terminated, truncated
+
+    def _change_tasks(self, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Put waiting tasks into the slots that are reset. Returns [B] which ones."""
+        changed = np.zeros_like(where)
+        slots = [slot for slot in self._next if where[slot]]
+        if slots:
+            tasks = [self._next.pop(slot) for slot in slots]
+            self._batch.set_tasks(tasks, slots)
+            for slot, task in zip(slots, tasks, strict=True):
+                self.tasks[slot], self.ids[slot] = task, task.id
+                self._changes[slot] += 1
+            changed[slots] = True
+        return changed
+
+    def _observation(self, value: torch.Tensor) -> Array:
+        return value.cpu().numpy().astype(self.family.observation_space.dtype)  # a copy, whatever the type
+
+    def _mask(self, where: NDArray[np.bool_]) -> torch.Tensor | None:
+        return None if where.all() else torch.tensor(where, device=self._batch.device)
+
+    def _check(self, tasks: Sequence[TaskSpec]) -> None:
+        for number, task in enumerate(tasks):
+            try:
+                self.family.check(task)
+            except TaskError as error:
+                of_many = f"task {number} of {len(tasks)}: " if len(tasks) > 1 else ""
+                raise TaskError(f"{of_many}{error}") from None
+
+
+def _noise_seed(seed: int, changes: int) -> int:
+    """The engine's noise seed: the seed itself, another one after every change of task."""
+    return seed % 2**63 if changes == 0 else integer_seed(seed, "task", changes)

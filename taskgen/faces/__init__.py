@@ -1,0 +1,1 @@
+"""Faces: tasks as the environments that other libraries know. Gymnasium single and vector."""
