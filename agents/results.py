@@ -1,11 +1,12 @@
 """What runs say together: seeds of one experiment pooled, players ranked, learning curves averaged.
 
 Runs whose configurations differ only in seed and device are one experiment. With one run, intervals are over tasks, as
-the run recorded them; with several, over the runs' means (Student's t).
+the run recorded them; with three or more, over the runs' means (Student's t); two give none.
 """
 
 import itertools
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,14 +106,14 @@ def _over_runs(players: Sequence[Player], value: str, low: str, high: str) -> tu
         figures = players[0].returns.model_dump()
         return tuple(map(Interval, figures[value], figures[low], figures[high]))
     rows = zip(*(player.returns.model_dump()[value] for player in players), strict=True)
-    return tuple(mean_interval(row) for row in rows)
+    return tuple(map(_over_seeds, rows))
 
 
 def curve(experiment: Experiment) -> Curve:
     """The learning curve of an experiment, in at most `CURVE_POINTS` averages per run."""
     runs = [(_thin(run.steps), _thin(run.returns)) for run in experiment.runs]
     steps = min((x for x, _ in runs), key=lambda x: x[-1])  # as far as all have come
-    mean = [mean_interval(samples) for samples in zip(*(np.interp(steps, x, y) for x, y in runs), strict=True)]
+    mean = [_over_seeds(samples) for samples in zip(*(np.interp(steps, x, y) for x, y in runs), strict=True)]
     checkups = [{checkup.iteration: checkup for checkup in run.checkups} for run in experiment.runs]
     shared = [[found[i] for found in checkups] for i in checkups[0] if all(i in found for found in checkups)]
     held_out = [_trial([checkup.trial for checkup in found]) for found in shared]
@@ -123,7 +124,12 @@ def curve(experiment: Experiment) -> Curve:
 def _trial(estimates: Sequence[Estimate]) -> Interval:
     if len(estimates) == 1:
         return Interval(estimates[0].mean, estimates[0].low, estimates[0].high)
-    return mean_interval([estimate.mean for estimate in estimates])
+    return _over_seeds([estimate.mean for estimate in estimates])
+
+
+def _over_seeds(samples: Sequence[float]) -> Interval:
+    """Mean over runs; two of them are too few for an interval, which would span 13 times their distance."""
+    return mean_interval(samples) if len(samples) > 2 else Interval(sum(samples) / len(samples), math.nan, math.nan)
 
 
 def _thin(values: NDArray[np.float64]) -> NDArray[np.float64]:

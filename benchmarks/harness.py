@@ -46,7 +46,7 @@ def row(
 
     Args:
         what: what was measured, with its unit.
-        value: the figure; `low` and `high` are the ends of its interval, where it has one.
+        value: the figure; `low` and `high` are the ends of its interval, None or NaN where it has none.
         target: ">= 6.62" (or >, <=, <), a range (low, high), or a bare number to stand beside the figure.
         source: where the target is from.
         met: whether a bare number counts as met, where the benchmark has a rule of its own.
@@ -54,14 +54,15 @@ def row(
     Raises:
         ValueError: a figure that is not finite, or a target that is none of these.
     """
+    low, high = (None if end is None or math.isnan(end) else float(end) for end in (low, high))
     for name, number in (("value", value), ("low", low), ("high", high)):
         if number is not None and not math.isfinite(number):
             raise ValueError(f"{what}: {name} = {number} is not a figure")
     return {
         "what": what,
         "value": float(value),
-        "low": None if low is None else float(low),
-        "high": None if high is None else float(high),
+        "low": low,
+        "high": high,
         "target": list(target) if isinstance(target, tuple) else target,
         "source": source,
         "met": met if met is not None else _met(float(value), target),

@@ -159,6 +159,15 @@ def test_seeds_of_one_experiment_are_pooled_over_runs(tmp_path: Path) -> None:
     assert "taskgen report again-0 again-1 again-2 -o report.html" in text
 
 
+def test_two_seeds_get_no_interval(tmp_path: Path) -> None:
+    (experiment,) = group([read_record(make_run(tmp_path / f"s{seed}", seed=seed)) for seed in range(2)])
+    for row in standings([experiment], "held-out"):
+        assert np.isnan([row.trial.low, row.trial.high, row.middle[0].low, row.episodes[-1].high]).all()
+    assert np.isnan(curve(experiment).mean.low).all()
+    page = render(tmp_path / "report.html", tmp_path / "s0", tmp_path / "s1")[1]
+    assert not re.search(r"\bnan\b", page.text)
+
+
 def test_one_run_shows_its_own_intervals(tmp_path: Path) -> None:
     (experiment,) = group([read_record(make_run(tmp_path / "run"))])
     stored = experiment.first.evaluation.sets["held-out"].players

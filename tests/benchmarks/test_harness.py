@@ -48,8 +48,10 @@ def test_rows_hold_what_was_agreed() -> None:
         "what": "return", "value": 6.0, "low": 5.5, "high": 6.5, "target": [5.0, 7.0], "source": "a paper", "met": True
     }  # fmt: skip
     assert harness.row("x", 1.0, target=1.01, met=True)["met"] is True
-    with pytest.raises(ValueError, match="x: low = nan"):
-        harness.row("x", 1.0, low=math.nan)
+    assert harness.row("x", 1.0, math.nan, math.nan)["low"] is None
+    for figures in ((math.nan,), (1.0, -math.inf, 2.0)):
+        with pytest.raises(ValueError, match=r"x: (value|low) = (nan|-inf) is not a figure"):
+            harness.row("x", *figures)
     for wrong in ("about 6", ">=6", "= 6", ">= six"):
         with pytest.raises(ValueError, match=r"target|could not convert"):
             harness.row("x", 1.0, target=wrong)
