@@ -16,7 +16,7 @@ counts the initial outcomes; here it does, which scores slightly more.
 Axes: B trials, k arms.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -28,7 +28,7 @@ from taskgen.interaction.agent import Action, Problem, Step
 class UCB1Config(BetaPrior):
     """Settings of `UCB1`."""
 
-    exploration: float | Literal["tuned"] = Field(
+    exploration: Annotated[float, Field(ge=0)] | Literal["tuned"] = Field(
         "tuned", description='Factor c of the bound; "tuned" is .1 up to 20 pulls a trial, .2 up to 200, .3 beyond.'
     )
 

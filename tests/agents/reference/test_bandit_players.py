@@ -180,9 +180,13 @@ def test_ucb1_by_hand(exploration, arm):
     assert first_choice(player, [(0, 1)], 50).unique().tolist() == [arm]
 
 
-@pytest.mark.parametrize(("pulls", "exploration"), [(10, 0.1), (20, 0.1), (100, 0.2), (500, 0.3)])
-def test_ucb1_is_tuned_by_the_length_of_the_trial(pulls, exploration):
+@pytest.mark.parametrize(
+    ("pulls", "exploration", "epsilon"), [(10, 0.1, 0.01), (20, 0.1, 0.01), (100, 0.2, 0.01), (500, 0.3, 0.03)]
+)
+def test_tuned_settings_follow_the_length_of_the_trial(pulls, exploration, epsilon):
     assert UCB1(UCB1Config(), problem(5, pulls)).exploration == exploration
+    assert EpsilonGreedy(EpsilonGreedyConfig(), problem(5, pulls)).epsilon == epsilon
+    assert EpsilonGreedy(EpsilonGreedyConfig(epsilon=0.5), problem(5, pulls)).epsilon == 0.5
 
 
 def test_thompson_pulls_an_arm_as_often_as_it_is_believed_best():

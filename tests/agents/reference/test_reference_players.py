@@ -8,6 +8,7 @@ import torch
 
 import registry
 from agents.experiment import problem_of
+from benchmarks.reference_players import bandit_rows, tabular_rows
 from taskgen.build import build_family
 from taskgen.interaction.agent import Agent, Step
 from taskgen.interaction.collect import collect
@@ -61,3 +62,22 @@ def test_two_trials_in_one_stream_are_as_good_as_two(item):
 def _at(steps, t):
     values = {field.name: getattr(steps, field.name) for field in fields(Step)}
     return Step(**{name: None if value is None else value[t] for name, value in values.items()})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("pulls", "arms"), [(10, 5), (10, 50), (100, 5)])
+def test_bandit_players_score_what_they_should(pulls, arms):
+    rows = list(bandit_rows(pulls, arms, 4000))
+    assert not [row for row in rows if row["met"] is False]
+    assert sum(row["met"] is True for row in rows) >= 5
+
+
+@pytest.mark.slow
+def test_tabular_players_score_what_they_should():
+    rows = list(tabular_rows(500, 25))
+    assert not [row for row in rows if row["met"] is False]
+    assert sum(row["met"] is True for row in rows) == 2 * 6
+    mean = {row["what"]: row["value"] for row in rows}
+    for name in ("psrl", "posterior-greedy", "beb"):  # planning more often never hurts these
+        planned = mean[f"{name}, 10 episodes, mean return"]
+        assert mean[f"{name}, replan = step, 10 episodes, mean return"] > planned + 3
