@@ -64,8 +64,8 @@ class Experiment(Config):
         json_schema_extra={"kind": "generators"},
     )
     agent: Part = Field(Part(name="rl2"), description="Who learns.", json_schema_extra={"kind": "agents"})
-    training: Training = Field(Training(), description="Length and portions.")
-    evaluation: Evaluation = Field(Evaluation(), description="Held-out tasks and reference players.")
+    training: Training = Field(default_factory=Training, description="Length and portions.")
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="Held-out tasks and reference players.")
     trackers: tuple[Part, ...] = Field(
         (Part(name="jsonl"),), description="Where metrics go.", json_schema_extra={"kind": "trackers"}
     )

@@ -183,9 +183,8 @@ class _Books:
         line = {"iteration": iteration, "steps": self._steps, "seconds": round(self._seconds, 3), "trial": trial}
         self._run.append_evaluation(line)
         registry.catalogue().notify("evaluation_finished", iteration=iteration, summary=line)
-        self._watcher.say(
-            f"iteration {iteration}: held-out trial return {trial['mean']:.3f} [{trial['low']:.3f}, {trial['high']:.3f}]"
-        )
+        interval = f"[{trial['low']:.3f}, {trial['high']:.3f}]"
+        self._watcher.say(f"iteration {iteration}: held-out trial return {trial['mean']:.3f} {interval}")
 
     def _refuse_held_out(self, specs: Sequence[TaskSpec]) -> None:
         """Training on a task that the run is judged on: compare seeds first, they differ almost always."""

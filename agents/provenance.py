@@ -68,7 +68,7 @@ def _git(*arguments: str) -> str:
     program = shutil.which("git")
     if program is None:
         return ""
-    result = subprocess.run(
+    result = subprocess.run(  # noqa: S603 - fixed arguments
         [program, *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
     return result.stdout.strip() if result.returncode == 0 else ""

@@ -44,7 +44,7 @@ def measure(
     training_seconds: str | None = None,
     anchors: Mapping[str, float] | None = None,
 ) -> None:
-    """Record mean trial return over `seeds` against `target`, each player's, training time and steps; write a report."""
+    """Record mean trial return over `seeds` against `target`, beside every player's; write a report."""
     torch.set_num_threads(1)
     runs = [run_seed(name, experiment, seed, overrides) for seed in seeds]
     summaries = [json.loads((run.path / "evaluation.json").read_text()) for run in runs]
@@ -70,6 +70,8 @@ def measure(
     for line in (runs[0].path / "evaluations.jsonl").read_text().splitlines():
         point = json.loads(line)
         what = f"{agent}, seed {seeds[0]}: after {point['steps']:,} steps and {point['seconds']:.0f} s"
-        rows.append(row(what, point["trial"]["mean"], point["trial"]["low"], point["trial"]["high"], target=None, source=""))
+        rows.append(
+            row(what, point["trial"]["mean"], point["trial"]["low"], point["trial"]["high"], target=None, source="")
+        )
     record(name, rows, seeds=seeds)
     write_report([run.path for run in runs], RUNS / f"{name}.html")

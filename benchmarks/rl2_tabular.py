@@ -7,7 +7,14 @@ Runs go to runs/benchmarks/rl2_tabular-SEED and are resumed where they stopped.
 
 from benchmarks.learning import measure
 
-ANCHORS = {"random": 99.6, "psrl": 132.4, "opsrl": 134.0, "posterior-greedy": 149.2, "beb": 151.7, "tabular-oracle": 217.0}
+ANCHORS = {
+    "random": 99.6,
+    "psrl": 132.4,
+    "opsrl": 134.0,
+    "posterior-greedy": 149.2,
+    "beb": 151.7,
+    "tabular-oracle": 217.0,
+}
 
 
 def main() -> None:

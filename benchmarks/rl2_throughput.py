@@ -1,6 +1,6 @@
 """RL^2 training throughput and its split into collecting and learning, one torch thread (and CUDA where there is one).
 
-    python -m benchmarks.rl2_throughput        about two minutes; nothing else should run beside it
+python -m benchmarks.rl2_throughput        about two minutes; nothing else should run beside it
 """
 
 import json
@@ -41,7 +41,9 @@ def _rows(experiment: str, device: str) -> Iterator[Row]:
     total = sum(parts.values())
     speed = np.array([line["charts/SPS"] for line in found])
     low, middle, high = np.quantile(speed, [0.1, 0.5, 0.9]).tolist()
-    yield row(f"{experiment}, {device}: environment steps per second", middle, low, high, target=None, source="median, 10-90%")
+    yield row(
+        f"{experiment}, {device}: environment steps per second", middle, low, high, target=None, source="median, 10-90%"
+    )
     for name, seconds in parts.items():
         share = float(np.median(seconds / total))
         yield row(f"{experiment}, {device}: share of time to {name}", share, None, None, target=None, source="median")

@@ -50,7 +50,7 @@ class _Walk:
         data = config.model_dump(mode="json", exclude_none=True)
         for name, field in type(config).model_fields.items():
             extra = field.json_schema_extra
-            kind = str(extra["kind"]) if isinstance(extra, dict) and "kind" in extra else ""
+            kind = str(cast(dict[str, Any], extra).get("kind", "")) if isinstance(extra, dict) else ""
             if name in data:
                 data[name] = self._value(getattr(config, name), data[name], kind, f"{path}{name}")
         return data

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def build_family(name: str, settings: Mapping[str, Any] | None = None) -> TaskFa
     family = item.build(settings or {}, name=item.full_name)
     if not isinstance(family, TaskFamily):
         raise PluginError(f"{item.full_name}: {item.entry.target} is not a TaskFamily")
-    return family
+    return cast(TaskFamily[Any], family)
 
 
 def family_of(spec: TaskSpec) -> TaskFamily[Any]:
@@ -30,8 +30,7 @@ def family_of(spec: TaskSpec) -> TaskFamily[Any]:
         config = registry.catalogue().get("families", spec.family).config_class()
     except UserError as error:
         raise TaskError(f"task {spec.id}: {error}") from None
-    fields = config.model_fields if config is not None else {}
-    settings = {name: spec.context[name] for name in fields if name in spec.context}
+    settings = {name: spec.context[name] for name in config.model_fields if name in spec.context}
     try:
         return _family(spec.family, json.dumps(settings, sort_keys=True, default=list))
     except UserError as error:

@@ -1,4 +1,4 @@
-"""`TaskSpec`, the frozen value that is a task: family + context + reward + seed. JSON in, JSON out, content hash as id."""
+"""`TaskSpec`, the frozen value that is a task: family + context + reward + seed, with a content hash as id."""
 
 import hashlib
 import json

@@ -14,6 +14,8 @@ previous and the current input together, which ties (s, a) to the reward and the
 Axes: T time, B batch, H heads, K key width, V value width.
 """
 
+from typing import cast
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -47,8 +49,13 @@ class FastWeights(RecurrentNetwork):
             nn.ReLU(),
             nn.Linear(config.perceptron_width, config.width),
         )
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+        self.stack = nn.ModuleList(_Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
+
+    @property
+    def layers(self) -> list["_Layer"]:
+        """The layers from first to last."""
+        return [cast(_Layer, layer) for layer in self.stack]
 
     def initial(self, batch: int) -> Memory:
         """Zeros."""

@@ -24,13 +24,11 @@ class GRU(RecurrentNetwork):
 
     def initial(self, batch: int) -> Memory:
         """Zeros [B, H]."""
-        return (self.gru.weight_hh_l0.new_zeros(batch, self.output_size),)
+        return (self.gru.all_weights[0][1].new_zeros(batch, self.output_size),)
 
     def step(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """One cell update."""
-        gru = self.gru
-        (hidden,) = memory
-        hidden = torch.gru_cell(inputs, hidden, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0)
+        hidden = torch.gru_cell(inputs, memory[0], *self.gru.all_weights[0])
         return hidden, (hidden,)
 
     def sequence(self, inputs: Tensor, restart: Tensor | None = None) -> Tensor:

@@ -24,15 +24,12 @@ class LSTM(RecurrentNetwork):
 
     def initial(self, batch: int) -> Memory:
         """Zeros [B, H] for hidden and cell state."""
-        zeros = self.lstm.weight_hh_l0.new_zeros(batch, self.output_size)
+        zeros = self.lstm.all_weights[0][1].new_zeros(batch, self.output_size)
         return (zeros, zeros)
 
     def step(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """One cell update."""
-        lstm = self.lstm
-        hidden, cell = torch.lstm_cell(
-            inputs, list(memory), lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0, lstm.bias_hh_l0
-        )
+        hidden, cell = torch.lstm_cell(inputs, list(memory), *self.lstm.all_weights[0])
         return hidden, (hidden, cell)
 
     def sequence(self, inputs: Tensor, restart: Tensor | None = None) -> Tensor:

@@ -50,7 +50,7 @@ def start(path, *overrides):
 
 def digest(run):
     """Of the newest checkpoint's files."""
-    newest = sorted(run.checkpoints.iterdir())[-1]
+    newest = max(run.checkpoints.iterdir())
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(newest.iterdir())}
 
 

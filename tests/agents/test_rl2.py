@@ -57,7 +57,7 @@ def test_advantages_run_through_episode_ends():
     reward = torch.zeros_like(trial.rollout.reward)
     reward[-1, 0] = 1.0
     record = {**trial.rollout.record, "value": torch.zeros_like(reward)}
-    advantage, _ = agent._advantages(dataclasses.replace(trial.rollout, reward=reward, record=record))  # noqa: SLF001
+    advantage, _ = agent._advantages(dataclasses.replace(trial.rollout, reward=reward, record=record))
     assert (advantage[:, 0] == advantage[0, 0]).all()
     assert (advantage[:, 0] > advantage[:, 1]).all()
 
@@ -71,14 +71,14 @@ def test_steps_after_the_end_do_not_count():
     reward[20:, 1] = 1e6
     cut = dataclasses.replace(trial.rollout, valid=valid)
     noisy = dataclasses.replace(cut, reward=reward)
-    one, other = agent._advantages(cut), _agent()[0]._advantages(noisy)  # noqa: SLF001
+    one, other = agent._advantages(cut), _agent()[0]._advantages(noisy)
     torch.testing.assert_close(one[0][:20], other[0][:20])
     torch.testing.assert_close(one[1][:20], other[1][:20])
 
 
 def test_value_targets_are_centred_by_time_and_scaled():
     agent, tasks = _agent()
-    _, target = agent._advantages(_trial(agent, tasks, trials=64).rollout)  # noqa: SLF001
+    _, target = agent._advantages(_trial(agent, tasks, trials=64).rollout)
     assert target.mean(1).abs().max() < 1e-5
     assert abs(target.square().mean() - 1) < 1e-3
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.rl2 import RL2, RL2Config
 from agents.experiment import problem_of
+from agents.rl2 import RL2, RL2Config
 from registry.config import Config, Part
 from taskgen.engines.base import Transition
 from taskgen.family import TaskFamily
