@@ -22,30 +22,30 @@ from taskgen.streams import integer_seed, seed_sequence
 class Training(Config):
     """How long and in what portions."""
 
-    iterations: int = Field(1000, ge=1, description="Rounds of ask, collect, learn, tell.")
-    tasks: int = Field(500, ge=1, description="Tasks per iteration, one trial each.")
-    episodes: int = Field(10, ge=1, description="Episodes per trial.")
+    iterations: int = Field(default=1000, ge=1, description="Rounds of ask, collect, learn, tell.")
+    tasks: int = Field(default=500, ge=1, description="Tasks per iteration, one trial each.")
+    episodes: int = Field(default=10, ge=1, description="Episodes per trial.")
     evaluate_every: int = Field(
-        250, ge=0, description="Iterations between evaluations on held-out tasks; 0: only at the end."
+        default=250, ge=0, description="Iterations between evaluations on held-out tasks; 0: only at the end."
     )
-    checkpoint_every: int = Field(50, ge=1, description="Iterations between checkpoints.")
+    checkpoint_every: int = Field(default=50, ge=1, description="Iterations between checkpoints.")
 
 
 class Evaluation(Config):
     """On what the agent is judged, and beside whom."""
 
-    tasks: int = Field(1000, ge=2, description="Held-out tasks per evaluation during training.")
-    final_tasks: int = Field(20_000, ge=2, description="Held-out tasks of the last evaluation.")
+    tasks: int = Field(default=1000, ge=2, description="Held-out tasks per evaluation during training.")
+    final_tasks: int = Field(default=20_000, ge=2, description="Held-out tasks of the last evaluation.")
     source: Part | None = Field(
-        None,
+        default=None,
         description="Source of held-out tasks; left out: the training source on a stream of its own.",
         json_schema_extra={"kind": "generators"},
     )
     out_of_distribution: dict[str, Part] = Field(
-        {}, description="Further sets of tasks by name.", json_schema_extra={"kind": "generators"}
+        default={}, description="Further sets of tasks by name.", json_schema_extra={"kind": "generators"}
     )
     players: tuple[Part, ...] = Field(
-        (Part(name="random"),),
+        default=(Part(name="random"),),
         description="Reference players evaluated beside the agent at the end.",
         json_schema_extra={"kind": "agents"},
     )
@@ -64,8 +64,8 @@ class Experiment(Config):
         json_schema_extra={"kind": "generators"},
     )
     agent: Part = Field(Part(name="rl2"), description="Who learns.", json_schema_extra={"kind": "agents"})
-    training: Training = Field(default_factory=Training, description="Length and portions.")
-    evaluation: Evaluation = Field(default_factory=Evaluation, description="Held-out tasks and reference players.")
+    training: Training = Field(default=Training(), description="Length and portions.")
+    evaluation: Evaluation = Field(default=Evaluation(), description="Held-out tasks and reference players.")
     trackers: tuple[Part, ...] = Field(
         (Part(name="jsonl"),), description="Where metrics go.", json_schema_extra={"kind": "trackers"}
     )
