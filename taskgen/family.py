@@ -3,10 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from registry.config import Config
 from registry.errors import TaskError, suggest
@@ -83,6 +84,24 @@ class TaskFamily(ABC, Generic[C]):
             missing = sorted(set(expected.context) - set(spec.context))
             what = f"the context lacks {missing[0]!r}" if missing else "numbers are not in the knob's type"
             raise TaskError(f"task {spec.id} is not in complete form: {what}")
+
+
+@runtime_checkable
+class Mutable(Protocol):
+    """A family whose tasks can be edited, as evolution and ACCEL need."""
+
+    def mutate(self, context: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        """A valid context near the complete `context`, which stays as it is."""
+        ...
+
+
+@runtime_checkable
+class Describable(Protocol):
+    """A family whose tasks can be compared, as novelty search needs."""
+
+    def descriptor(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
+        """[D] features of the complete `context`; near contexts have near features."""
+        ...
 
 
 def same_structure(specs: Sequence[TaskSpec], family: "TaskFamily[Any]") -> None:
