@@ -38,7 +38,7 @@ RL2_TABULAR: dict[str, Any] = {
         "minibatches": 8,
         "reward_prediction": 1.0,
     },
-    "training": {"iterations": 1000, "tasks": 256, "episodes": 10, "evaluate_every": 100},
+    "training": {"iterations": 1000, "tasks": 128, "episodes": 10, "evaluate_every": 100},
     "evaluation": {
         "tasks": 1000,
         "final_tasks": 4000,
