@@ -22,8 +22,6 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	rm -rf demo
 	$(BIN)/taskgen train rl2-bandit --seed 0 --run demo
-	$(BIN)/taskgen evaluate demo
-	$(BIN)/taskgen report demo -o demo/report.html
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
