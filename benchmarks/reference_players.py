@@ -1,6 +1,6 @@
 """Every reference player beside independent Monte-Carlo figures of the same player, and exact values where known.
 
-    python -m benchmarks.reference_players            five minutes on one thread
+    python -m benchmarks.reference_players            six to ten minutes on one thread
 
 A figure meets its target within three standard errors, counting those of both: the Monte-Carlo targets come from about
 20,000 bandits and from 1,000 tabular MDPs.

@@ -9,7 +9,7 @@ with S_i, F_i the successes and failures of arm i in this trial and Beta(a, b) t
 Reference: Duan et al. 2016, "RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning", section 3.1,
 "Greedy".
 
-Differences from the paper: none in the rule, but the paper's figures are up to 2.5 % lower than this player's. The
+Differences from the paper: none in the rule, but the paper's figures are up to 3 % lower than this player's. The
 paper does not say how ties are broken; always taking the first arm among the best scores less.
 
 Axes: B trials, k arms.

@@ -7,7 +7,7 @@ What adapts: the posterior over transitions and mean rewards. What is meta-learn
 Reference: certainty equivalence; Duan et al. 2016, "RL^2", section 3.2, "Greedy".
 
 Differences from the paper: the published player is far weaker (134.8 at 10 episodes and 1578.5 at 100 against about
-149 and 1850 here) and not described. `replan = "step"` plans at every step instead of every episode: about 158 at 10
+150 and 1855 here) and not described. `replan = "step"` plans at every step instead of every episode: about 158 at 10
 episodes.
 
 Axes: B trials, S states, A actions, H horizon.

@@ -7,8 +7,8 @@ What adapts: the posterior over transitions and mean rewards. What is meta-learn
 Reference: Strens 2000, "A Bayesian framework for reinforcement learning"; Osband, Russo and Van Roy 2013, "(More)
 efficient reinforcement learning via posterior sampling"; Duan et al. 2016, "RL^2", section 3.2.
 
-Differences from the paper: the published players score 138.1 at 10 episodes and 1939.5 at 100, this one about 133 and
-1933: their code is not known. `replan = "step"` draws a new MDP at every step, which is no longer PSRL and scores
+Differences from the paper: the published players score 138.1 at 10 episodes and 1939.5 at 100, this one about 134 and
+1949; their code is not known. `replan = "step"` draws a new MDP at every step, which is no longer PSRL and scores
 more here.
 
 Axes: B trials, S states, A actions, H horizon.
