@@ -1,0 +1,101 @@
+"""The verbs train, evaluate and report as a user meets them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from registry.cli import main
+from tests.agents.test_loop import QUICK
+
+
+def _train(directory, *extra):
+    return main(["train", "rl2-bandit", *QUICK, *extra, "--run", str(directory)])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "quick"
+    assert _train(directory) == 0
+    return directory
+
+
+def test_train_leaves_a_run_that_its_own_config_repeats(run, tmp_path, capsys):
+    assert (run / "report.html").stat().st_size > 10_000
+    assert main(["train", str(run / "config.toml"), "--run", str(tmp_path / "again")]) == 0
+    out = capsys.readouterr().out
+    assert "iteration 6: held-out trial return" in out
+    assert "greedy" in out
+    newest = "checkpoints/000000006/tensors.safetensors"
+    assert (tmp_path / "again" / newest).read_bytes() == (run / newest).read_bytes()
+
+
+def test_a_second_run_in_the_same_place_is_refused(run, capsys):
+    assert _train(run) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_resuming_with_other_settings_is_refused(run, capsys):
+    assert _train(run, "agent.learning_rate=0.5", "--resume") == 2
+    assert "other settings (agent differ)" in capsys.readouterr().err
+
+
+def test_evaluate_prints_a_table_or_json(run, capsys):
+    assert main(["evaluate", str(run), "--episodes", "4"]) == 0
+    assert "held-out: 32 tasks, 4 episodes each" in capsys.readouterr().out
+    assert main(["evaluate", str(run), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert set(summary["sets"]["held-out"]["players"]) == {"rl2", "random", "greedy"}
+
+
+def test_evaluate_on_a_task_file(run, tmp_path, capsys):
+    tasks = tmp_path / "tasks.jsonl"
+    assert main(["generate", "domain-randomization", "--family", "bandit", "-n", "10", "-o", str(tasks)]) == 0
+    assert main(["evaluate", str(run), "--tasks", str(tasks)]) == 0
+    assert "tasks: 10 tasks" in capsys.readouterr().out
+    other = tmp_path / "other.jsonl"
+    assert main(["generate", "domain-randomization", "--family", "tabular-mdp", "-n", "10", "-o", str(other)]) == 0
+    assert main(["evaluate", str(run), "--tasks", str(other)]) == 4
+    assert "a batch of builtin/bandit was given a task of builtin/tabular-mdp" in capsys.readouterr().err
+
+
+def test_evaluate_something_that_is_no_run(tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "no config.toml" in capsys.readouterr().err
+
+
+def test_damaged_checkpoint_is_skipped_and_without_another_refused(run, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    for checkpoint in (copy / "checkpoints").iterdir():
+        tensors = checkpoint / "tensors.safetensors"
+        data = bytearray(tensors.read_bytes())
+        data[len(data) // 2] ^= 1
+        tensors.write_bytes(data)
+    before = {path: path.read_bytes() for path in copy.rglob("*.safetensors")}
+    assert main(["evaluate", str(copy)]) != 0
+    assert "checkpoint" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in copy.rglob("*.safetensors")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_finishes_the_iteration_and_checkpoints(tmp_path, number):
+    directory = tmp_path / "run"
+    command = [sys.executable, "-m", "registry.cli", "train", "rl2-bandit", *QUICK, "training.iterations=400"]
+    command += ["training.evaluate_every=0", "--run", str(directory)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    deadline = time.monotonic() + 120
+    while not (directory / "checkpoints").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Stopping after this iteration" in err
+    assert "--resume" in out
+    assert list((directory / "checkpoints").glob("0*"))
