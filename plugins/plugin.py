@@ -25,6 +25,18 @@ def register_task_families() -> list[Entry]:
             tags=("tabular", "tensor"),
             offers=("tabular-mdp", "discrete-actions"),
         ),
+        Entry(
+            "maze",
+            "plugins.families.maze:Maze",
+            "Mazes seen from inside: walls, start and goal are the task, the view is 5 x 5 cells ahead.",
+            config="plugins.families.maze:MazeConfig",
+            citation=(
+                "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design, "
+                "section 5.1; Jiang et al. 2021, Replay-Guided Adversarial Environment Design"
+            ),
+            tags=("grid", "tensor"),
+            offers=("maze", "discrete-actions"),
+        ),
     ]
 
 

@@ -104,6 +104,18 @@ class Describable(Protocol):
         ...
 
 
+@runtime_checkable
+class Animated(Protocol):
+    """A family whose episodes can be filmed (`taskgen play`)."""
+
+    def frame(self, spec: TaskSpec, state: Any) -> NDArray[np.uint8]:
+        """RGB [height, width, 3] of the task in `state`, which is what `state(slot)` of the family's batch returns.
+
+        All frames of a task have one size.
+        """
+        ...
+
+
 def same_structure(specs: Sequence[TaskSpec], family: "TaskFamily[Any]") -> None:
     """Raise `TaskError` unless all `specs` belong to `family` with its structural settings."""
     for spec in specs:

@@ -13,13 +13,13 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from registry.errors import TaskError
 from taskgen.engines.testing import check_batch, rollout, sample_actions
-from taskgen.family import TaskFamily
+from taskgen.family import Animated, Describable, Mutable, TaskFamily
 from taskgen.source import TaskResult, TaskSource
 from taskgen.space import Knob
 from taskgen.spec import JsonValue, TaskSpec
@@ -30,6 +30,8 @@ __all__ = ["check_batch", "check_family", "check_source"]
 _PROBES = 16  # slots in which a knob may show its effect
 _PROBED_STEPS = 32  # steps, at least, in which it may
 _VALUES = 17  # values of a knob that are tried
+_MUTATIONS = 8  # one after another
+_Pair: TypeAlias = tuple[Mapping[str, JsonValue], Mapping[str, JsonValue]]
 
 
 def check_family(family: TaskFamily[Any]) -> None:
@@ -43,10 +45,50 @@ def check_family(family: TaskFamily[Any]) -> None:
     if isinstance(picture, str):
         assert picture.strip(), "render gave an empty text"
     else:
-        shown = f"{picture.shape} {picture.dtype}"
-        assert picture.dtype == np.uint8, f"render gave {shown}, expected uint8"
-        assert picture.ndim == 3, f"render gave {shown}, expected [height, width, 3]"
-        assert picture.shape[2] == 3, f"render gave {shown}, expected [height, width, 3]"
+        _check_picture(picture, "render")
+    if isinstance(family, Animated):
+        batch = family.batch(1)
+        batch.set_tasks([spec])
+        batch.reset()
+        _check_picture(family.frame(spec, cast(Any, batch).state(0)), "frame")
+    if isinstance(family, Mutable):
+        _check_mutable(family, spec)
+    if isinstance(family, Describable):
+        _check_describable(family, spec)
+
+
+def _check_picture(picture: np.ndarray, what: str) -> None:
+    shown = f"{what} gave {picture.shape} {picture.dtype}"
+    assert picture.dtype == np.uint8, f"{shown}, expected uint8"
+    assert picture.ndim == 3, f"{shown}, expected [height, width, 3]"
+    assert picture.shape[2] == 3, f"{shown}, expected [height, width, 3]"
+
+
+def _check_mutable(family: TaskFamily[Any], spec: TaskSpec) -> None:
+    """A chain of valid tasks, some of them new, the same from the same generator."""
+    assert isinstance(family, Mutable)
+    chains: list[list[str]] = []
+    for _ in range(2):
+        rng = np.random.Generator(np.random.PCG64(1))
+        context, ids = dict(spec.context), [spec.id]
+        for _ in range(_MUTATIONS):
+            before = family.spec(context, seed=spec.seed)
+            mutant = family.mutate(context, rng)
+            assert family.spec(context, seed=spec.seed) == before, "mutate changed the context it was given"
+            child = family.spec(mutant, seed=spec.seed)
+            context = dict(child.context)
+            ids.append(child.id)
+        chains.append(ids)
+    assert chains[0] == chains[1], "mutate gave other contexts from the same generator"
+    assert len(set(chains[0])) > 1, f"{_MUTATIONS} mutations in a row changed nothing"
+
+
+def _check_describable(family: TaskFamily[Any], spec: TaskSpec) -> None:
+    assert isinstance(family, Describable)
+    features = family.descriptor(spec.context)
+    assert features.ndim == 1, f"descriptor gave {features.shape}, expected [D]"
+    assert features.dtype == np.float64, f"descriptor gave {features.dtype}, expected float64"
+    assert np.isfinite(features).all(), f"descriptor gave {features}"
 
 
 def check_source(make_source: Callable[[], TaskSource], family: TaskFamily[Any]) -> None:
@@ -125,19 +167,26 @@ def _check_knob(family: TaskFamily[Any], name: str, knob: Knob) -> None:
 
 
 def _check_alive(family: TaskFamily[Any], name: str, knob: Knob) -> None:
-    """Two extreme values give different rollouts under equal actions, around the defaults or around other contexts."""
+    """Two values give different rollouts under equal actions.
+
+    They are the extremes, around the defaults or around other contexts, or what mutation makes of the default: where
+    parts of an array depend on each other, such as the walls of a maze, no extreme may be valid.
+    """
     rng = np.random.Generator(np.random.PCG64(0))
     defaults: list[dict[str, JsonValue]] = [{} for _ in range(_PROBES)]
     others = [_somewhere(family, rng) for _ in range(_PROBES)]
-    alive = any(_differ(family, name, knob, bases) for bases in (defaults, others))
+    alive = any(
+        _differ(family, [_extremes(family, name, knob, base) for base in bases]) for bases in (defaults, others)
+    )
+    if not alive and isinstance(family, Mutable):
+        alive = _differ(family, [_mutated(family, name, rng) for _ in range(_PROBES)])
     assert alive, f"knob {name} is dead: its extremes give the same rollouts"
 
 
-def _differ(family: TaskFamily[Any], name: str, knob: Knob, bases: Sequence[Mapping[str, JsonValue]]) -> bool:
-    """Whether the lowest and the highest valid value of the knob show in rollouts, one slot for each of `bases`."""
-    ends = [_extremes(family, name, knob, base) for base in bases]
+def _differ(family: TaskFamily[Any], ends: Sequence[_Pair]) -> bool:
+    """Whether the two contexts of a pair show in rollouts, one slot for each of `ends`."""
     episodes = math.ceil(_PROBED_STEPS / family.horizon)
-    actions = sample_actions(family, family.horizon, len(bases))
+    actions = sample_actions(family, family.horizon, len(ends))
     low, high = (
         rollout(
             family, [family.spec(pair[end], seed=seed) for seed, pair in enumerate(ends)], actions, episodes=episodes
@@ -147,14 +196,24 @@ def _differ(family: TaskFamily[Any], name: str, knob: Knob, bases: Sequence[Mapp
     return any(bool((left != right).any()) for left, right in zip(low, high, strict=True))
 
 
-def _extremes(
-    family: TaskFamily[Any], name: str, knob: Knob, base: Mapping[str, JsonValue]
-) -> tuple[Mapping[str, JsonValue], Mapping[str, JsonValue]]:
+def _extremes(family: TaskFamily[Any], name: str, knob: Knob, base: Mapping[str, JsonValue]) -> _Pair:
     """`base` with the lowest and with the highest value that the family finds valid."""
     values = np.linspace(knob.low, knob.high, _VALUES)
     contexts = [{**base, name: filled(knob, value)} for value in (values.round() if knob.integer else values).tolist()]
     valid = [context for context in contexts if _valid(family, context)] or [base]
     return valid[0], valid[-1]
+
+
+def _mutated(family: TaskFamily[Any], name: str, rng: np.random.Generator) -> _Pair:
+    """The default context, and the same with the knob as repeated mutation leaves it."""
+    assert isinstance(family, Mutable)
+    default = family.spec().context
+    context, changed = default, default
+    for _ in range(_MUTATIONS):
+        context = family.mutate(context, rng)
+        candidate = {**default, name: context[name]}
+        changed = candidate if _valid(family, candidate) else changed
+    return default, changed
 
 
 def _somewhere(family: TaskFamily[Any], rng: np.random.Generator) -> dict[str, JsonValue]:

@@ -112,3 +112,7 @@ class TensorBatch:
     def descriptor(self) -> Tensor:
         """See `TaskBatch.descriptor`."""
         return self._dynamics.descriptor(self._tables)
+
+    def state(self, slot: int) -> Tensor:
+        """The state of one slot, from which a family that is `Animated` draws a frame."""
+        return self._state[slot]
