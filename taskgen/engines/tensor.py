@@ -17,6 +17,7 @@ from taskgen.spec import TaskSpec
 
 Tables = Mapping[str, Tensor]
 """The tasks as tensors, each [B, ...]."""
+_LOOK_AHEAD = 4096  # uniforms drawn at once: beyond that, drawing costs no less by the step
 
 
 class Dynamics(Protocol):
@@ -62,6 +63,11 @@ class TensorBatch:
         self._episode = torch.zeros_like(self._time)
         self._seed_key = torch.zeros_like(self._time)
         self._episode_key = torch.zeros_like(self._time)
+        # Between two resets noise may be drawn for several steps at once, which small batches gain most from. While
+        # slots are reset one by one, most of it would be thrown away.
+        self._look_ahead = max(1, min(family.horizon, _LOOK_AHEAD // max(1, slots * dynamics.uniforms)))
+        self._together = False
+        self._ahead: list[Tensor] = []
 
     def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
         """See `TaskBatch.set_tasks`."""
@@ -84,13 +90,17 @@ class TensorBatch:
 
     def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
         """See `TaskBatch.reset`."""
+        if where is not None and where.device.type == "cpu" and bool(where.all()):
+            where = None  # on a GPU the look would be a host sync
         if seeds is not None:
             key, episode = noise.keys(seeds, self.device), torch.zeros_like(self._episode)
             self._seed_key = key if where is None else torch.where(where, key, self._seed_key)
             self._episode = episode if where is None else torch.where(where, episode, self._episode)
         time = torch.zeros_like(self._time)
         key = noise.child(self._seed_key, self._episode)
-        initial = self._dynamics.initial(self._tables, noise.uniforms(key, time, self._dynamics.uniforms))
+        initial = self._dynamics.initial(self._tables, noise.uniforms(key, time, self._dynamics.uniforms)[0])
+        self._ahead.clear()
+        self._together = where is None
         if where is None:
             self._state, self._time, self._episode_key = initial, time, key
             self._episode = self._episode + 1
@@ -104,7 +114,11 @@ class TensorBatch:
     def step(self, action: Tensor) -> Transition:
         """See `TaskBatch.step`."""
         self._time = self._time + 1  # counter 0 of an episode's noise belongs to its reset
-        uniform = noise.uniforms(self._episode_key, self._time, self._dynamics.uniforms)
+        if not self._ahead:
+            steps = self._look_ahead if self._together else 1
+            drawn = noise.uniforms(self._episode_key, self._time, self._dynamics.uniforms, steps)
+            self._ahead = list(drawn.unbind())[::-1]
+        uniform = self._ahead.pop()
         self._state, reward, terminated = self._dynamics.step(self._tables, self._state, action, uniform)
         observation = self._dynamics.observe(self._tables, self._state)
         return Transition(observation, reward, terminated, self._time >= self.family.horizon)

@@ -135,9 +135,9 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             raise ValueError(f"{len(seeds)} seeds for num_envs={self.num_envs}: give one per slot")
         result: dict[int, int] = {}
         for slot in np.flatnonzero(where).tolist():
-            known = seeds[slot]
+            known: int | None = seeds[slot]
             if known is None and not self._slots.seeded[slot]:
-                known = int(self.np_random.integers(2**63, dtype=np.int64))
+                known = int(self.np_random.integers(2**63))
             if known is not None:
                 if not isinstance(known, int) or known < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
                     raise gym.error.Error(f"seed {known!r} of slot {slot}: expected an integer that is not negative")
