@@ -28,6 +28,15 @@ def register_agents() -> list[Entry]:
         ),
         *_bandit_players(),
         *_tabular_players(),
+        Entry(
+            "maze-oracle",
+            "agents.reference.maze_oracle:MazeOracle",
+            "Is told the maze and walks a shortest way to the goal.",
+            "agents.reference.maze_oracle:MazeOracleConfig",
+            "Moore 1959, The shortest path through a maze",
+            tags=("reference",),
+            needs=("maze",),
+        ),
     ]
 
 

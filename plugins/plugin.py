@@ -62,6 +62,24 @@ def register_task_generators() -> list[Entry]:
             config="plugins.generators.task_set:TaskSetConfig",
             tags=("file",),
         ),
+        Entry(
+            "random-mazes",
+            "plugins.generators.random_mazes:RandomMazes",
+            "Mazes with up to 60 walls thrown at random, the domain randomisation of unsupervised environment design.",
+            config="plugins.generators.random_mazes:RandomMazesConfig",
+            citation="Jiang et al. 2021, Replay-Guided Adversarial Environment Design, appendix C",
+            tags=("random", "grid"),
+            needs=("maze",),
+        ),
+        Entry(
+            "named-mazes",
+            "plugins.generators.named_mazes:NamedMazes",
+            "The twelve out-of-distribution mazes that unsupervised environment design is judged on.",
+            config="plugins.generators.named_mazes:NamedMazesConfig",
+            citation="Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design, section 5",
+            tags=("file", "grid"),
+            needs=("maze",),
+        ),
     ]
 
 
