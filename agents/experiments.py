@@ -42,6 +42,14 @@ RL2_TABULAR: dict[str, Any] = {
     "evaluation": {
         "tasks": 1000,
         "final_tasks": 4000,
-        "players": ["random", "psrl", "opsrl", "posterior-greedy", "beb", "tabular-oracle"],
+        "players": [
+            "random",
+            "psrl",
+            "opsrl",
+            "posterior-greedy",
+            "beb",
+            {"name": "beb", "replan": "step"},
+            "tabular-oracle",
+        ],
     },
 }

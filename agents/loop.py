@@ -11,6 +11,7 @@ from agents import checkpoint
 from agents.evaluation import evaluate, play, summarise
 from agents.experiment import Experiment, Parts, build_agent, build_parts, held_out_source
 from agents.run import RunDirectory
+from registry.config import Part
 from registry.errors import UserError
 from registry.plan import Plan
 from taskgen.build import build_source
@@ -229,8 +230,7 @@ def evaluate_run(
     problem = replace(parts.problem, episodes=count)
     players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.agent}
     if with_players:
-        for part in experiment.evaluation.players:
-            players[part.name.partition("/")[2]] = build_agent(part, problem)
+        players |= {player_label(part): build_agent(part, problem) for part in experiment.evaluation.players}
     summary: dict[str, Any] = {
         "iteration": tree["iteration"],
         "steps": tree["steps"],
@@ -248,6 +248,13 @@ def evaluate_run(
     if tasks is None and episodes is None and with_players:
         run.write_evaluation(summary, returns)
     return summary
+
+
+def player_label(part: Part) -> str:
+    """Short name of a reference player, with the settings that are not its defaults: "beb(replan=step)"."""
+    defaults = registry.catalogue().get("agents", part.name).configure().model_dump(mode="json")
+    changed = [f"{key}={value}" for key, value in part.settings.items() if defaults.get(key) != value]
+    return part.name.partition("/")[2] + (f"({', '.join(changed)})" if changed else "")
 
 
 def _evaluation_sets(experiment: Experiment, parts: Parts) -> dict[str, list[TaskSpec]]:

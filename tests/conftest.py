@@ -1,8 +1,11 @@
 """Shared by all tests."""
 
 import pytest
+from jaxtyping import install_import_hook
 
 from registry.discovery import AUTOLOAD_VARIABLE, DISABLE_VARIABLE, FILES_VARIABLE
+
+install_import_hook("agents.common", "beartype.beartype")  # before anything imports it: shapes are checked in tests
 
 
 @pytest.fixture(autouse=True)

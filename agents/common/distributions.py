@@ -1,7 +1,7 @@
 """Action distributions over the last axis of what a policy head puts out."""
 
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from registry.errors import UserError
 
 
+@runtime_checkable
 class Distribution(Protocol):
     """A batch of independent action distributions with leading axes [...]."""
 

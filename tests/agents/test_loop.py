@@ -6,7 +6,7 @@ import json
 import pytest
 
 from agents.experiment import load_experiment
-from agents.loop import evaluate_run, score, train
+from agents.loop import evaluate_run, player_label, score, train
 from agents.run import RunDirectory
 from registry.errors import CheckpointError, ConfigError, UserError
 from taskgen.archive import Archive
@@ -177,3 +177,8 @@ def test_results_carry_episode_returns():
     specs = [family.spec({"probabilities": [p] * 5}, seed=1) for p in (0.0, 1.0)]
     trial = collect(agent, family.batch(2), specs, plan=agent.plan(4))
     assert [result.returns for result in score(specs, trial)] == [(0.0,) * 4, (1.0,) * 4]
+
+
+def test_players_of_one_name_are_told_apart():
+    plan = load_experiment("rl2-bandit", ['evaluation.players=["ucb1", {name="ucb1", exploration=0.7}]'])
+    assert [player_label(part) for part in plan.config.evaluation.players] == ["ucb1", "ucb1(exploration=0.7)"]

@@ -1,3 +1,5 @@
+import jaxtyping
+import pytest
 import torch
 
 from agents.common.returns import generalized_advantages
@@ -35,3 +37,9 @@ def test_trace_of_one_is_return_minus_value():
     goes_on[-1] = False
     expected = reward.flip(0).cumsum(0).flip(0) - value
     torch.testing.assert_close(generalized_advantages(reward, value, goes_on, 1.0, 1.0), expected)
+
+
+def test_shapes_are_checked():
+    flags = torch.ones(3, 2, dtype=torch.bool)
+    with pytest.raises(jaxtyping.TypeCheckError):
+        generalized_advantages(torch.zeros(3, 2), torch.zeros(2, 3), flags, 1.0, 1.0)
