@@ -21,4 +21,5 @@ def as_array(space: gym.Space[Any], action: object) -> NDArray[Any] | None:
 
 def invalid(action: object, space: gym.Space[Any], where: str = "") -> gym.error.InvalidAction:
     """The error to raise for an action outside `space`."""
-    return gym.error.InvalidAction(f"action {brief(action)}{where} is not in {space}")
+    plain: object = action.tolist() if isinstance(action, (np.ndarray, np.generic)) else action
+    return gym.error.InvalidAction(f"action {brief(plain)}{where} is not in {space}")

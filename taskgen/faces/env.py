@@ -52,7 +52,7 @@ class TaskEnv(gym.Env[Any, Any]):
         """See `gymnasium.Env.reset`. There are no options."""
         super().reset(seed=seed)
         if seed is None and not self._slots.seeded[0]:
-            seed = int(self.np_random.integers(2**63))
+            seed = draw_seed(self.np_random)
         observation = self._slots.reset(_ALL, {} if seed is None else {0: seed})
         self._needs_reset = ""
         return observation[0], self._info()
@@ -87,6 +87,11 @@ class TaskEnv(gym.Env[Any, Any]):
 
     def _info(self) -> dict[str, Any]:
         return {"task_id": self._slots.ids[0]}
+
+
+def draw_seed(generator: np.random.Generator) -> int:
+    """A seed for a slot that was never given one."""
+    return int(generator.integers(2**63))
 
 
 @lru_cache(maxsize=256)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from registry.errors import brief
 from taskgen.engines.slots import Slots
 from taskgen.faces.actions import as_array, invalid
-from taskgen.faces.env import FPS, check_render_mode, render_modes
+from taskgen.faces.env import FPS, check_render_mode, draw_seed, render_modes
 from taskgen.spec import TaskSpec
 
 Outcome = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
@@ -137,7 +137,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         for slot in np.flatnonzero(where).tolist():
             known: int | None = seeds[slot]
             if known is None and not self._slots.seeded[slot]:
-                known = int(self.np_random.integers(2**63))
+                known = draw_seed(self.np_random)
             if known is not None:
                 if not isinstance(known, int) or known < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
                     raise gym.error.Error(f"seed {known!r} of slot {slot}: expected an integer that is not negative")
