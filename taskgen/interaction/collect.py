@@ -71,13 +71,17 @@ def _play_round(
         action, carry = agent.act(carry, step)
         transition = batch.step(action.value)
         valid = step.episode_index < goal
+        played, reward = action.value, transition.reward
+        if plan.rounds > 1:  # how long a slot waited must not show in the previous action and reward of the next round
+            played = torch.where(valid.view(-1, *(1,) * (played.ndim - 1)), played, step.previous_action)
+            reward = torch.where(valid, reward, step.previous_reward)
         ended = (transition.terminated | transition.truncated) & valid
         episode_index = step.episode_index + ended
         rows.append(
             {
                 "observation": step.observation,
-                "action": action.value,
-                "reward": transition.reward,
+                "action": played,
+                "reward": reward,
                 "terminated": transition.terminated,
                 "truncated": transition.truncated,
                 "next_observation": transition.observation,
@@ -92,8 +96,8 @@ def _play_round(
         observation = batch.reset(again) if not look or bool(again.any()) else transition.observation
         step = Step(
             observation=observation,
-            previous_action=action.value,
-            previous_reward=transition.reward,
+            previous_action=played,
+            previous_reward=reward,
             episode_start=ended,
             trial_start=first,
             episode_index=episode_index,
