@@ -59,12 +59,19 @@ def generate(
 def show(
     tasks: _TaskFile,
     first: Annotated[int, typer.Option("--first", min=0, help="How many tasks to print in full.")] = 3,
+    render: Annotated[
+        Path | None, typer.Option("--render", metavar="DIR", help="Draw the tasks, and a contact sheet of them, there.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many tasks to draw, from the first on.")] = 60,
+    force: _Force = False,
 ) -> None:
-    """Show the tasks of a file and how their knobs are distributed."""
+    """Show the tasks of a file and how their knobs are distributed; with --render, what they look like."""
     from taskgen.build import family_of
     from taskgen.taskset import TaskSet
 
     found = TaskSet.read(tasks)
+    if render is not None:
+        _render(render, found[:limit], force)
     typer.echo(_summary(tasks, found))
     for name, specs in _by_family(found).items():
         typer.echo(f"\n{name}: {len(specs):,} tasks")
@@ -109,6 +116,15 @@ def split(
         for file, side in zip((first, second), sides.values(), strict=True):
             file.writelines(spec.to_json().encode() + b"\n" for spec in side)
     typer.echo(f"{train}: {len(sides['train']):,} tasks\n{held}: {len(sides['held-out']):,} tasks")
+
+
+def _render(directory: Path, specs: "Sequence[TaskSpec]", force: bool) -> None:
+    from taskgen.pictures import write_pictures
+
+    if not specs:
+        raise TaskError("there is no task to draw")
+    sheet, *pictures = write_pictures(directory, specs, overwrite=force)
+    typer.echo(f"{sheet}: contact sheet of {len(pictures)} tasks, with a picture of each beside it")
 
 
 def _asked(source: "TaskSource", number: int) -> "Iterator[TaskSpec]":

@@ -1,0 +1,117 @@
+"""Pictures of tasks: one each, and a contact sheet of many."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgen.build import family_of
+from taskgen.spec import TaskSpec
+from taskgen.taskset import staged
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
+
+_SIDE = 260  # of the square that a frame on a contact sheet is fitted into, in pixels
+_TEXT_SIDES = 620, 280  # of the rectangle that is left of a text there: made smaller it could not be read
+_GAP = 12
+_CAPTION = 20
+_TEXT_SIZE = 12
+_LINES = 200  # of a text that are drawn
+_COLUMNS = 160
+_PAPER, _INK, _FAINT = (255, 255, 255), (35, 35, 40), (110, 110, 118)
+
+
+def picture_of(rendered: NDArray[np.uint8] | str) -> "Image":
+    """What a family renders as an RGB image; text is drawn."""
+    return text_picture(rendered) if isinstance(rendered, str) else frame_picture(rendered)
+
+
+def frame_picture(frame: NDArray[np.uint8]) -> "Image":
+    """An RGB frame [height, width, 3] as an image."""
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(frame))
+
+
+def text_picture(text: str) -> "Image":
+    """Text as an image, in letters of one width; what goes beyond 160 columns and 200 lines is left out."""
+    from PIL import Image, ImageDraw
+
+    lines = [line if len(line) <= _COLUMNS else line[: _COLUMNS - 3] + "..." for line in text.splitlines()]
+    if len(lines) > _LINES:
+        lines = [*lines[: _LINES - 1], f"... {len(lines) - _LINES + 1} more lines"]
+    shown = "\n".join(lines)
+    letters = font(_TEXT_SIZE)
+    bottom = ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox((0, 0), shown, letters)[3]
+    right = max(map(letters.getlength, lines), default=0.0)
+    picture = Image.new("RGB", (math.ceil(right) + 2 * _GAP, math.ceil(bottom) + 2 * _GAP), _PAPER)
+    ImageDraw.Draw(picture).multiline_text((_GAP, _GAP), shown, _INK, letters)
+    return picture
+
+
+def contact_sheet(rendered: Iterable[tuple[str, NDArray[np.uint8] | str]]) -> "Image":
+    """Frames and texts side by side in one image, each over its caption; large frames are shrunk, large texts cut."""
+    from PIL import Image, ImageDraw
+
+    tiles = [(caption, _tile(shown)) for caption, shown in rendered]
+    width = max(picture.width for _, picture in tiles) + _GAP
+    height = max(picture.height for _, picture in tiles) + _GAP + _CAPTION
+    columns = max(1, min(len(tiles), round(math.sqrt(1.4 * len(tiles) * height / width))))
+    rows = math.ceil(len(tiles) / columns)
+    sheet = Image.new("RGB", (columns * width + _GAP, rows * height + _GAP), _PAPER)
+    pen, letters = ImageDraw.Draw(sheet), font(_TEXT_SIZE)
+    for index, (caption, picture) in enumerate(tiles):
+        row, column = divmod(index, columns)
+        left, top = _GAP + column * width, _GAP + row * height
+        sheet.paste(picture, (left, top))
+        pen.rectangle((left - 1, top - 1, left + picture.width, top + picture.height), outline=(215, 215, 220))
+        pen.text((left, top + picture.height + 2), caption, _FAINT, letters)
+    return sheet
+
+
+def write_pictures(directory: Path, specs: Sequence[TaskSpec], *, overwrite: bool = False) -> Sequence[Path]:
+    """`contact-sheet.png` of the tasks, and one PNG each named by place in the file and id, in `directory`.
+
+    Returns what was written, the sheet first. Raises `TaskError` for a file that exists, unless `overwrite`.
+    """
+    from taskgen.progress import track
+
+    shown: list[tuple[str, NDArray[np.uint8] | str]] = []
+    paths = [directory / "contact-sheet.png"]
+    for index, spec in track(enumerate(specs), len(specs), "pictures"):
+        rendered = family_of(spec).render(spec)
+        paths.append(directory / f"{index:04d}-{spec.id[:8]}.png")
+        save(picture_of(rendered), paths[-1], overwrite=overwrite)
+        shown.append((f"{index}  {spec.id[:8]}", rendered))
+    save(contact_sheet(shown), paths[0], overwrite=overwrite)
+    return paths
+
+
+def save(picture: "Image", path: Path, *, overwrite: bool = False) -> None:
+    """Write a PNG, all or nothing. Raises `TaskError` when the file exists, unless `overwrite`."""
+    with staged(path, overwrite=overwrite) as file:
+        picture.save(file, format="PNG")
+
+
+def font(size: int) -> "FreeTypeFont":
+    """A typeface whose letters have one width."""
+    import matplotlib as mpl
+    from PIL import ImageFont
+
+    return ImageFont.truetype(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSansMono.ttf"), size)
+
+
+def _tile(rendered: NDArray[np.uint8] | str) -> "Image":
+    from PIL import Image
+
+    picture = picture_of(rendered)
+    if isinstance(rendered, str):
+        return picture.crop((0, 0, min(picture.width, _TEXT_SIDES[0]), min(picture.height, _TEXT_SIDES[1])))
+    scale = min(1.0, _SIDE / picture.width, _SIDE / picture.height)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return picture if scale == 1.0 else picture.resize(size, Image.Resampling.LANCZOS)
