@@ -1,6 +1,6 @@
 """Actions that come from outside."""
 
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -21,5 +21,5 @@ def as_array(space: gym.Space[Any], action: object) -> NDArray[Any] | None:
 
 def invalid(action: object, space: gym.Space[Any], where: str = "") -> gym.error.InvalidAction:
     """The error to raise for an action outside `space`."""
-    plain: object = action.tolist() if isinstance(action, (np.ndarray, np.generic)) else action
+    plain: object = cast(Any, action).tolist() if isinstance(action, (np.ndarray, np.generic)) else action
     return gym.error.InvalidAction(f"action {brief(plain)}{where} is not in {space}")
