@@ -1,4 +1,4 @@
-"""The verbs that train and judge: `train`, `evaluate`, `report`. Heavy imports wait until a verb runs."""
+"""The verbs that train and judge: `train`, `evaluate`, `report`, `play`. Heavy imports wait until a verb runs."""
 
 import json
 import signal
@@ -92,6 +92,31 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about one or more runs."""
     _write_report(runs, output)
+
+
+def play(
+    tasks: Annotated[Path, typer.Argument(help="Task file, JSON lines.")],
+    agent: Annotated[
+        str, typer.Option("--agent", help="An agent (`taskgen list agents`), or a run directory: its trained agent.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A .gif, or a .txt for a transcript.")],
+    index: Annotated[int, typer.Option(min=0, help="Which task of the file, counted from 0.")] = 0,
+    episodes: Annotated[int | None, typer.Option(min=1, help="Episodes; by default 1, or as the run trained.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of a catalogue agent's own luck.")] = 0,
+    fps: Annotated[float, typer.Option(min=0.1, max=50.0, help="Frames per second.")] = 8.0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+) -> None:
+    """Play one trial of a task and write a film of it, or a transcript."""
+    from agents.film import check_output, film, write
+    from taskgen.taskset import TaskSet
+
+    specs = TaskSet.read(tasks)
+    if index >= len(specs):
+        raise UserError(f"--index {index}: {tasks} holds {len(specs)} tasks, counted from 0")
+    pictures = check_output(output, specs[index])
+    watched = film(specs[index], agent, episodes=episodes, seed=seed, pictures=pictures)
+    what = write(watched, output, player=agent, frames_per_second=fps, overwrite=force)
+    typer.echo(f"{output}: task {specs[index].id[:8]} played by {agent}, {what}")
 
 
 def _write_report(runs: list[Path], output: Path) -> None:
