@@ -37,6 +37,7 @@ def register_task_families() -> list[Entry]:
             tags=("grid", "tensor"),
             offers=("maze", "discrete-actions"),
         ),
+        *_walking_robots(),
     ]
 
 
@@ -99,4 +100,29 @@ def register_trackers() -> list[Entry]:
             "Metrics as TensorBoard events in the run directory.",
             config="plugins.trackers.tensorboard:TensorBoardConfig",
         ),
+    ]
+
+
+def _walking_robots() -> list[Entry]:
+    maml = "Finn et al. 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, section 5.3"
+    pearl = "Rakelly et al. 2019, Efficient Off-Policy Meta-RL via Probabilistic Context Variables, section 6"
+    epg = "Houthooft et al. 2018, Evolved Policy Gradients, section 4"
+    robots = (
+        ("half-cheetah", "half_cheetah:HalfCheetah", "A planar cheetah", f"{maml}; {pearl}"),
+        ("ant", "ant:Ant", "A four-legged ant", f"{maml}; {pearl}"),
+        ("hopper", "hopper:Hopper", "A planar one-legged hopper", epg),
+        ("walker2d", "walker2d:Walker2d", "A planar two-legged walker", pearl),
+    )
+    return [
+        Entry(
+            name,
+            f"plugins.families.{target}",
+            f"{what} whose goal (forward, direction, velocity{', position' if name == 'ant' else ''}) and body are the "
+            "task.",
+            config=f"plugins.families.{target}Config",
+            citation=citation,
+            tags=("locomotion", "mujoco"),
+            offers=(name, "continuous-actions"),
+        )
+        for name, target, what, citation in robots
     ]

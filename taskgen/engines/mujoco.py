@@ -1,0 +1,344 @@
+"""The MuJoCo engine: B simulations of one model, each with model fields of its own, stepped by threads in C++.
+
+A family writes a `Robot`: pure functions of NumPy arrays with leading axis B. `MujocoBatch` owns everything else: tasks
+in slots, per-slot model fields, noise, horizon, masked reset, faults. Results are the same at any number of threads.
+
+MuJoCo hides what diverges: it resets the simulation and goes on. So every step of every slot is checked by MuJoCo's
+warnings, by its clock and for values that are not finite; see `MujocoBatch.step`.
+"""
+
+import copy
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import mujoco
+import numpy as np
+import torch
+from mujoco.batch import Batch, SimulationError
+from numpy.typing import NDArray
+from torch import Tensor
+
+from registry.errors import ConfigError, TaskError
+from taskgen.engines import noise
+from taskgen.engines.base import Transition
+from taskgen.engines.faults import Fault, FaultLog
+from taskgen.family import TaskFamily, same_structure
+from taskgen.spec import TaskSpec
+
+# pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+Array: TypeAlias = NDArray[Any]
+Arrays: TypeAlias = Mapping[str, Array]
+"""Arrays by name, each [B, ...]."""
+
+THREADS_VARIABLE = "TASKGEN_THREADS"
+_HUGE = 1e10  # MuJoCo's own limit of what is a sane number
+_WARNINGS = (
+    "inertia matrix is nearly singular",
+    "contact buffer is full",
+    "constraint buffer is full",
+    "position diverged",
+    "velocity diverged",
+    "acceleration diverged",
+    "control diverged",
+)  # in the order of mjtWarning
+
+
+class Robot(Protocol):
+    """A family's body and task over B slots. `physics` holds `qpos`, `qvel` and the arrays named in `reads`."""
+
+    model: Any
+    """The `mujoco.MjModel` with default context."""
+    frame_skip: int
+    """Physics steps of one environment step."""
+    reads: tuple[str, ...]
+    """Further `mujoco.MjData` fields that are looked at, one physics step behind the state, as after `mj_step`.
+
+    `cfrc_ext` (contact forces) is what `mj_rnePostConstraint` gives after a step and zero after a reset; it costs a
+    Python call per slot and step.
+    """
+    uniforms: int
+    """Independent uniforms that one reset uses."""
+
+    def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Array]:
+        """Tasks as arrays, each with leading axis len(specs)."""
+        ...
+
+    def edits(self, tables: Arrays) -> dict[str, Array]:
+        """Model fields (as `mujoco.batch.Batch.expand` names them) and their values, [B, *shape of the field]."""
+        ...
+
+    def initial(self, tables: Arrays, uniform: Array) -> tuple[Array, Array]:
+        """qpos [B, nq] and qvel [B, nv] at the start of an episode; `uniform` [B, uniforms] lies in (0, 1)."""
+        ...
+
+    def place(self, physics: Arrays) -> Array:
+        """[B, P]: what the reward compares before and after a step, such as the position of the torso."""
+        ...
+
+    def observe(self, tables: Arrays, physics: Arrays) -> Array:
+        """Observation [B, D]."""
+        ...
+
+    def outcome(
+        self, tables: Arrays, physics: Arrays, before: Array, after: Array, action: Array
+    ) -> tuple[Array, Array]:
+        """Reward [B] and terminated [B] of a step that led from place `before` to place `after`."""
+        ...
+
+    def descriptor(self, tables: Arrays) -> Array:
+        """[B, D], what an oracle may see."""
+        ...
+
+
+class MujocoBatch:
+    """A `TaskBatch` over a `Robot`.
+
+    `threads` (default: environment variable TASKGEN_THREADS, else all CPUs of the process) step the slots. MuJoCo runs
+    on CPUs; on another `device` only what comes in and goes out lies there.
+    """
+
+    def __init__(
+        self,
+        family: TaskFamily[Any],
+        robot: Robot,
+        slots: int,
+        device: torch.device | str = "cpu",
+        *,
+        threads: int | None = None,
+    ) -> None:
+        quiet()
+        self.slots = slots
+        self.device = torch.device(device)
+        self.family = family
+        self.faults = FaultLog()
+        """Episodes that were cut short because their physics diverged."""
+        contact = "cfrc_ext" in robot.reads
+        self._robot = robot
+        self._simulation = Batch(robot.model, slots, min(slots, threads or default_threads()), persistent=contact)
+        self._physics: dict[str, Array] = {
+            name: self._simulation.bind(name) for name in ("qpos", "qvel", *robot.reads) if name != "cfrc_ext"
+        }
+        self._scratch = mujoco.MjData(robot.model) if contact else None
+        if contact:
+            self._physics["cfrc_ext"] = np.zeros((slots, robot.model.nbody, 6))
+        self._control: Array = self._simulation.bind("ctrl")
+        self._clock: Array = self._simulation.bind("time")
+        self._then: Array = np.zeros(slots)
+        self._before: Array = np.array(self._simulation.state)
+        self._place = robot.place(self._physics).copy()
+        self._specs: list[TaskSpec] = []
+        self._tables: dict[str, Array] = {}
+        self._edited: set[str] = set()
+        self._observation: Array = np.zeros((slots, *(family.observation_space.shape or ())), dtype=np.float32)
+        self._ended = np.zeros(slots, dtype=np.bool_)
+        self._time = np.zeros(slots, dtype=np.int64)
+        self._episode = torch.zeros(slots, dtype=torch.int64)
+        self._seed_key = torch.zeros(slots, dtype=torch.int64)
+
+    def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
+        """See `TaskBatch.set_tasks`. Raises `TaskError` for a task whose model MuJoCo refuses."""
+        same_structure(specs, self.family)
+        if len(specs) != (self.slots if slots is None else len(slots)):
+            raise ValueError(f"{len(specs)} tasks for {self.slots if slots is None else len(slots)} slots")
+        if slots is None:
+            slots = range(self.slots)
+            self._specs = list(specs)
+        elif not self._specs:
+            raise ValueError("the first set_tasks of a batch fills all slots")
+        rows = np.array(slots, dtype=np.int64)
+        new = self._robot.tables(specs)
+        if not self._tables:
+            self._tables = {name: np.empty((self.slots, *table.shape[1:]), table.dtype) for name, table in new.items()}
+        for name, table in new.items():
+            self._tables[name][rows] = table
+        for slot, spec in zip(slots, specs, strict=True):
+            self._specs[slot] = spec
+        index = torch.from_numpy(rows)
+        self._seed_key[index] = noise.keys([spec.seed for spec in specs])
+        self._episode[index] = 0
+        self._edit(rows, self._robot.edits(new))
+
+    def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
+        """See `TaskBatch.reset`."""
+        mask = np.ones(self.slots, dtype=np.bool_) if where is None else where.cpu().numpy()
+        if mask.any():
+            self._restart(np.flatnonzero(mask), seeds)
+            observation = self._robot.observe(self._tables, self._physics).astype(np.float32)
+            observation = np.where(mask[:, None], observation, self._observation)
+            self._observation = np.where(np.isfinite(observation), observation, np.float32(0.0))
+        return torch.from_numpy(self._observation).to(self.device)
+
+    def step(self, action: Tensor) -> Transition:
+        """See `TaskBatch.step`.
+
+        An episode whose physics diverges is truncated with reward 0 and its last good observation, and recorded in
+        `faults`; the simulation of the slot is put to rest until its next reset. So is one whose action is not finite.
+        """
+        control = action.detach().cpu().numpy().astype(np.float64)
+        sane: Array = np.all(np.abs(control) <= _HUGE, axis=1)
+        if not sane.all():
+            control = np.where(sane[:, None], control, 0.0)
+        np.copyto(self._then, self._clock)
+        self._control[:] = control
+        np.copyto(self._before, self._simulation.state)
+        self._run(self._simulation.step, nstep=self._robot.frame_skip)
+        self._read_contacts()
+        self._time += 1
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dealt with below
+            place = self._robot.place(self._physics).copy()
+            reward, terminated = self._robot.outcome(self._tables, self._physics, self._place, place, control)
+            observation = self._robot.observe(self._tables, self._physics).astype(np.float32)
+            reward = reward.astype(np.float32)
+        self._place = place
+        truncated = self._time >= self.family.horizon
+        healthy = sane & self._healthy(observation, reward)
+        if not healthy.all():
+            observation = np.where(healthy[:, None], observation, self._observation)
+            reward, terminated, truncated = np.where(healthy, reward, 0.0), terminated & healthy, truncated | ~healthy
+            self._settle(np.flatnonzero(~healthy), sane)
+        self._ended |= terminated | truncated
+        self._observation = observation
+        return Transition(*(torch.from_numpy(x).to(self.device) for x in (observation, reward, terminated, truncated)))
+
+    def descriptor(self) -> Tensor:
+        """See `TaskBatch.descriptor`."""
+        return torch.from_numpy(self._robot.descriptor(self._tables).astype(np.float32)).to(self.device)
+
+    def state(self, slot: int) -> Array:
+        """The simulation of a slot, `mjSTATE_INTEGRATION`: what `frame` draws."""
+        return np.array(self._simulation.state[slot])
+
+    def _edit(self, rows: Array, edits: Arrays) -> None:
+        """Give the slots `rows` their model fields. Fields in which no slot has left the model's values stay shared."""
+        for name, values in edits.items():
+            if name not in self._edited:
+                if bool((values == field(self._robot.model, name)).all()):
+                    continue
+                self._edited.add(name)
+            self._simulation.expand(name)[rows] = values
+        if not self._edited:
+            return
+        try:
+            self._simulation.set_const(np.unique(rows))
+        except SimulationError as error:
+            task = self._specs[int(error.ids[0])]
+            raise TaskError(f"task {task.id} of family {self.family.name}: MuJoCo refuses its model: {error}") from None
+
+    def _restart(self, rows: Array, seeds: Sequence[int] | None) -> None:
+        """Start episodes in the slots `rows`."""
+        index = torch.from_numpy(rows)
+        if seeds is not None:
+            self._seed_key[index] = noise.keys([seeds[row] for row in rows])
+            self._episode[index] = 0
+        key = noise.child(self._seed_key[index], self._episode[index])
+        self._episode[index] += 1
+        uniform: Array = noise.uniforms64(key, self._robot.uniforms).numpy()
+        tables = self._tables if len(rows) == self.slots else {name: x[rows] for name, x in self._tables.items()}
+        qpos, qvel = self._robot.initial(tables, uniform)
+        self._simulation.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
+        self._physics["qpos"][rows], self._physics["qvel"][rows] = qpos, qvel
+        self._run(self._simulation.forward, rows)
+        self._begin(rows)
+        self._ended[rows] = False
+        self._time[rows] = 0
+
+    def _begin(self, rows: Array) -> None:
+        """What a simulation remembers of its last step, at the start of an episode."""
+        if self._scratch is not None:
+            self._physics["cfrc_ext"][rows] = 0.0
+        self._place[rows] = self._robot.place(self._physics)[rows]
+
+    def _read_contacts(self) -> None:
+        if self._scratch is None:
+            return
+        contacts, data, model = self._physics["cfrc_ext"], self._scratch, self._robot.model
+        for slot in range(self.slots):  # the batch computes contact forces for none of its own stages
+            self._simulation.get_data(slot, data)
+            mujoco.mj_rnePostConstraint(model, data)
+            contacts[slot] = data.cfrc_ext
+
+    def _run(self, call: Any, *arguments: Any, **settings: Any) -> None:
+        """Call MuJoCo; a slot in which it raised has stood still and is found by `_healthy`."""
+        try:
+            call(*arguments, **settings)
+        except SimulationError:
+            return
+
+    def _healthy(self, observation: Array, reward: Array) -> Array:
+        """[B] whether all is well after a step."""
+        quiet = ~self._simulation.warning[:, :, 1].any(1)
+        finite = np.isfinite(observation).all(1) & np.isfinite(reward) & np.isfinite(self._simulation.state).all(1)
+        return quiet & finite & (self._clock > self._then) & (self._simulation.status == 0)
+
+    def _settle(self, rows: Array, sane: Array) -> None:
+        """Record the faults of the slots `rows` and put their simulations to rest."""
+        for slot in rows.tolist():
+            if not self._ended[slot]:
+                blame = bool(sane[slot])
+                reason = self._reason(slot) if blame else "the action is not finite"
+                state, step = self._before[slot].copy(), int(self._time[slot])
+                self.faults.record(Fault(slot, self._specs[slot], step, reason, blame, state))
+        self._run(self._simulation.reset, rows)
+        self._begin(rows)
+
+    def _reason(self, slot: int) -> str:
+        if self._simulation.status[slot]:
+            return self._simulation.error(slot)
+        warned = np.flatnonzero(self._simulation.warning[slot, :, 1])
+        if len(warned):
+            return _WARNINGS[warned[0]]
+        return "a value is not finite" if self._clock[slot] > self._then[slot] else "the clock went back"
+
+
+def quiet() -> None:
+    """Keep MuJoCo from printing warnings and from writing MUJOCO_LOG.TXT; faults are recorded instead."""
+    config = mujoco.MjLogConfig.get()
+    config.logto_file = config.logto_console = False
+    config.set()
+
+
+def default_threads() -> int:
+    """Threads of a batch that was not told how many. Raises `ConfigError` for a TASKGEN_THREADS that is no number."""
+    stated = os.environ.get(THREADS_VARIABLE, "")
+    if stated and not (stated.isdecimal() and int(stated)):
+        raise ConfigError([f"{THREADS_VARIABLE} = {stated!r}: expected a number of threads, 1 or more"])
+    return int(stated) if stated else len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@lru_cache(maxsize=32)
+def load_model(path: Path) -> Any:
+    """The `mujoco.MjModel` of an MJCF file; treat it as read-only. Raises `TaskError` naming file and problem."""
+    quiet()
+    try:
+        return mujoco.MjModel.from_xml_path(str(path))
+    except ValueError as error:
+        raise TaskError(f"{path}: MuJoCo refuses this model: {error}") from None
+
+
+def gymnasium_model(name: str) -> Path:
+    """The file of a model that Gymnasium ships, such as "ant.xml"."""
+    origin = find_spec("gymnasium")
+    assert origin is not None, "Gymnasium is not installed"
+    assert origin.origin is not None, "Gymnasium is not a regular package"
+    return Path(origin.origin).parent / "envs" / "mujoco" / "assets" / name
+
+
+def field(model: Any, name: str) -> Array:
+    """A model field by the name that `mujoco.batch.Batch.expand` uses."""
+    return np.asarray(getattr(model.opt, name[4:]) if name.startswith("opt.") else getattr(model, name))
+
+
+def edited_model(robot: Robot, spec: TaskSpec) -> Any:
+    """A `mujoco.MjModel` of its own with the task's values."""
+    model = copy.copy(robot.model)
+    for name, values in robot.edits(robot.tables([spec])).items():
+        field(model, name)[...] = values[0]
+    mujoco.mj_setConst(model, mujoco.MjData(model))
+    return model
