@@ -28,6 +28,7 @@ def register_agents() -> list[Entry]:
         ),
         *_bandit_players(),
         *_tabular_players(),
+        *_control_players(),
         Entry(
             "maze-oracle",
             "agents.reference.maze_oracle:MazeOracle",
@@ -192,5 +193,60 @@ def _tabular_players() -> list[Entry]:
             "tabular_oracle:TabularOracle",
             "Is told the task's tables and acts optimally by value iteration.",
             "Bellman 1957, Dynamic programming",
+        ),
+    ]
+
+
+def _control_players() -> list[Entry]:
+    def player(name: str, family: str, target: str, summary: str, citation: str) -> Entry:
+        target = f"agents.reference.{target}"
+        return Entry(name, target, summary, f"{target}Config", citation, tags=("reference",), needs=(family,))
+
+    hyperx = (
+        "Zintgraf et al. 2021, Exploration in Approximate Hyper-State Space for Meta Reinforcement Learning, "
+        "section 5.1"
+    )
+    return [
+        player(
+            "point-navigation-oracle",
+            "point-navigation",
+            "point_navigation_oracle:PointNavigationOracle",
+            "Is told the goal and goes there as fast as anybody can.",
+            "Finn et al. 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, section 5.3",
+        ),
+        player(
+            "treasure-oracle",
+            "mountain-treasure",
+            "treasure_oracle:TreasureOracle",
+            "Is told where the treasure lies and goes there as fast as anybody can.",
+            hyperx,
+        ),
+        player(
+            "treasure-climber",
+            "mountain-treasure",
+            "treasure_climber:TreasureClimber",
+            "Climbs the mountain first, sees the treasure and goes there.",
+            hyperx,
+        ),
+        player(
+            "treasure-walker",
+            "mountain-treasure",
+            "treasure_walker:TreasureWalker",
+            "Walks round the circle until it finds the treasure: the local optimum.",
+            hyperx,
+        ),
+        player(
+            "cartpole-oracle",
+            "cartpole",
+            "cartpole_oracle:CartPoleOracle",
+            "Is told the physical parameters and pushes as a linear-quadratic regulator asks: best known, not optimal.",
+            "Anderson and Moore 1990, Optimal Control: Linear Quadratic Methods, chapter 2",
+        ),
+        player(
+            "pendulum-oracle",
+            "pendulum",
+            "pendulum_oracle:PendulumOracle",
+            "Is told the physical parameters, swings up by energy and holds by a regulator: best known, not optimal.",
+            "Astrom and Furuta 2000, Swinging up a pendulum by energy control",
         ),
     ]

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
@@ -60,6 +61,10 @@ def _play(agent: Agent, family: TaskFamily[Any], seed: int) -> Trial:
 
 def _action_problems(problem: Problem, rollout: Rollout) -> list[str]:
     actions = rollout.action.flatten(0, 1).numpy()
+    if isinstance(problem.action_space, gym.spaces.Box):  # a Gaussian policy has no bounds: families clip
+        shape = problem.action_space.shape
+        odd = actions.shape[1:] != shape or not np.isfinite(actions).all()
+        return [f"actions {actions.shape[1:]} are not finite vectors of shape {shape}"] if odd else []
     outside = [action for action in actions if not problem.action_space.contains(_cast(action, problem))]
     return [f"action {outside[0]} is not in {problem.action_space}"] if outside else []
 

@@ -25,6 +25,7 @@ def register_task_families() -> list[Entry]:
             tags=("tabular", "tensor"),
             offers=("tabular-mdp", "discrete-actions"),
         ),
+        *_control_families(),
         Entry(
             "maze",
             "plugins.families.maze:Maze",
@@ -125,4 +126,56 @@ def _walking_robots() -> list[Entry]:
             offers=(name, "continuous-actions"),
         )
         for name, target, what, citation in robots
+    ]
+
+
+def _control_families() -> list[Entry]:
+    """Small continuous worlds."""
+    return [
+        Entry(
+            "point-navigation",
+            "plugins.families.point_navigation:PointNavigation",
+            "A point walks to a hidden goal in the plane: MAML's 2D navigation and PEARL's sparse point robot.",
+            config="plugins.families.point_navigation:PointNavigationConfig",
+            citation=(
+                "Finn et al. 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, section 5.3; "
+                "Rakelly et al. 2019, Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context "
+                "Variables, section 6.2"
+            ),
+            tags=("navigation", "tensor"),
+            offers=("point-navigation", "continuous-actions"),
+        ),
+        Entry(
+            "mountain-treasure",
+            "plugins.families.mountain_treasure:MountainTreasure",
+            "A treasure on a circle is found by walking, or seen from a mountain that costs reward to climb.",
+            config="plugins.families.mountain_treasure:MountainTreasureConfig",
+            citation=(
+                "Zintgraf et al. 2021, Exploration in Approximate Hyper-State Space for Meta Reinforcement Learning, "
+                "section 5.1"
+            ),
+            tags=("navigation", "exploration", "tensor"),
+            offers=("mountain-treasure", "continuous-actions"),
+        ),
+        Entry(
+            "cartpole",
+            "plugins.families.cartpole:CartPole",
+            "Cart-pole with physical parameters; CartPole-v1 at the default context.",
+            config="plugins.families.cartpole:CartPoleConfig",
+            citation=(
+                "Barto, Sutton and Anderson 1983, Neuronlike adaptive elements that can solve difficult learning "
+                "control problems; Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning, table 1"
+            ),
+            tags=("control", "tensor"),
+            offers=("cartpole", "discrete-actions"),
+        ),
+        Entry(
+            "pendulum",
+            "plugins.families.pendulum:Pendulum",
+            "Pendulum swing-up with physical parameters; Pendulum-v1 at the default context.",
+            config="plugins.families.pendulum:PendulumConfig",
+            citation="Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning, table 1",
+            tags=("control", "tensor"),
+            offers=("pendulum", "continuous-actions"),
+        ),
     ]

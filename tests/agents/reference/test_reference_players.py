@@ -13,11 +13,12 @@ from taskgen.build import build_family
 from taskgen.interaction.agent import Agent, Step
 from taskgen.interaction.collect import collect
 
+FAMILIES = {item.entry.name for item in registry.catalogue().items("families")}
 PLAYERS = [item for item in registry.catalogue().items("agents") if "reference" in item.entry.tags]
 
 
 def _player(item, episodes=4):
-    family = build_family(next(need for need in (*item.entry.needs, "bandit") if need in ("bandit", "tabular-mdp")))
+    family = build_family(next(need for need in (*item.entry.needs, "bandit") if need in FAMILIES))
     return item.build({}, problem=problem_of(family, episodes=episodes, seed=3, device=torch.device("cpu"))), family
 
 
