@@ -38,6 +38,7 @@ def register_task_families() -> list[Entry]:
             tags=("grid", "tensor"),
             offers=("maze", "discrete-actions"),
         ),
+        *_grids(),
         *_walking_robots(),
     ]
 
@@ -104,31 +105,6 @@ def register_trackers() -> list[Entry]:
     ]
 
 
-def _walking_robots() -> list[Entry]:
-    maml = "Finn et al. 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, section 5.3"
-    pearl = "Rakelly et al. 2019, Efficient Off-Policy Meta-RL via Probabilistic Context Variables, section 6"
-    epg = "Houthooft et al. 2018, Evolved Policy Gradients, section 4"
-    robots = (
-        ("half-cheetah", "half_cheetah:HalfCheetah", "A planar cheetah", f"{maml}; {pearl}"),
-        ("ant", "ant:Ant", "A four-legged ant", f"{maml}; {pearl}"),
-        ("hopper", "hopper:Hopper", "A planar one-legged hopper", epg),
-        ("walker2d", "walker2d:Walker2d", "A planar two-legged walker", pearl),
-    )
-    return [
-        Entry(
-            name,
-            f"plugins.families.{target}",
-            f"{what} whose goal (forward, direction, velocity{', position' if name == 'ant' else ''}) and body are the "
-            "task.",
-            config=f"plugins.families.{target}Config",
-            citation=citation,
-            tags=("locomotion", "mujoco"),
-            offers=(name, "continuous-actions"),
-        )
-        for name, target, what, citation in robots
-    ]
-
-
 def _control_families() -> list[Entry]:
     """Small continuous worlds."""
     return [
@@ -178,4 +154,61 @@ def _control_families() -> list[Entry]:
             tags=("control", "tensor"),
             offers=("pendulum", "continuous-actions"),
         ),
+    ]
+
+
+def _grids() -> list[Entry]:
+    """Families of small grids whose task has to be found out by moving about."""
+    dream = (
+        "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without Sacrifices, "
+        "section 6.1"
+    )
+
+    def family(name: str, target: str, summary: str, citation: str) -> Entry:
+        target = f"plugins.families.{target}"
+        offers = (name, "discrete-actions")
+        return Entry(name, target, summary, f"{target}Config", citation, tags=("grid", "tensor"), offers=offers)
+
+    return [
+        family(
+            "grid-navigation",
+            "grid_navigation:GridNavigation",
+            "A hidden goal on a 5 x 5 grid, searched for and come back to in the trial's later episodes (GridNavi).",
+            "Zintgraf et al. 2020, VariBAD: A Very Good Method for Bayes-Adaptive Deep RL via Meta-Learning, section "
+            "5.1",
+        ),
+        family(
+            "darkroom",
+            "darkroom:Darkroom",
+            "A hidden goal on a 10 x 10 grid, episodes of 100 steps.",
+            "Laskin et al. 2022, In-context Reinforcement Learning with Algorithm Distillation, section 4.2; Lee et "
+            "al. 2023, Supervised Pretraining Can Learn In-Context Reinforcement Learning, section 4",
+        ),
+        family("bus", "bus:Bus", "A city where the task is where the buses go; a map may show it.", dream),
+        family("cooking", "cooking:Cooking", "A kitchen where the task is what the drawers hold.", dream),
+    ]
+
+
+def _walking_robots() -> list[Entry]:
+    maml = "Finn et al. 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, section 5.3"
+    pearl = "Rakelly et al. 2019, Efficient Off-Policy Meta-RL via Probabilistic Context Variables, section 6"
+    epg = "Houthooft et al. 2018, Evolved Policy Gradients, section 4"
+    robots = (
+        ("half-cheetah", "half_cheetah:HalfCheetah", "A planar cheetah", f"{maml}; {pearl}"),
+        ("ant", "ant:Ant", "A four-legged ant", f"{maml}; {pearl}"),
+        ("hopper", "hopper:Hopper", "A planar one-legged hopper", epg),
+        ("walker2d", "walker2d:Walker2d", "A planar two-legged walker", pearl),
+    )
+    return [
+        Entry(
+            name,
+            f"plugins.families.{target}",
+            f"{what} whose goal (forward, direction, velocity{', position' if name == 'ant' else ''}) and body are the "
+            "task.",
+            config=f"plugins.families.{target}Config",
+            citation=citation,
+            tags=("locomotion", "mujoco"),
+            offers=(name, "continuous-actions"),
+        )
+        for name, target, what, citation in robots
     ]

@@ -1,0 +1,213 @@
+"""Buses in a city (Liu et al. 2021, "Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without
+Sacrifices" (DREAM), section 6.1): where each bus goes is the task, and has to be found out.
+
+9 x 9 cells, start (4, 4), 20 steps. Four coloured buses wait beside the start, at (4, 5), (5, 4), (3, 4) and (4, 3);
+riding them leads to (0, 1), (0, 7), (8, 1), (8, 7) in an order that is the task's, and from there back. Each episode
+draws a goal, one of the four corners, and shows it. A step that ends on the goal pays 1 and ends the episode; any other
+pays -0.1. Ending the episode by choice costs at once what the steps left would have cost: -2.0 at the first step.
+
+Variants: "plain"; "map": at (7, 3) the observation shows the task's number; "distraction": four more buses, at (5, 5),
+(3, 3), (3, 5) and (5, 3), lead to places of no use, (0, 4), (4, 0), (8, 4) and (4, 8), in an order of their own.
+
+Task i < 24 has the i-th permutation, in lexicographic order, of the destinations; with distraction task i < 576 has
+permutation i % 24 of them and i // 24 of the useless ones. As in DREAM's code every 11th task is for training there and
+the others are for testing; else training and test tasks are the same 24.
+
+Trial: in DREAM two episodes on one task. The first only explores: its rewards do not count, and an agent made for that
+leaves goal and reward aside. Here both episodes have a goal and pay, and what counts is the agent's to say.
+
+Differences from DREAM: of its nine actions the two that do nothing here, pick up and drop, are left out; the numbers it
+observes are one-hot.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, cast
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from plugins.families import grids
+from registry.config import Config
+from taskgen.engines.tensor import Tables, TensorBatch
+from taskgen.family import TaskFamily
+from taskgen.space import ContextSpace, Knob
+from taskgen.spec import TaskSpec
+from taskgen.variation import Choice, IntegerRange
+
+SIZE = 9
+START = (4, 4)
+GOALS = ((0, 0), (8, 8), (0, 8), (8, 0))
+STOPS = ((4, 5), (5, 4), (3, 4), (4, 3))
+DESTINATIONS = ((0, 1), (0, 7), (8, 1), (8, 7))
+USELESS_STOPS = ((5, 5), (3, 3), (3, 5), (5, 3))
+USELESS_DESTINATIONS = ((0, 4), (4, 0), (8, 4), (4, 8))
+MAP = (7, 3)
+PERMUTATIONS = tuple(itertools.permutations(range(4)))
+TRAIN_STRIDE = 11
+"""With distraction, every so many tasks one is for training."""
+MOVES = (grids.LEFT, grids.UP, grids.RIGHT, grids.DOWN, grids.STAY, grids.STAY, grids.STAY)
+"""Where the actions walk, in their order: left, up, right, down, stay, ride, end the episode."""
+RIDE, END = 5, 6
+_COST, _ARRIVAL = 0.1, 1.0
+_COLOURS = ((60, 90, 220), (200, 60, 200), (225, 200, 40), (40, 190, 200))
+_USELESS, _PLAN = (140, 140, 60), (40, 40, 40)
+
+
+class BusConfig(Config):
+    """Structural settings of `Bus`."""
+
+    variant: Literal["plain", "map", "distraction"] = Field(
+        "map", description="Four buses alone, with a map that shows the task, or with four more buses of no use."
+    )
+    horizon: int = Field(20, ge=1, le=100_000, description="Steps per episode.")
+
+
+class Bus(TaskFamily[BusConfig]):
+    """Actions: left, up, right, down, stay, ride the bus, end the episode. Observations are zeros and ones.
+
+    Column [9] and row [9] one-hot, whether a bus stops here [1], the goal one-hot in the order (0, 0), (8, 8), (0, 8),
+    (8, 0) [4]; in the variant "map" the task one-hot [24] at (7, 3), zeros elsewhere.
+    """
+
+    def __init__(self, config: BusConfig, *, name: str) -> None:
+        super().__init__(config, name=name)
+        self.tasks = len(PERMUTATIONS) ** (2 if config.variant == "distraction" else 1)
+        shown = self.tasks if config.variant == "map" else 0
+        self.observation_space = gym.spaces.Box(0.0, 1.0, (2 * SIZE + 1 + len(GOALS) + shown,), np.float32)
+        self.action_space = gym.spaces.Discrete(len(MOVES))
+        self.horizon = config.horizon
+
+    @cached_property
+    def context_space(self) -> ContextSpace:
+        """The number of the task; it varies over the training tasks."""
+        last = self.tasks - 1
+        vary = IntegerRange(low=0, high=last)
+        if self.config.variant == "distraction":
+            vary = Choice(values=tuple(float(task) for task in range(0, self.tasks, TRAIN_STRIDE)))
+        knob = Knob(0, last, 0, "Number of the permutation that says where the buses go.", integer=True, vary=vary)
+        return ContextSpace({"permutation": knob})
+
+    def batch(self, slots: int, device: torch.device | str = "cpu") -> TensorBatch:
+        """A tensor-engine batch.
+
+        The descriptor is the destination of each bus, one-hot: [16] in the order of `STOPS` and `DESTINATIONS`; with
+        distraction [32], the useless ones last.
+        """
+        return TensorBatch(self, _City(self.config, device), slots, device)
+
+    def mutate(self, context: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        """Two buses exchange their destinations."""
+        orders = [list(order) for order in _orders(context["permutation"], self.config.variant)]
+        order = orders[int(rng.integers(len(orders)))]
+        one, other = rng.choice(4, 2, replace=False).tolist()
+        order[one], order[other] = order[other], order[one]
+        numbers = [PERMUTATIONS.index(tuple(order)) for order in orders]
+        return {**context, "permutation": sum(number * len(PERMUTATIONS) ** i for i, number in enumerate(numbers))}
+
+    def descriptor(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
+        """[16] or, with distraction, [32]: the destination of each bus, one-hot."""
+        orders = _orders(context["permutation"], self.config.variant)
+        return np.eye(4)[[destination for order in orders for destination in order]].flatten()
+
+    def render(self, spec: TaskSpec) -> NDArray[np.uint8]:
+        """Bus stops and where they lead in one colour, corners in green, the map in black, the agent in red."""
+        return self._draw(spec, START, GOALS)
+
+    def frame(self, spec: TaskSpec, state: Tensor) -> NDArray[np.uint8]:
+        """The same in `state`, with the episode's goal only."""
+        place, goal, _ = state.tolist()
+        return self._draw(spec, divmod(place, SIZE), (GOALS[goal],))
+
+    def text(self, spec: TaskSpec) -> str:
+        """Stops of one line share a letter, capital beside the start; S the start, g the corners, m the map."""
+        marks = {START: "S"} | dict.fromkeys(GOALS, "g") | ({MAP: "m"} if self.config.variant == "map" else {})
+        for letter, (stop, end) in zip("ABCDEFGH", self._lines(spec), strict=False):
+            marks |= {stop: letter, end: letter.lower()}
+        return grids.write(SIZE, SIZE, marks)
+
+    def _draw(self, spec: TaskSpec, agent: grids.Cell, goals: Sequence[grids.Cell]) -> NDArray[np.uint8]:
+        colours: dict[grids.Cell, grids.Colour] = dict.fromkeys(goals, grids.GOAL)
+        if self.config.variant == "map":
+            colours[MAP] = _PLAN
+        for line, (stop, end) in enumerate(self._lines(spec)):
+            colours[stop] = colours[end] = _COLOURS[line] if line < len(_COLOURS) else _USELESS
+        return grids.paint(SIZE, SIZE, colours, agent)
+
+    def _lines(self, spec: TaskSpec) -> list[tuple[grids.Cell, grids.Cell]]:
+        return _lines(cast(int, spec.context["permutation"]), self.config.variant)
+
+
+def _orders(task: int, variant: str) -> tuple[tuple[int, ...], ...]:
+    """Which destination each bus has; with distraction also each useless one."""
+    useless, useful = divmod(task, len(PERMUTATIONS))
+    return (PERMUTATIONS[useful], PERMUTATIONS[useless]) if variant == "distraction" else (PERMUTATIONS[useful],)
+
+
+def _lines(task: int, variant: str) -> list[tuple[grids.Cell, grids.Cell]]:
+    """Both ends of every bus line."""
+    kinds = ((STOPS, DESTINATIONS), (USELESS_STOPS, USELESS_DESTINATIONS))
+    return [
+        (stop, ends[destination])
+        for order, (stops, ends) in zip(_orders(task, variant), kinds, strict=False)
+        for stop, destination in zip(stops, order, strict=True)
+    ]
+
+
+class _City:
+    """State [B, 3] int64: cell, goal, steps made. Only the goal is random."""
+
+    uniforms = 1
+
+    def __init__(self, config: BusConfig, device: torch.device | str) -> None:
+        self.config = config
+        self.after = grids.neighbours(SIZE, MOVES).to(device)
+        self.goals = torch.tensor([x * SIZE + y for x, y in GOALS], device=device)
+
+    def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
+        tasks = [cast(int, spec.context["permutation"]) for spec in specs]
+        ride = np.tile(np.arange(SIZE**2), (len(specs), 1))  # a ride from where no bus stops leads nowhere
+        for row, task in zip(ride, tasks, strict=True):
+            for stop, end in _lines(task, self.config.variant):
+                one, other = (x * SIZE + y for x, y in (stop, end))
+                row[one], row[other] = other, one
+        orders = np.array([[d for order in _orders(task, self.config.variant) for d in order] for task in tasks])
+        return {"task": torch.tensor(tasks), "ride": torch.from_numpy(ride), "orders": torch.from_numpy(orders)}
+
+    def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
+        goal = (uniform[:, 0] * len(GOALS)).to(torch.int64)
+        place = torch.full_like(goal, START[0] * SIZE + START[1])
+        return torch.stack([place, goal, torch.zeros_like(goal)], dim=1)
+
+    def observe(self, tables: Tables, state: Tensor) -> Tensor:
+        place, goal, _ = state.unbind(1)
+        stop = tables["ride"].gather(1, place[:, None]) != place[:, None]
+        parts = [
+            grids.one_hot(place // SIZE, SIZE),
+            grids.one_hot(place % SIZE, SIZE),
+            stop.to(torch.float32),
+            grids.one_hot(goal, len(GOALS)),
+        ]
+        if self.config.variant == "map":
+            here = place == MAP[0] * SIZE + MAP[1]
+            parts.append(grids.one_hot(torch.where(here, tables["task"], -1), len(PERMUTATIONS)))
+        return torch.cat(parts, dim=1)
+
+    def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        place, goal, time = state.unbind(1)
+        walked = self.after.view(-1).index_select(0, place * len(MOVES) + action)
+        place = torch.where(action == RIDE, tables["ride"].gather(1, place[:, None])[:, 0], walked)
+        time = time + 1
+        arrived = place == self.goals.index_select(0, goal)
+        ended = action == END
+        cost = -_COST * (1 + ended * (self.config.horizon - time)).to(torch.float32)
+        reward = torch.where(arrived, _ARRIVAL, cost)
+        return torch.stack([place, goal, time], dim=1), reward, arrived | ended
+
+    def descriptor(self, tables: Tables) -> Tensor:
+        return grids.one_hot(tables["orders"], 4).flatten(1)
