@@ -121,17 +121,18 @@ class MujocoBatch:
         """Episodes that were cut short because their physics diverged."""
         contact = "cfrc_ext" in robot.reads
         self._robot = robot
-        self._simulation = Batch(robot.model, slots, min(slots, threads or default_threads()), persistent=contact)
+        self.simulation = Batch(robot.model, slots, min(slots, threads or default_threads()), persistent=contact)
+        """MuJoCo's own batch."""
         self._physics: dict[str, Array] = {
-            name: self._simulation.bind(name) for name in ("qpos", "qvel", *robot.reads) if name != "cfrc_ext"
+            name: self.simulation.bind(name) for name in ("qpos", "qvel", *robot.reads) if name != "cfrc_ext"
         }
         self._scratch = mujoco.MjData(robot.model) if contact else None
         if contact:
             self._physics["cfrc_ext"] = np.zeros((slots, robot.model.nbody, 6))
-        self._control: Array = self._simulation.bind("ctrl")
-        self._clock: Array = self._simulation.bind("time")
+        self._control: Array = self.simulation.bind("ctrl")
+        self._clock: Array = self.simulation.bind("time")
         self._then: Array = np.zeros(slots)
-        self._before: Array = np.array(self._simulation.state)
+        self._before: Array = np.array(self.simulation.state)
         self._place = robot.place(self._physics).copy()
         self._specs: list[TaskSpec] = []
         self._tables: dict[str, Array] = {}
@@ -187,8 +188,8 @@ class MujocoBatch:
             control = np.where(sane[:, None], control, 0.0)
         np.copyto(self._then, self._clock)
         self._control[:] = control
-        np.copyto(self._before, self._simulation.state)
-        self._run(self._simulation.step, nstep=self._robot.frame_skip)
+        np.copyto(self._before, self.simulation.state)
+        self._run(self.simulation.step, nstep=self._robot.frame_skip)
         self._read_contacts()
         self._time += 1
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dealt with below
@@ -213,7 +214,7 @@ class MujocoBatch:
 
     def state(self, slot: int) -> Array:
         """The simulation of a slot, `mjSTATE_INTEGRATION`: what `frame` draws."""
-        return np.array(self._simulation.state[slot])
+        return np.array(self.simulation.state[slot])
 
     def _edit(self, rows: Array, edits: Arrays) -> None:
         """Give the slots `rows` their model fields. Fields in which no slot has left the model's values stay shared."""
@@ -222,11 +223,11 @@ class MujocoBatch:
                 if bool((values == field(self._robot.model, name)).all()):
                     continue
                 self._edited.add(name)
-            self._simulation.expand(name)[rows] = values
+            self.simulation.expand(name)[rows] = values
         if not self._edited:
             return
         try:
-            self._simulation.set_const(np.unique(rows))
+            self.simulation.set_const(np.unique(rows))
         except SimulationError as error:
             task = self._specs[int(error.ids[0])]
             raise TaskError(f"task {task.id} of family {self.family.name}: MuJoCo refuses its model: {error}") from None
@@ -242,9 +243,9 @@ class MujocoBatch:
         uniform: Array = noise.uniforms64(key, self._robot.uniforms).numpy()
         tables = self._tables if len(rows) == self.slots else {name: x[rows] for name, x in self._tables.items()}
         qpos, qvel = self._robot.initial(tables, uniform)
-        self._simulation.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
+        self.simulation.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
         self._physics["qpos"][rows], self._physics["qvel"][rows] = qpos, qvel
-        self._run(self._simulation.forward, rows)
+        self._run(self.simulation.forward, rows)
         self._begin(rows)
         self._ended[rows] = False
         self._time[rows] = 0
@@ -260,7 +261,7 @@ class MujocoBatch:
             return
         contacts, data, model = self._physics["cfrc_ext"], self._scratch, self._robot.model
         for slot in range(self.slots):  # the batch computes contact forces for none of its own stages
-            self._simulation.get_data(slot, data)
+            self.simulation.get_data(slot, data)
             mujoco.mj_rnePostConstraint(model, data)
             contacts[slot] = data.cfrc_ext
 
@@ -273,9 +274,9 @@ class MujocoBatch:
 
     def _healthy(self, observation: Array, reward: Array) -> Array:
         """[B] whether all is well after a step."""
-        quiet = ~self._simulation.warning[:, :, 1].any(1)
-        finite = np.isfinite(observation).all(1) & np.isfinite(reward) & np.isfinite(self._simulation.state).all(1)
-        return quiet & finite & (self._clock > self._then) & (self._simulation.status == 0)
+        quiet = ~self.simulation.warning[:, :, 1].any(1)
+        finite = np.isfinite(observation).all(1) & np.isfinite(reward) & np.isfinite(self.simulation.state).all(1)
+        return quiet & finite & (self._clock > self._then) & (self.simulation.status == 0)
 
     def _settle(self, rows: Array, sane: Array) -> None:
         """Record the faults of the slots `rows` and put their simulations to rest."""
@@ -285,13 +286,13 @@ class MujocoBatch:
                 reason = self._reason(slot) if blame else "the action is not finite"
                 state, step = self._before[slot].copy(), int(self._time[slot])
                 self.faults.record(Fault(slot, self._specs[slot], step, reason, blame, state))
-        self._run(self._simulation.reset, rows)
+        self._run(self.simulation.reset, rows)
         self._begin(rows)
 
     def _reason(self, slot: int) -> str:
-        if self._simulation.status[slot]:
-            return self._simulation.error(slot)
-        warned = np.flatnonzero(self._simulation.warning[slot, :, 1])
+        if self.simulation.status[slot]:
+            return self.simulation.error(slot)
+        warned = np.flatnonzero(self.simulation.warning[slot, :, 1])
         if len(warned):
             return _WARNINGS[warned[0]]
         return "a value is not finite" if self._clock[slot] > self._then[slot] else "the clock went back"

@@ -150,7 +150,7 @@ def test_a_slot_given_back_its_default_task_equals_gymnasium_again():
     batch.set_tasks([family.spec(BODY), family.spec(BODY)])
     batch.set_tasks([family.spec()], [1])
     for field in ("body_mass", "body_inertia", "geom_friction", "dof_invweight0", "dof_M0", "body_subtreemass"):
-        values = batch._simulation.expanded(field)
+        values = batch.simulation.expanded(field)
         np.testing.assert_array_equal(values[1], getattr(model, field))
 
 

@@ -66,8 +66,8 @@ def test_results_are_the_same_at_any_number_of_threads(family):
 def test_threads_come_from_the_environment(monkeypatch):
     monkeypatch.setenv(engine.THREADS_VARIABLE, "3")
     assert engine.default_threads() == 3
-    assert cheetah().batch(8)._simulation.nthread == 3
-    assert cheetah().batch(2)._simulation.nthread == 2
+    assert cheetah().batch(8).simulation.nthread == 3
+    assert cheetah().batch(2).simulation.nthread == 2
     for wrong in ("0", "-1", "many"):
         monkeypatch.setenv(engine.THREADS_VARIABLE, wrong)
         with pytest.raises(ConfigError, match=engine.THREADS_VARIABLE):
@@ -91,10 +91,10 @@ def test_fields_that_no_task_changes_stay_shared():
     family = cheetah()
     batch = family.batch(4)
     batch.set_tasks([family.spec(seed=seed) for seed in range(4)])
-    assert batch._simulation.expanded("body_mass") is None
+    assert batch.simulation.expanded("body_mass") is None
     batch.set_tasks([family.spec({"mass": 2.0})], [2])
-    assert batch._simulation.expanded("body_mass") is not None
-    assert batch._simulation.expanded("geom_friction") is None
+    assert batch.simulation.expanded("body_mass") is not None
+    assert batch.simulation.expanded("geom_friction") is None
 
 
 def test_no_log_file(tmp_path, monkeypatch, capfd):
@@ -177,7 +177,7 @@ def test_a_clock_that_goes_back_is_a_fault():
     batch = family.batch(2)
     batch.set_tasks(bodies(family, 2))
     batch.reset()
-    batch._simulation.expand("opt.timestep")[1] = -0.01
+    batch.simulation.expand("opt.timestep")[1] = -0.01
     outcome = batch.step(torch.zeros(2, 6))
     assert outcome.truncated.tolist() == [False, True]
     assert batch.faults.reasons == {"the clock went back": 1}
@@ -189,7 +189,7 @@ def test_a_body_that_blows_up_by_itself_is_a_fault():
     batch = family.batch(3)
     batch.set_tasks(bodies(family, 3))
     batch.reset()
-    batch._simulation.expand("opt.timestep")[1] = 0.5
+    batch.simulation.expand("opt.timestep")[1] = 0.5
     truncated = torch.zeros(3, dtype=torch.bool)
     for _ in range(100):
         outcome = batch.step(torch.ones(3, 6))
