@@ -28,6 +28,7 @@ def register_agents() -> list[Entry]:
         ),
         *_bandit_players(),
         *_tabular_players(),
+        *_grid_players(),
         *_control_players(),
         Entry(
             "maze-oracle",
@@ -248,5 +249,63 @@ def _control_players() -> list[Entry]:
             "pendulum_oracle:PendulumOracle",
             "Is told the physical parameters, swings up by energy and holds by a regulator: best known, not optimal.",
             "Astrom and Furuta 2000, Swinging up a pendulum by energy control",
+        ),
+    ]
+
+
+def _grid_players() -> list[Entry]:
+    varibad = "Zintgraf et al. 2020, VariBAD: A Very Good Method for Bayes-Adaptive Deep RL via Meta-Learning"
+    dream = (
+        "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without Sacrifices, "
+        "section 6.1"
+    )
+
+    def player(name: str, target: str, family: str, summary: str, citation: str) -> Entry:
+        target = f"agents.reference.{target}"
+        return Entry(name, target, summary, f"{target}Config", citation, tags=("reference",), needs=(family,))
+
+    return [
+        player(
+            "grid-navigation-oracle",
+            "grid_navigation_oracle:GridNavigationOracle",
+            "grid-navigation",
+            "Is told the goal, walks there and stays.",
+            f"{varibad}, section 5.1",
+        ),
+        player(
+            "grid-navigation-bayes",
+            "grid_navigation_bayes:GridNavigationBayes",
+            "grid-navigation",
+            "Searches the cells in the order that pays most on average, then goes back to the goal: Bayes-optimal.",
+            f"{varibad}, section 5.1; Duff 2002, Optimal learning: computational procedures for Bayes-adaptive Markov "
+            "decision processes",
+        ),
+        player(
+            "darkroom-oracle",
+            "darkroom_oracle:DarkroomOracle",
+            "darkroom",
+            "Is told the goal, walks there and stays.",
+            "Lee et al. 2023, Supervised Pretraining Can Learn In-Context Reinforcement Learning, section 4",
+        ),
+        player(
+            "bus-oracle",
+            "bus_oracle:BusOracle",
+            "bus",
+            "Is told where the buses go and takes a shortest way to the goal.",
+            dream,
+        ),
+        player(
+            "bus-map-reader",
+            "bus_map_reader:BusMapReader",
+            "bus",
+            "Walks to the map first, reads it, and takes shortest ways from then on.",
+            dream,
+        ),
+        player(
+            "cooking-oracle",
+            "cooking_oracle:CookingOracle",
+            "cooking",
+            "Is told what the drawers hold and fetches the recipe's ingredients from the nearest.",
+            dream,
         ),
     ]
