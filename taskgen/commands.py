@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 256  # tasks asked for at once
 _BINS = 24
+_LINE = 120  # characters of a knob's value that are shown
 _TaskFile = Annotated[Path, typer.Argument(help="Task file, JSON lines.", show_default=False)]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 
@@ -84,7 +85,7 @@ def show(
             typer.echo(f"  {knob:<{width}}  {_distribution(values)} {unit}".rstrip())
     for spec in found[:first]:
         picture = family_of(spec).render(spec)
-        text = picture if isinstance(picture, str) else "\n".join(f"{k} = {v}" for k, v in spec.context.items())
+        text = picture if isinstance(picture, str) else "\n".join(_knob_line(*knob) for knob in spec.context.items())
         typer.echo(f"\ntask {spec.id}, {spec.family}, seed {spec.seed}\n{text}")
 
 
@@ -146,6 +147,11 @@ def _summary(path: Path, specs: "Sequence[TaskSpec]") -> str:
     families = ", ".join(f"{count:,} of {name}" for name, count in Counter(spec.family for spec in specs).items())
     repeated = f"; {repeats:,} repeat an earlier one" if repeats else ""
     return f"{path}: {len(specs):,} tasks ({families or 'none'}){repeated}"
+
+
+def _knob_line(name: str, value: object) -> str:
+    line = f"{name} = {value}"
+    return line if len(line) <= _LINE else f"{line[: _LINE - 4]} ..."
 
 
 def _numbers(value: object) -> Iterator[float]:
