@@ -39,6 +39,11 @@ def child(key: Tensor, index: Tensor | int) -> Tensor:
     if key.device.type == "cpu":
         place = _bits(index) * _U_SECOND if isinstance(index, Tensor) else np.uint64(index * _SECOND % 2**64)
         return _tensor(_finalise_bits((_bits(key) ^ _U_FIRST) + place))
+    return traced_child(key, index)
+
+
+def traced_child(key: Tensor, index: Tensor | int) -> Tensor:
+    """`child` in torch alone, on every device: for what is compiled or captured."""
     return _finalise((key ^ _signed(_FIRST)) + index * _signed(_SECOND))
 
 
@@ -58,6 +63,11 @@ def uniforms(key: Tensor, counter: Tensor, width: int, steps: int = 1) -> Tensor
         values += _HALF
         values *= _UNIT
         return _tensor(values)
+    return traced_uniforms(key, counter, width, steps)
+
+
+def traced_uniforms(key: Tensor, counter: Tensor, width: int, steps: int = 1) -> Tensor:
+    """`uniforms` in torch alone, on every device: for what is compiled or captured."""
     column = torch.arange(1, steps * width + 1, device=key.device).view(steps, 1, width)
     index = counter[:, None] * width + column
     output = _shift(_finalise(key[:, None] + index * _signed(_GOLDEN)), 41)

@@ -5,7 +5,7 @@ horizon, masked reset.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -21,7 +21,10 @@ _LOOK_AHEAD = 4096  # uniforms drawn at once: beyond that, drawing costs no less
 
 
 class Dynamics(Protocol):
-    """A family's transition law over B slots. `state` is a tensor [B, ...]; `uniform` [B, uniforms] lies in (0, 1)."""
+    """A family's transition law over B slots. `state` is a tensor [B, ...]; `uniform` [B, uniforms] lies in (0, 1).
+
+    One with the attribute `deterministic = True` is random at resets only: its steps are given `uniform` [B, 0].
+    """
 
     uniforms: int
     """Independent uniforms that one reset or one step uses."""
@@ -47,6 +50,19 @@ class Dynamics(Protocol):
         ...
 
 
+class Position(NamedTuple):
+    """Where every slot stands: all that a batch changes by stepping and resetting."""
+
+    state: Tensor
+    """[B, ...]."""
+    time: Tensor
+    """[B] int64 steps made in this episode."""
+    episode: Tensor
+    """[B] int64 episodes begun."""
+    key: Tensor
+    """[B] int64 key of this episode's noise."""
+
+
 class TensorBatch:
     """A `TaskBatch` over `Dynamics`."""
 
@@ -65,6 +81,8 @@ class TensorBatch:
         self._episode_key = torch.zeros_like(self._time)
         # Between two resets noise may be drawn for several steps at once, which small batches gain most from. While
         # slots are reset one by one, most of it would be thrown away.
+        self._step_uniforms = 0 if getattr(dynamics, "deterministic", False) else dynamics.uniforms
+        self._no_uniforms = torch.empty(slots, 0, device=self.device)
         self._look_ahead = max(1, min(family.horizon, _LOOK_AHEAD // max(1, slots * dynamics.uniforms)))
         self._together = False
         self._ahead: list[Tensor] = []
@@ -114,18 +132,46 @@ class TensorBatch:
     def step(self, action: Tensor) -> Transition:
         """See `TaskBatch.step`."""
         self._time = self._time + 1  # counter 0 of an episode's noise belongs to its reset
-        if not self._ahead:
-            steps = self._look_ahead if self._together else 1
-            drawn = noise.uniforms(self._episode_key, self._time, self._dynamics.uniforms, steps)
-            self._ahead = list(drawn.unbind())[::-1]
-        uniform = self._ahead.pop()
+        uniform = self._next_uniforms() if self._step_uniforms else self._no_uniforms
         self._state, reward, terminated = self._dynamics.step(self._tables, self._state, action, uniform)
         observation = self._dynamics.observe(self._tables, self._state)
         return Transition(observation, reward, terminated, self._time >= self.family.horizon)
 
+    def _next_uniforms(self) -> Tensor:
+        if not self._ahead:
+            steps = self._look_ahead if self._together else 1
+            drawn = noise.uniforms(self._episode_key, self._time, self._step_uniforms, steps)
+            self._ahead = list(drawn.unbind())[::-1]
+        return self._ahead.pop()
+
     def descriptor(self) -> Tensor:
         """See `TaskBatch.descriptor`."""
         return self._dynamics.descriptor(self._tables)
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """The transition law."""
+        return self._dynamics
+
+    @property
+    def tables(self) -> Tables:
+        """The tasks as tensors."""
+        return self._tables
+
+    @property
+    def seed_key(self) -> Tensor:
+        """[B] int64 keys that the episodes' keys are children of."""
+        return self._seed_key
+
+    @property
+    def position(self) -> Position:
+        """Where every slot stands."""
+        return Position(self._state, self._time, self._episode, self._episode_key)
+
+    @position.setter
+    def position(self, position: Position) -> None:
+        self._state, self._time, self._episode, self._episode_key = position
+        self._ahead.clear()
 
     def state(self, slot: int) -> Tensor:
         """The state of one slot, from which a family that is `Animated` draws a frame."""

@@ -1,0 +1,136 @@
+"""Chunks: what happens is what happens step by step."""
+
+import pytest
+import torch
+
+from registry.errors import UserError
+from taskgen.build import build_family
+from taskgen.engines.chunk import Chunk
+from taskgen.engines.tensor import Position
+
+SLOTS, STEPS = 5, 4
+
+
+def batch_of(name, settings=None):
+    family = build_family(name, settings)
+    batch = family.batch(SLOTS)
+    batch.set_tasks([family.spec(seed=seed) for seed in range(SLOTS)])
+    batch.reset()
+    return batch
+
+
+def push_back(observation):
+    """A cart-pole policy that falls now and then."""
+    return (observation[:, 2] > 0).long()
+
+
+def same_as_stepping(chunk, reference, chunks, actions=None):
+    """Play `chunks` chunks beside a batch that is stepped and reset by hand."""
+    observation = reference.dynamics.observe(reference.tables, reference.position.state)
+    ends = 0
+    for n in range(chunks):
+        given = None if actions is None else actions[n * STEPS : (n + 1) * STEPS]
+        seen = chunk.play(given)
+        for t in range(STEPS):
+            torch.testing.assert_close(seen.observation[t], observation, rtol=1e-3, atol=1e-4)
+            outcome = reference.step(seen.action[t])
+            torch.testing.assert_close(seen.next_observation[t], outcome.observation, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(seen.reward[t], outcome.reward, rtol=1e-3, atol=1e-4)
+            assert torch.equal(seen.terminated[t], outcome.terminated)
+            assert torch.equal(seen.truncated[t], outcome.truncated)
+            ended = outcome.terminated | outcome.truncated
+            ends += int(ended.sum())
+            observation = reference.reset(ended) if bool(ended.any()) else outcome.observation
+    assert ends > 0
+    assert torch.equal(chunk.batch.position.episode, reference.position.episode)
+    assert torch.equal(chunk.batch.position.key, reference.position.key)
+
+
+def actions_of(name, steps):
+    generator = torch.Generator().manual_seed(0)
+    if name in ("bandit", "tabular-mdp", "cartpole"):
+        return torch.randint(2, (steps, SLOTS), generator=generator)
+    return torch.rand(steps, SLOTS, 1 if name == "pendulum" else 2, generator=generator) * 0.2 - 0.1
+
+
+CASES = [
+    ("cartpole", {}),
+    ("pendulum", {"horizon": 10}),
+    ("bandit", {"pulls": 3}),
+    ("tabular-mdp", {}),
+    ("point-navigation", {"horizon": 9}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=lambda value: value if isinstance(value, str) else "")
+def test_the_steps_of_a_chunk_are_those_of_the_engine(name, settings, monkeypatch):
+    """What is compiled, run without compiling it."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    chunk = Chunk(batch_of(name, settings), STEPS)
+    same_as_stepping(chunk, batch_of(name, settings), 12, actions_of(name, 12 * STEPS))
+
+
+def test_a_chunk_with_its_own_policy(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    same_as_stepping(Chunk(batch_of("cartpole"), STEPS, push_back), batch_of("cartpole"), 20)
+
+
+def test_chunks_and_steps_alternate(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    batch, reference = batch_of("tabular-mdp"), batch_of("tabular-mdp")
+    actions = actions_of("tabular-mdp", 3 * STEPS)
+    chunk = Chunk(batch, STEPS)
+    chunk.play(actions[:STEPS])
+    for t in range(STEPS):
+        reference.step(actions[t])
+    for t in range(STEPS, STEPS + 3):
+        assert torch.equal(batch.step(actions[t]).reward, reference.step(actions[t]).reward)
+    again = chunk.play(actions[STEPS + 3 :][:STEPS])
+    assert torch.equal(again.reward[0], reference.step(actions[STEPS + 3]).reward)
+
+
+def test_mistakes_are_named():
+    batch = batch_of("cartpole")
+    with pytest.raises(UserError, match="steps = 0"):
+        Chunk(batch, 0)
+    with pytest.raises(UserError, match="set_tasks and reset"):
+        Chunk(build_family("cartpole").batch(2), 4)
+    with pytest.raises(UserError, match="not of a str"):
+        Chunk("cartpole", 4)
+    with pytest.raises(UserError, match="no act of its own: give actions"):
+        Chunk(batch, 4).play()
+    with pytest.raises(UserError, match="leave out actions"):
+        Chunk(batch, 4, push_back).play(torch.zeros(4, SLOTS, dtype=torch.int64))
+    with pytest.raises(UserError, match=r"actions \(3, 5\): expected \[4, 5"):
+        Chunk(batch, 4).play(torch.zeros(3, SLOTS, dtype=torch.int64))
+
+
+def test_a_machine_without_a_compiler_is_told_so(monkeypatch):
+    def failing(*_):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: failing)
+    batch = batch_of("cartpole")
+    before = batch.position
+    with pytest.raises(UserError, match="no C\\+\\+ compiler"):
+        Chunk(batch, 4, push_back).play()
+    assert isinstance(batch.position, Position)
+    assert torch.equal(batch.position.state, before.state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cartpole", "tabular-mdp"])
+def test_compiled(name):
+    same_as_stepping(Chunk(batch_of(name), STEPS), batch_of(name), 12, actions_of(name, 12 * STEPS))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_captured():
+    family = build_family("cartpole")
+    batches = [family.batch(SLOTS, "cuda") for _ in range(2)]
+    for batch in batches:
+        batch.set_tasks([family.spec(seed=seed) for seed in range(SLOTS)])
+        batch.reset()
+    actions = actions_of("cartpole", 12 * STEPS).cuda()
+    same_as_stepping(Chunk(batches[0], STEPS), batches[1], 12, actions)
