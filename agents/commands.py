@@ -103,6 +103,7 @@ def play(
     index: Annotated[int, typer.Option(min=0, help="Which task of the file, counted from 0.")] = 0,
     episodes: Annotated[int | None, typer.Option(min=1, help="Episodes; by default 1, or as the run trained.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of a catalogue agent's own luck.")] = 0,
+    every: Annotated[int, typer.Option(min=1, help="Draw every so many steps only.")] = 1,
     fps: Annotated[float, typer.Option(min=0.1, max=50.0, help="Frames per second.")] = 8.0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
 ) -> None:
@@ -113,8 +114,8 @@ def play(
     specs = TaskSet.read(tasks)
     if index >= len(specs):
         raise UserError(f"--index {index}: {tasks} holds {len(specs)} tasks, counted from 0")
-    pictures = check_output(output, specs[index])
-    watched = film(specs[index], agent, episodes=episodes, seed=seed, pictures=pictures)
+    drawn = check_output(output, specs[index])
+    watched = film(specs[index], agent, episodes=episodes, seed=seed, every=every if drawn else 0)
     what = write(watched, output, player=agent, frames_per_second=fps, overwrite=force)
     typer.echo(f"{output}: task {specs[index].id[:8]} played by {agent}, {what}")
 

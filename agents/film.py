@@ -22,7 +22,7 @@ from taskgen.engines.base import TaskBatch, Transition
 from taskgen.family import Animated, TaskFamily, same_structure
 from taskgen.interaction.agent import Agent
 from taskgen.interaction.collect import collect
-from taskgen.pictures import font, frame_picture
+from taskgen.pictures import LEAST, font, frame_picture
 from taskgen.spec import TaskSpec
 from taskgen.taskset import staged
 
@@ -39,7 +39,7 @@ class Moment:
     step: int
     observation: NDArray[Any]
     picture: NDArray[np.uint8] | None
-    """RGB, when frames are wanted."""
+    """RGB, where one was wanted."""
     action: NDArray[Any] | None = None
     reward: float = 0.0
     total: float = 0.0
@@ -55,7 +55,8 @@ class Film:
     family: TaskFamily[Any]
     batch: TaskBatch
     spec: TaskSpec
-    pictures: bool
+    every: int
+    """Draw every so many steps, and the end of an episode; 0 draws nothing."""
     moments: list[Moment] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -71,7 +72,7 @@ class Film:
         observation = self.batch.reset(where, seeds)
         if where is None or bool(where.all()):
             self._episode, self._step, self._total = self._episode + 1, 0, 0.0
-            self.moments.append(Moment(self._episode, 0, _row(observation), self._picture()))
+            self.moments.append(Moment(self._episode, 0, _row(observation), self._picture("")))
         return observation
 
     def step(self, action: Tensor) -> Transition:
@@ -85,7 +86,7 @@ class Film:
                 self._episode,
                 self._step,
                 _row(outcome.observation),
-                self._picture(),
+                self._picture(ending),
                 _row(action),
                 float(outcome.reward),
                 self._total,
@@ -98,14 +99,15 @@ class Film:
         """See `TaskBatch.descriptor`."""
         return self.batch.descriptor()
 
-    def _picture(self) -> NDArray[np.uint8] | None:
-        if not (self.pictures and isinstance(self.family, Animated)):
+    def _picture(self, ending: str) -> NDArray[np.uint8] | None:
+        due = self.every and (self._step % self.every == 0 or ending)
+        if not (due and isinstance(self.family, Animated)):
             return None
         state: Any = self.batch
         return self.family.frame(self.spec, state.state(0))
 
 
-def film(spec: TaskSpec, player: str, *, episodes: int | None = None, seed: int = 0, pictures: bool) -> Film:
+def film(spec: TaskSpec, player: str, *, episodes: int | None = None, seed: int = 0, every: int = 1) -> Film:
     """One trial of `spec` by `player`, a catalogue agent or the directory of a run, whose trained agent it then is.
 
     `episodes` are the run's own when left out, else 1. Raises `UserError` for a player that does not fit the task.
@@ -113,7 +115,7 @@ def film(spec: TaskSpec, player: str, *, episodes: int | None = None, seed: int 
     torch.set_num_threads(1)  # one slot
     family = family_of(spec)
     agent, episodes = _player(spec, family, player, episodes, seed)
-    watched = Film(family, family.batch(1), spec, pictures)
+    watched = Film(family, family.batch(1), spec, every)
     collect(agent, watched, [spec], plan=agent.plan(episodes))
     return watched
 
@@ -143,13 +145,14 @@ def animation(moments: Sequence[Moment], frames_per_second: float) -> bytes:
     from PIL import Image, ImageDraw
 
     letters = font(_LETTERS)
+    moments = [moment for moment in moments if moment.picture is not None]
     captions = [f"ep {moment.episode}  step {moment.step}  return {moment.total:.2f}" for moment in moments]
     captioned = math.ceil(max(map(letters.getlength, captions))) + 8
     frames: list[Image.Image] = []
     durations: list[int] = []
     for index, (moment, caption) in enumerate(zip(moments, captions, strict=True)):
         assert moment.picture is not None
-        picture = frame_picture(moment.picture)
+        picture = frame_picture(moment.picture, least=LEAST)
         frame = Image.new("RGB", (max(picture.width, captioned), picture.height + _STRIP), "white")
         frame.paste(picture, ((frame.width - picture.width) // 2, _STRIP))
         ImageDraw.Draw(frame).text((4, 3), caption, "black", letters)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _SIDE = 260  # of the square that a frame on a contact sheet is fitted into, in pixels
 _TEXT_SIDES = 620, 280  # of the rectangle that is left of a text there: made smaller it could not be read
 _GAP = 12
+LEAST = 140
+"""Smaller frames are enlarged where people look at them, on contact sheets and in films."""
 _CAPTION = 20
 _TEXT_SIZE = 12
 _LINES = 200  # of a text that are drawn
@@ -31,11 +33,12 @@ def picture_of(rendered: NDArray[np.uint8] | str) -> "Image":
     return text_picture(rendered) if isinstance(rendered, str) else frame_picture(rendered)
 
 
-def frame_picture(frame: NDArray[np.uint8]) -> "Image":
-    """An RGB frame [height, width, 3] as an image."""
+def frame_picture(frame: NDArray[np.uint8], *, least: int = 1) -> "Image":
+    """An RGB frame [height, width, 3] as an image; a small one is enlarged until a side has `least` pixels or more."""
     from PIL import Image
 
-    return Image.fromarray(np.ascontiguousarray(frame))
+    factor = max(1, math.ceil(least / max(frame.shape[:2])))
+    return Image.fromarray(np.ascontiguousarray(frame.repeat(factor, 0).repeat(factor, 1)))
 
 
 def text_picture(text: str) -> "Image":
@@ -109,9 +112,10 @@ def font(size: int) -> "FreeTypeFont":
 def _tile(rendered: NDArray[np.uint8] | str) -> "Image":
     from PIL import Image
 
-    picture = picture_of(rendered)
     if isinstance(rendered, str):
+        picture = text_picture(rendered)
         return picture.crop((0, 0, min(picture.width, _TEXT_SIDES[0]), min(picture.height, _TEXT_SIDES[1])))
+    picture = frame_picture(rendered, least=LEAST)
     scale = min(1.0, _SIDE / picture.width, _SIDE / picture.height)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     return picture if scale == 1.0 else picture.resize(size, Image.Resampling.LANCZOS)

@@ -53,14 +53,16 @@ def test_a_film_has_a_frame_for_every_step(mazes, tmp_path, capsys):
 
 def test_a_film_is_the_trial():
     family = build_family("maze", {"size": 3, "horizon": 6})
-    watched = film(family.spec(), "maze-oracle", episodes=2, pictures=True)
+    watched = film(family.spec(), "maze-oracle", episodes=2)
     assert [moment.step for moment in watched.moments] == [*range(6), *range(6)]
     assert [moment.episode for moment in watched.moments] == [1] * 6 + [2] * 6
     assert [moment.ending for moment in watched.moments].count("terminated") == 2
     assert watched.moments[5].total == pytest.approx(1 - 0.9 * 5 / 6)
     assert (watched.moments[0].picture == watched.moments[6].picture).all()
     assert (watched.moments[0].picture != watched.moments[3].picture).any()
-    assert film(family.spec(), "maze-oracle", pictures=False).moments[0].picture is None
+    sparse = film(family.spec(), "maze-oracle", every=2)
+    assert [moment.picture is not None for moment in sparse.moments] == [True, False, True, False, True, True]
+    assert film(family.spec(), "maze-oracle", every=0).moments[0].picture is None
 
 
 def test_a_transcript_says_what_happened(bandits, tmp_path, capsys):

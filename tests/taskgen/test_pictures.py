@@ -32,14 +32,15 @@ def test_long_texts_are_cut() -> None:
 
 def test_a_contact_sheet_shows_every_picture() -> None:
     colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0)]
-    frames = [np.full((30, 40, 3), colour, dtype=np.uint8) for colour in colours]
+    frames = [np.full((150, 100, 3), colour, dtype=np.uint8) for colour in colours]
+    frames[0] = np.full((15, 10, 3), colours[0], dtype=np.uint8)  # is enlarged
     frames[3] = np.full((3000, 4000, 3), colours[3], dtype=np.uint8)  # is shrunk
     sheet = contact_sheet([(str(index), frame) for index, frame in enumerate(frames)])
     pixels = np.asarray(sheet)
     counts = [int((pixels == colour).all(-1).sum()) for colour in colours]
-    assert counts[:3] == [1200] * 3
+    assert counts[:3] == [15_000] * 3
     assert counts[3] == 260 * 195
-    assert ink(sheet) > 3600
+    assert ink(sheet) > 45_000
     assert max(sheet.size) < 1000
 
 
