@@ -257,7 +257,7 @@ def _grid_players() -> list[Entry]:
     varibad = "Zintgraf et al. 2020, VariBAD: A Very Good Method for Bayes-Adaptive Deep RL via Meta-Learning"
     dream = (
         "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without Sacrifices, "
-        "section 6.1"
+        "section 6"
     )
 
     def player(name: str, target: str, family: str, summary: str, citation: str) -> Entry:
@@ -285,7 +285,7 @@ def _grid_players() -> list[Entry]:
             "darkroom_oracle:DarkroomOracle",
             "darkroom",
             "Is told the goal, walks there and stays.",
-            "Lee et al. 2023, Supervised Pretraining Can Learn In-Context Reinforcement Learning, section 4",
+            "Lee et al. 2023, Supervised Pretraining Can Learn In-Context Reinforcement Learning",
         ),
         player(
             "bus-oracle",

@@ -161,7 +161,7 @@ def _grids() -> list[Entry]:
     """Families of small grids whose task has to be found out by moving about."""
     dream = (
         "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without Sacrifices, "
-        "section 6.1"
+        "section 6"
     )
 
     def family(name: str, target: str, summary: str, citation: str) -> Entry:
@@ -181,8 +181,8 @@ def _grids() -> list[Entry]:
             "darkroom",
             "darkroom:Darkroom",
             "A hidden goal on a 10 x 10 grid, episodes of 100 steps.",
-            "Laskin et al. 2022, In-context Reinforcement Learning with Algorithm Distillation, section 4.2; Lee et "
-            "al. 2023, Supervised Pretraining Can Learn In-Context Reinforcement Learning, section 4",
+            "Laskin et al. 2022, In-context Reinforcement Learning with Algorithm Distillation; Lee et al. 2023, "
+            "Supervised Pretraining Can Learn In-Context Reinforcement Learning",
         ),
         family("bus", "bus:Bus", "A city where the task is where the buses go; a map may show it.", dream),
         family("cooking", "cooking:Cooking", "A kitchen where the task is what the drawers hold.", dream),

@@ -7,7 +7,7 @@ Before the map is read the player walks to it, 4 steps from the start, whatever 
 0.1625 on average over tasks and goals, every later one 0.8. It is how DREAM's exploration should look.
 
 Reference: Liu et al. 2021, "Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without
-Sacrifices", section 6.1 (the map variant of figure 4).
+Sacrifices", section 6, the variant with a map.
 
 Axes: B trials, G goals, C cells.
 """

@@ -8,7 +8,7 @@ which is 0.8 for every task and goal: a step to the right bus, the ride, a step 
 it is 0.3.
 
 Reference: the optimum in Liu et al. 2021, "Decoupling Exploration and Exploitation for Meta-Reinforcement Learning
-without Sacrifices", figure 5.
+without Sacrifices", section 6.
 
 Axes: B trials, G goals, C cells.
 """

@@ -8,7 +8,7 @@ What adapts: nothing. What is meta-learned: nothing.
 Over recipes this is 0.467 in kitchen 10, the one for testing, and 0.400 over all 64 kitchens.
 
 Reference: the optimum in Liu et al. 2021, "Decoupling Exploration and Exploitation for Meta-Reinforcement Learning
-without Sacrifices", figure 5.
+without Sacrifices", section 6.
 
 Axes: B trials.
 """

@@ -7,8 +7,7 @@ What adapts: nothing. What is meta-learned: nothing.
 since the step that arrives is paid, and on the start itself the first step that stays. Over the 100 goals of the 10 x
 10 grid with H = 100 it is 91.99 on average.
 
-Reference: the optimal policy of Lee et al. 2023, "Supervised Pretraining Can Learn In-Context Reinforcement Learning",
-section 4.
+Reference: the optimal policy of Lee et al. 2023, "Supervised Pretraining Can Learn In-Context Reinforcement Learning".
 
 Axes: B trials.
 """

@@ -14,7 +14,7 @@ were found one a step, near ones first; a fraction of a second for the 5 x 5 gri
 a trial of 4 episodes, and that is the Bayes-optimal value: branch and bound finds no better walk (in this player's
 tests). On other grids, or for trials of other lengths, it is a lower bound of it.
 
-Reference: Zintgraf et al. 2020, "VariBAD", section 5.1, figure 2: "Bayes-optimal"; Duff 2002, Optimal learning.
+Reference: Zintgraf et al. 2020, "VariBAD", section 5.1; Duff 2002, "Optimal learning".
 
 Axes: B trials, S states of the beam, C cells, K episodes, H horizon.
 """

@@ -1,5 +1,5 @@
 """Buses in a city (Liu et al. 2021, "Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without
-Sacrifices" (DREAM), section 6.1): where each bus goes is the task, and has to be found out.
+Sacrifices" (DREAM), section 6): where each bus goes is the task, and has to be found out.
 
 9 x 9 cells, start (4, 4), 20 steps. Four coloured buses wait beside the start, at (4, 5), (5, 4), (3, 4) and (4, 3);
 riding them leads to (0, 1), (0, 7), (8, 1), (8, 7) in an order that is the task's, and from there back. Each episode
@@ -163,6 +163,7 @@ class _City:
     """State [B, 3] int64: cell, goal, steps made. Only the goal is random."""
 
     uniforms = 1
+    deterministic = True
 
     def __init__(self, config: BusConfig, device: torch.device | str) -> None:
         self.config = config

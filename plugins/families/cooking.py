@@ -1,5 +1,5 @@
 """Cooking (Liu et al. 2021, "Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without
-Sacrifices" (DREAM), section 6.1): which ingredients the drawers hold is the task, and has to be found out.
+Sacrifices" (DREAM), section 6): which ingredients the drawers hold is the task, and has to be found out.
 
 3 x 3 cells, start (1, 1), where the bowl stands, 20 steps. Drawers at (2, 0), (2, 1), (2, 2) hold one of 4 ingredients
 each and never run out: 64 kitchens, number i holding the digits of i in base 4, lowest first. Each episode draws a
@@ -137,6 +137,7 @@ class _Kitchen:
     """
 
     uniforms = 2
+    deterministic = True
 
     def __init__(self, config: CookingConfig, device: torch.device | str) -> None:
         self.horizon = config.horizon

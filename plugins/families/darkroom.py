@@ -1,6 +1,6 @@
 """Darkroom: a hidden goal on a 10 x 10 grid (Laskin et al. 2022, "In-context Reinforcement Learning with Algorithm
-Distillation", section 4.2; Lee et al. 2023, "Supervised Pretraining Can Learn In-Context Reinforcement Learning",
-section 4, for this version).
+Distillation"; in the version of Lee et al. 2023, "Supervised Pretraining Can Learn In-Context Reinforcement Learning",
+as its code has it).
 
 Start (0, 0), 100 steps an episode. A step that ends on the goal pays 1, any other nothing; the agent may stay on the
 goal, which is any cell, the start too. Nothing but the reward shows it.

@@ -1,4 +1,4 @@
-"""GridNavi: a hidden goal on a small grid (Zintgraf et al. 2020, "VariBAD", section 5.1 and appendix C.1).
+"""GridNavi: a hidden goal on a small grid (Zintgraf et al. 2020, "VariBAD", section 5.1, as its code has it).
 
 5 x 5 cells, start (0, 0), 15 steps an episode, a trial of 4 episodes on one goal. A step that ends on the goal pays 1,
 any other -0.1; the agent may stay on the goal. The goal is any cell but the 2 x 2 cells at the start. Nothing but the
