@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import mujoco
@@ -27,6 +28,7 @@ class Marker:
     colour: tuple[float, float, float] = (0.1, 0.8, 0.2)
 
 
+@cache
 def can_render() -> bool:
     """Whether this machine has an OpenGL that MuJoCo can use."""
     _choose_backend()

@@ -7,7 +7,9 @@ import mujoco
 import numpy as np
 import pytest
 import torch
+from gymnasium.utils.env_checker import check_env
 
+import taskgen
 from plugins.families.ant import Ant, AntConfig
 from plugins.families.half_cheetah import HalfCheetah, HalfCheetahConfig
 from plugins.families.hopper import Hopper, HopperConfig
@@ -196,6 +198,21 @@ def test_goal_families_follow_the_batch_protocol(name, task):
     family = make(name, task=task, horizon=20)
     assert isinstance(family.batch(1), MujocoBatch)
     check_batch(family, [family.spec(BODY, seed=1), family.spec(seed=2), family.spec({"mass": 2.0}, seed=3)])
+
+
+@pytest.mark.parametrize("name", ["half-cheetah", "ant", "hopper", "walker2d"])
+def test_faces(name):
+    """Gymnasium's checker accepts tasks; a vector environment equals single ones step for step."""
+    family = taskgen.build_family(name, {"horizon": 30})
+    for context in ({}, {"mass": 2.0}, {"gravity": 4.0, "gear": 0.5}):
+        check_env(taskgen.make(family.spec(context, seed=1)), skip_render_check=True)
+    specs = [family.spec({"mass": 1.0 + 0.2 * slot}, seed=slot) for slot in range(3)]
+    ours = taskgen.make_vec(specs)
+    single = gym.vector.SyncVectorEnv([lambda spec=spec: taskgen.make(spec) for spec in specs])
+    np.testing.assert_array_equal(ours.reset(seed=3)[0], single.reset(seed=3)[0])
+    for action in np.random.default_rng(0).uniform(-1, 1, (70, *ours.action_space.shape)).astype(np.float32):
+        for mine, other in zip(ours.step(action)[:4], single.step(action)[:4], strict=True):
+            np.testing.assert_array_equal(mine, other)
 
 
 @pytest.mark.skipif(not can_render(), reason="MuJoCo finds no OpenGL on this machine")
