@@ -61,7 +61,7 @@ def test_generate_does_not_overwrite(tasks: Path, capsys: pytest.CaptureFixture[
     ("words", "message"),
     [
         (["domain-randomisation", "-f", "bandit"], "Did you mean 'domain-randomization'?"),
-        (["domain-randomization", "-f", "bandits"], "Did you mean 'bandit'?"),
+        (["domain-randomization", "-f", "bandits"], "Did you mean 'bandit'"),
         (["domain-randomization", "-f", "bandit", "family.arms=0"], "arms = 0"),
         (["domain-randomization", "-f", "bandit", "family.army=3"], "Did you mean 'arms'?"),
         (["domain-randomization", "-f", "bandit", "family=bandit"], "name the family with --family"),
