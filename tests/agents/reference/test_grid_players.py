@@ -12,6 +12,7 @@ from agents.reference import grids
 from agents.reference.grid_navigation_bayes import best_walk, gain
 from agents.reference.grid_navigation_oracle import MOVES
 from agents.testing import check_agent
+from benchmarks.grid_players import grid_rows
 from registry.errors import UserError
 from taskgen.build import build_family
 from taskgen.interaction.collect import collect
@@ -238,3 +239,10 @@ def test_oracles_say_that_they_need_a_descriptor():
         player.needs_descriptor = False
         with pytest.raises(UserError, match="descriptor"):
             collect(player, family.batch(1), [family.spec()], plan=player.plan(1))
+
+
+@pytest.mark.slow
+def test_the_benchmark_meets_its_targets():
+    rows = list(grid_rows())
+    assert not [row for row in rows if row["met"] is False]
+    assert sum(row["met"] is True for row in rows) == 13
