@@ -32,8 +32,8 @@ def register_task_families() -> list[Entry]:
             "Mazes seen from inside: walls, start and goal are the task, the view is 5 x 5 cells ahead.",
             config="plugins.families.maze:MazeConfig",
             citation=(
-                "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design, "
-                "section 5.1; Jiang et al. 2021, Replay-Guided Adversarial Environment Design"
+                "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design; "
+                "Jiang et al. 2021, Replay-Guided Adversarial Environment Design"
             ),
             tags=("grid", "tensor"),
             offers=("maze", "discrete-actions"),
@@ -70,7 +70,7 @@ def register_task_generators() -> list[Entry]:
             "plugins.generators.random_mazes:RandomMazes",
             "Mazes with up to 60 walls thrown at random, the domain randomisation of unsupervised environment design.",
             config="plugins.generators.random_mazes:RandomMazesConfig",
-            citation="Jiang et al. 2021, Replay-Guided Adversarial Environment Design, appendix C",
+            citation="Jiang et al. 2021, Replay-Guided Adversarial Environment Design",
             tags=("random", "grid"),
             needs=("maze",),
         ),
@@ -79,7 +79,7 @@ def register_task_generators() -> list[Entry]:
             "plugins.generators.named_mazes:NamedMazes",
             "The twelve out-of-distribution mazes that unsupervised environment design is judged on.",
             config="plugins.generators.named_mazes:NamedMazesConfig",
-            citation="Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design, section 5",
+            citation="Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design",
             tags=("file", "grid"),
             needs=("maze",),
         ),

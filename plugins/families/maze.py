@@ -1,9 +1,9 @@
 """Mazes seen from inside: walls, start and goal are the task; the world of unsupervised environment design.
 
 The agent turns or walks and sees a square of cells ahead of it, through walls. It is the minimal grid of Dennis et al.
-2020, "Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design", section 5.1, with the sizes of
-Jiang et al. 2021, "Replay-Guided Adversarial Environment Design", appendix C: 13 x 13 cells inside a wall, view 5 x 5,
-250 steps, reward 1 - 0.9 t / 250 for reaching the goal at step t.
+2020, "Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design", with the sizes of Jiang et al.
+2021, "Replay-Guided Adversarial Environment Design": 13 x 13 cells inside a wall, view 5 x 5, 250 steps, reward
+1 - 0.9 t / 250 for reaching the goal at step t.
 
 Differences from the papers: only the three actions that do something; cells are told by two planes of zeros and ones,
 walls and goal, not by object, colour and state numbers; unless `solvable` is off a task has a path to its goal.
@@ -130,8 +130,8 @@ class Maze(TaskFamily[MazeConfig]):
     def mutate(self, context: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         """ACCEL's edit: `EDITS` cells drawn with replacement become wall, empty, start or goal; bad edits are left out.
 
-        Parker-Holder et al. 2022, "Evolving Curricula with Regret-Based Environment Design", section 4. An agent that
-        is moved faces anywhere.
+        Parker-Holder et al. 2022, "Evolving Curricula with Regret-Based Environment Design". An agent that is moved
+        faces anywhere.
         """
         edited = dict(context)
         for _ in range(EDITS):

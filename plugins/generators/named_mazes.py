@@ -1,9 +1,9 @@
 """Named mazes: the out-of-distribution levels on which unsupervised environment design is judged.
 
-The twelve of Parker-Holder et al. 2022, "Evolving Curricula with Regret-Based Environment Design", section 5, and a
-mirrored labyrinth. Seven come from Jiang et al. 2021, "Replay-Guided Adversarial Environment Design", appendix C, and
-before; the rooms and the crossing are those of MiniGrid. Five are distributions: the corridors over goals, the others
-over walls too; variant v of such a maze is a function of the source's seed, the maze's name and v.
+The twelve of Parker-Holder et al. 2022, "Evolving Curricula with Regret-Based Environment Design", as its authors'
+results list them, and a mirrored labyrinth; the four rooms and the crossing are MiniGrid's. Five are distributions: the
+corridors over goals, the others over walls too; variant v of such a maze is a function of the source's seed, the maze's
+name and v.
 
 Smaller mazes are the upper left corner of the family's grid, the rest of which is wall, so that one family of size 19
 plays all of them. Differences from the papers: episodes last as long as the family says, where the papers give
