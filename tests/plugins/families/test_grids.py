@@ -328,3 +328,24 @@ def test_texts():
     assert lines[4] == ". . . C S B . . ."
     assert lines[5] == ". . . . D . . m ."
     assert lines[7] == "a . . . . . . . c"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kitchen_number", [10, 36, 57])
+def test_no_way_of_cooking_pays_more_than_fetching_from_the_nearest_drawers(kitchen_number):
+    """All states that can be reached, each with the highest return so far: no loop of rewards, no short cut."""
+    family, held = kitchen(), cooking.drawers(kitchen_number)
+    dynamics = cooking._Kitchen(family.config, "cpu")
+    for recipe in {(a, b) for a in held for b in held}:
+        states, value, highest = torch.tensor([[4, 4, 4, 4, 4, 0, *recipe, 0]]), torch.zeros(1), -torch.inf
+        for _ in range(family.horizon):
+            states, value = states.repeat_interleave(8, 0), value.repeat_interleave(8)
+            tables = {"drawers": torch.tensor([held]).expand(len(states), -1)}
+            actions = torch.arange(8).repeat(len(states) // 8)
+            states, reward, ended = dynamics.step(tables, states, actions, torch.empty(len(states), 0))
+            value = value + reward
+            highest = max(highest, float(value[ended].max()))
+            states, where = states[~ended].unique(dim=0, return_inverse=True)
+            value = torch.full((len(states),), -torch.inf).scatter_reduce(0, where, value[~ended], "amax")
+        best = 1 - 0.2 * sum(1 if held[1] == ingredient else 2 for ingredient in recipe)
+        assert max(highest, float(value.max())) == pytest.approx(best, abs=1e-5)
