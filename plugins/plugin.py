@@ -40,6 +40,17 @@ def register_task_families() -> list[Entry]:
         ),
         *_grids(),
         *_walking_robots(),
+        Entry(
+            "mujoco-any",
+            "plugins.families.mujoco_any:MujocoAny",
+            "Domain randomisation of any MuJoCo model: fields of the model, by name, are the task.",
+            config="plugins.families.mujoco_any:MujocoAnyConfig",
+            citation=(
+                "Peng et al. 2018, Sim-to-Real Transfer of Robotic Control with Dynamics Randomization, section IV"
+            ),
+            tags=("mujoco", "domain-randomization"),
+            offers=("mujoco-any", "continuous-actions"),
+        ),
     ]
 
 

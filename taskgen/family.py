@@ -57,7 +57,7 @@ class TaskFamily(ABC, Generic[C]):
     @cached_property
     def structure(self) -> dict[str, Any]:
         """The structural settings as they stand in every context."""
-        return self.config.model_dump(mode="json")
+        return {name: freeze(value, name) for name, value in self.config.model_dump(mode="json").items()}
 
     def spec(
         self, context: Mapping[str, Any] | None = None, *, seed: int = 0, reward: RewardSpec | None = None
@@ -65,7 +65,7 @@ class TaskFamily(ABC, Generic[C]):
         """A task: defaults filled in, checked. Raises `TaskError` naming the knob, its value and the allowed range."""
         given = dict(context or {})
         for name, value in self.structure.items():
-            if given.pop(name, value) != value:
+            if freeze(given.pop(name, value), name) != value:
                 raise TaskError(f"{name} = {context[name]!r}: this family is set to {value!r}")  # type: ignore[index]
         for name in given:
             if name not in self.context_space.knobs:
