@@ -118,7 +118,9 @@ class _Books:
         evaluation = plan.config.evaluation
         reserved = held_out_source(plan.config, parts.family).ask(max(evaluation.tasks, evaluation.final_tasks))
         self._held_out = reserved[: evaluation.tasks]
-        self._reserved = {spec.seed: spec.id for spec in reserved}
+        self._reserved: dict[int, set[str]] = {}
+        for spec in reserved:
+            self._reserved.setdefault(spec.seed, set()).add(spec.id)
         self._trackers: list[Any] = []
         self._steps = 0
         self._seconds = 0.0
@@ -190,7 +192,7 @@ class _Books:
     def _refuse_held_out(self, specs: Sequence[TaskSpec]) -> None:
         """Training on a task that the run is judged on: compare seeds first, they differ almost always."""
         for spec in specs:
-            if spec.seed in self._reserved and self._reserved[spec.seed] == spec.id:
+            if spec.seed in self._reserved and spec.id in self._reserved[spec.seed]:
                 raise UserError(
                     f"source and held-out set both hold task {spec.id}, so the evaluation would be on training tasks. "
                     "Give `evaluation.source` a source of other tasks (`taskgen split` makes disjoint sets)."

@@ -1,10 +1,13 @@
 """Shared by all tests."""
 
+import os
+
 import pytest
 from jaxtyping import install_import_hook
 
 from registry.discovery import AUTOLOAD_VARIABLE, DISABLE_VARIABLE, FILES_VARIABLE
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: on tiny tensors its threads only wait
 install_import_hook("agents.common", "beartype.beartype")  # before anything imports it: shapes are checked in tests
 
 
