@@ -118,7 +118,8 @@ class _Cart:
         tables = {
             "knobs": knobs,
             "gravity": gravity,
-            "push": torch.stack([-force, force], dim=1) / total[:, None],  # by action, as an acceleration
+            "left": -force / total,
+            "right": force / total,
             "lever": pole * length / total,
             "inertia": length * 4.0 / 3.0,
             "coupling": -length * pole / total,
@@ -136,12 +137,12 @@ class _Cart:
     def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         _, velocity, angle, spin = state.unbind(1)
         sine, cosine = angle.sin(), angle.cos()
-        push = tables["push"].gather(1, action[:, None])[:, 0]
+        push = torch.where(action.bool(), tables["right"], tables["left"])
         whole = torch.addcmul(push, tables["lever"] * sine, spin * spin)
         torque = torch.addcmul(tables["gravity"] * sine, cosine, whole, value=-1.0)
         spinning = torque / torch.addcmul(tables["inertia"], tables["coupling"], cosine * cosine)
         moving = torch.addcmul(whole, tables["lever"] * cosine, spinning, value=-1.0)
-        change = torch.stack([velocity, moving, spin, spinning], dim=1)
+        change = torch.stack([velocity, moving, spin, spinning]).T  # columns in one piece: faster, compiled even more
         state = torch.addcmul(state, tables["timestep"], change).clamp(-LARGEST, LARGEST)
         size = state.abs()
         failed = (size[:, 0] > TRACK) | (size[:, 2] > TILT)

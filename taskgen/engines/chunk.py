@@ -108,7 +108,7 @@ class Chunk:
             action = actions[t] if actions is not None else self._act(observation)  # type: ignore[misc]
             row, observation, position = self._advance(tables, seed_key, position, observation, action)
             rows.append(row)
-        return Chunked(*(torch.stack(column) for column in zip(*rows, strict=True))), position
+        return Chunked(*(_stacked(column) for column in zip(*rows, strict=True))), position
 
     def _advance(
         self, tables: dict[str, Tensor], seed_key: Tensor, position: Position, observation: Tensor, action: Tensor
@@ -160,6 +160,13 @@ class _Graph:
             self._actions.copy_(actions)
         self._graph.replay()
         return self._chunked, Position(*(part.clone() for part in self._after))
+
+
+def _stacked(column: tuple[Tensor, ...]) -> Tensor:
+    """[K, B, ...] of K tensors [B, ...]. Slots are innermost in memory: what is compiled works on them in vectors."""
+    if column[0].ndim != 2:
+        return torch.stack(column)
+    return torch.stack([values.T for values in column]).transpose(1, 2)
 
 
 def _over(where: Tensor, values: Tensor) -> Tensor:
