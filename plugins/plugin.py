@@ -41,6 +41,18 @@ def register_task_families() -> list[Entry]:
         *_grids(),
         *_walking_robots(),
         Entry(
+            "terrain-walker",
+            "plugins.families.terrain_walker:TerrainWalker",
+            "A planar biped on POET's obstacle courses: roughness, pits, stumps and stairs are the task.",
+            config="plugins.families.terrain_walker:TerrainWalkerConfig",
+            citation=(
+                "Wang et al. 2019, Paired Open-Ended Trailblazer (POET): Endlessly Generating Increasingly Complex and "
+                "Diverse Learning Environments and Their Solutions, section 4"
+            ),
+            tags=("locomotion", "mujoco"),
+            offers=("terrain-walker", "continuous-actions"),
+        ),
+        Entry(
             "mujoco-any",
             "plugins.families.mujoco_any:MujocoAny",
             "Domain randomisation of any MuJoCo model: fields of the model, by name, are the task.",

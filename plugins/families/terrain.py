@@ -1,0 +1,142 @@
+"""Ground for walkers in a plane: the obstacle courses of POET, from ranges and uniforms.
+
+A course is 200 steps of 14/30 m: a flat pad of 20 steps, then obstacles that alternate with 5 to 9 steps of grass.
+Wang et al. 2019, "Paired Open-Ended Trailblazer (POET)", and its released code, which extends BipedalWalker-v2.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+_Piece: TypeAlias = tuple[float, float, float, float, float]
+_After: TypeAlias = tuple[int, float]  # steps that an obstacle takes, height of the ground after it
+
+STEP = 14.0 / 30.0
+"""Metres of a step of terrain; sizes of obstacles are told in steps."""
+LENGTH = 200
+PAD = 20
+GRASS = 10
+"""A stretch of grass has half of this to one less; so many steps at the end need not be walked."""
+DRAWS = 6
+"""Uniforms of each step: unevenness, which obstacle, its size, length of grass, up or down, how many stairs."""
+PIECES = LENGTH + 20
+"""No course has more pieces: there is at most one a step, and the last obstacle may reach beyond the end."""
+PIT = 4
+"""Steps that a pit is deep."""
+STAIR = 4
+"""Steps that a stair is wide."""
+_SKIN = STEP / 2  # how thick grass is
+_SKY, _EARTH, _TURF = np.array([[226, 236, 250], [150, 125, 95], [70, 150, 65]], dtype=np.uint8)
+
+
+def course(context: Mapping[str, Any], uniform: Floats) -> Floats:
+    """[P, 5] pieces of ground, in metres: their surface runs from (x0, z0) to (x1, z1), `depth` below it is solid.
+
+    `uniform` [LENGTH, DRAWS] lies in (0, 1). Ranges that are missing or [0, 0] have no obstacles.
+    """
+    kinds = [name for name in _OBSTACLES if name in context and context[name][1] > 0]
+    draws: list[list[float]] = uniform.tolist()
+    pieces: list[_Piece] = []
+    at, z, velocity = PAD, *_grass(pieces, 0, PAD, 0.0, 0.0, 0.0, draws)
+    while at < LENGTH:
+        draw = draws[at]
+        if kinds:
+            steps, z = _OBSTACLES[kinds[int(draw[1] * len(kinds))]](pieces, at * STEP, z, draw, context)
+            at += steps
+        length = GRASS // 2 + int(draw[3] * (GRASS - GRASS // 2))
+        z, velocity = _grass(pieces, at, length, z, velocity, context.get("roughness", 0.0), draws)
+        at += length
+    return np.array([piece for piece in pieces if piece[2] - piece[0] > 1e-9])
+
+
+def boxes(pieces: Floats) -> Floats:
+    """[PIECES, 5] centre x and z, slope (radians), half length and half thickness of a box for each piece.
+
+    What is left over lies as specks deep below the end of the course.
+    """
+    x0, z0, x1, z1, depth = pieces.T
+    slope, length = np.arctan2(z1 - z0, x1 - x0), np.hypot(x1 - x0, z1 - z0)
+    x = (x0 + x1) / 2 + np.sin(slope) * depth / 2
+    z = (z0 + z1) / 2 - np.cos(slope) * depth / 2
+    result = np.tile([x1[-1], z1[-1] - 100.0, 0.0, 1e-3, 1e-3], (PIECES, 1))
+    result[: len(pieces)] = np.stack([x, z, slope, length / 2, depth / 2], axis=1)
+    return result
+
+
+def heights(pieces: Floats, x: NDArray[Any]) -> Floats:
+    """[N] height of the surface at `x` [N]; minus infinity where there is no ground."""
+    result = np.full(len(x), -np.inf)
+    for x0, z0, x1, z1, _ in pieces:
+        under = (x >= x0) & (x <= x1)
+        result[under] = np.maximum(result[under], z0 + (z1 - z0) * (x[under] - x0) / max(x1 - x0, 1e-9))
+    return result
+
+
+def landscape(pieces: Floats, left: float, bottom: float, scale: float, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """RGB [height, width, 3], `size` high and wide, `scale` pixels per metre."""
+    height, width = size
+    top = heights(pieces, left + (np.arange(width) + 0.5) / scale)
+    z = bottom + (np.arange(height)[::-1, None] + 0.5) / scale
+    picture = np.tile(_SKY, (height, width, 1))
+    picture[z < top] = _EARTH
+    picture[(z < top) & (z > top - max(0.2, 2.0 / scale))] = _TURF
+    return picture
+
+
+def _grass(
+    pieces: list[_Piece], at: int, length: int, z: float, velocity: float, roughness: float, draws: list[list[float]]
+) -> tuple[float, float]:
+    """Uneven ground whose last step is flat, for an obstacle to stand on; returns height and velocity at its end."""
+    for i in range(at, min(at + length, LENGTH)):
+        end = z
+        if i < at + length - 1:
+            velocity = 0.8 * velocity - 0.01 * float(np.sign(z))
+            velocity += (2.0 * draws[i][0] - 1.0) / 30.0 if i >= PAD else 0.0
+            end = z + roughness * velocity
+        pieces.append((i * STEP, z, (i + 1) * STEP, end, _SKIN))
+        z = end
+    return z, velocity
+
+
+def _size(draw: list[float], bounds: tuple[float, float]) -> float:
+    """Metres."""
+    return STEP * (bounds[0] + (bounds[1] - bounds[0]) * draw[2])
+
+
+def _stump(pieces: list[_Piece], x: float, z: float, draw: list[float], context: Mapping[str, Any]) -> _After:
+    height = _size(draw, context["stump_height"])
+    pieces.append((x, z + height, x + STEP, z + height, height + _SKIN))
+    return 1, z
+
+
+def _pit(pieces: list[_Piece], x: float, z: float, draw: list[float], context: Mapping[str, Any]) -> _After:
+    """The walls are a step wide each; the ground after the pit goes on at the next whole step."""
+    gap, floor = _size(draw, context["pit_gap"]), z - PIT * STEP
+    near, far, beyond = x + STEP, x + STEP + gap, x + 2 * STEP + gap
+    steps = int(np.ceil(gap / STEP - 1e-9)) + 3
+    pieces += [
+        (x, z, near, z, PIT * STEP + _SKIN),
+        (near, floor, far, floor, _SKIN),
+        (far, z, beyond, z, PIT * STEP + _SKIN),
+        (beyond, z, x + steps * STEP, z, _SKIN),
+    ]
+    return steps, z
+
+
+def _stairs(pieces: list[_Piece], x: float, z: float, draw: list[float], context: Mapping[str, Any]) -> _After:
+    """The first stair is level with the ground; after the last comes a step of ground, lower by a stair going down."""
+    height, (fewest, most) = _size(draw, context["stair_height"]), context["stair_steps"]
+    count, up = fewest + int(draw[5] * (most - fewest + 1)), draw[4] > 0.5
+    rise, width = height if up else -height, STAIR * STEP
+    for stair in range(count):
+        here = z + stair * rise
+        pieces.append((x + stair * width, here, x + (stair + 1) * width, here, height + _SKIN))
+    end = z + (count - 1 if up else count) * rise
+    pieces.append((x + count * width, end, x + count * width + STEP, end, height + _SKIN))
+    return count * STAIR + 1, end
+
+
+_OBSTACLES = {"stump_height": _stump, "pit_gap": _pit, "stair_height": _stairs}
