@@ -28,6 +28,7 @@ PIT = 4
 """Steps that a pit is deep."""
 STAIR = 4
 """Steps that a stair is wide."""
+_NEARBY = 36  # corners within 12 steps: of 13 pieces, and of 5 more that pits add
 _SKIN = STEP / 2  # how thick grass is
 _SKY, _EARTH, _TURF = np.array([[226, 236, 250], [150, 125, 95], [70, 150, 65]], dtype=np.uint8)
 
@@ -73,6 +74,34 @@ def heights(pieces: Floats, x: NDArray[Any]) -> Floats:
         under = (x >= x0) & (x <= x1)
         result[under] = np.maximum(result[under], z0 + (z1 - z0) * (x[under] - x0) / max(x1 - x0, 1e-9))
     return result
+
+
+def profile(pieces: Floats) -> Floats:
+    """[2 PIECES, 2] x and z of the corners of the surface, left to right; the last is repeated."""
+    corners = pieces[:, :4].reshape(-1, 2)
+    return np.concatenate([corners, np.tile(corners[-1], (2 * PIECES - len(corners), 1))])
+
+
+def sight(profiles: Floats, origin: Floats, rays: Floats) -> Floats:
+    """[B, R] share of each ray that is free, 1 where it meets no ground.
+
+    Args:
+        profiles: [B, 2 PIECES, 2], see `profile`.
+        origin: [B, 2] x and z.
+        rays: [R, 2] forwards and upwards, metres; forwards from 0 to 12 steps.
+    """
+    first = (profiles[:, 1::2, 0] < origin[:, :1]).sum(1)  # the piece below the origin; no ray goes backwards
+    nearby = np.minimum(2 * first[:, None] + np.arange(_NEARBY), profiles.shape[1] - 1)
+    corner = np.take_along_axis(profiles, nearby[:, :, None], axis=1) - origin[:, None]
+    x, z = corner[:, :, 0], corner[:, :, 1]
+    side = x[:, None] * rays[:, 1, None] - z[:, None] * rays[:, 0, None]  # of each ray on which a corner lies
+    above = side >= 0.0
+    crossed = above[:, :, 1:] != above[:, :, :-1]
+    share = np.full(crossed.shape, np.inf)
+    line = x[:, :-1] * z[:, 1:] - x[:, 1:] * z[:, :-1]
+    np.divide(line[:, None], side[:, :, :-1] - side[:, :, 1:], out=share, where=crossed)
+    share[share < 0.0] = np.inf  # crossed behind the origin
+    return np.minimum(share.min(2), 1.0)
 
 
 def landscape(pieces: Floats, left: float, bottom: float, scale: float, size: tuple[int, int]) -> NDArray[np.uint8]:
