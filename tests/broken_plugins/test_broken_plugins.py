@@ -81,7 +81,7 @@ def test_all_at_once_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> 
     assert {row["plugin"] for row in broken["plugins"]} == {f"file:{name}" for name in FAILED}
     errors = {row["entry"]: row["error"] for row in broken["entries"]}
     assert "there is no module 'no_such_package'" in errors["target_missing/absent"]
-    assert "there is no module 'no_such_package'" in errors["broken_verb/play"]
+    assert "there is no module 'no_such_package'" in errors["broken_verb/perform"]
     for name in FAILED:
         assert captured.err.count(f"warning: plugin file:{name} did not load") == 1
 
@@ -119,7 +119,7 @@ def test_a_verb_that_cannot_be_imported_is_skipped_with_a_warning(capsys: pytest
     flags = ["--plugin", str(FIXTURES / "broken_verb.py")]
     assert main([*flags, "--help"]) == 0
     captured = capsys.readouterr()
-    assert "warning: no verb 'play'" in captured.err
+    assert "warning: no verb 'perform'" in captured.err
     assert "no_such_package" in captured.err
     assert "Plays." not in captured.out
     assert main([*flags, "list"]) == 0

@@ -20,7 +20,7 @@ def _short_episodes(family):
     return {"horizon": 5} if horizon is not None and horizon.default > 50 else {}
 
 
-@pytest.mark.parametrize(("agent", "family"), _pairs())
+@pytest.mark.parametrize(("agent", "family"), list(_pairs()))
 def test_agent_follows_the_protocol(agent, family):
     check_agent(agent, family=family, family_settings=_short_episodes(family))
 
