@@ -106,7 +106,7 @@ class Case:
 
 CASES = (
     Case("bandit", {"pulls": 10}, plain_bandit, {64: ">= 4", 16384: ">= 40"}),
-    Case("bandit", {"pulls": 1}, plain_bandit, {64: None, 16384: None}),
+    Case("bandit", {"pulls": 1}, plain_bandit, {64: ">= 4", 16384: ">= 40"}),
     Case("tabular-mdp", {}, plain_tabular, {64: ">= 4", 16384: ">= 20"}),
 )
 

@@ -57,12 +57,13 @@ class _Pulls:
     """Reward 1 where the uniform falls below the chosen arm's probability."""
 
     uniforms = 1
+    fixed_start = True
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
         return {"probabilities": torch.tensor([spec.context["probabilities"] for spec in specs], dtype=torch.float32)}
 
     def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
-        return torch.zeros_like(uniform)
+        return torch.zeros(len(uniform), 1, device=uniform.device)
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
         return state

@@ -82,6 +82,7 @@ class _Chain:
     """Transitions by inverse CDF, rewards by the normal quantile function."""
 
     uniforms = 2
+    fixed_start = True
 
     def __init__(self, config: TabularMDPConfig) -> None:
         self.states, self.actions = config.states, config.actions

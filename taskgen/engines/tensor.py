@@ -23,7 +23,8 @@ _LOOK_AHEAD = 4096  # uniforms drawn at once: beyond that, drawing costs no less
 class Dynamics(Protocol):
     """A family's transition law over B slots. `state` is a tensor [B, ...]; `uniform` [B, uniforms] lies in (0, 1).
 
-    One with the attribute `deterministic = True` is random at resets only: its steps are given `uniform` [B, 0].
+    One with the attribute `deterministic = True` is random at resets only: its steps are given `uniform` [B, 0]. One
+    with `fixed_start = True` is random at steps only: `initial` is given `uniform` [B, 0].
     """
 
     uniforms: int
@@ -82,6 +83,7 @@ class TensorBatch:
         # Between two resets noise may be drawn for several steps at once, which small batches gain most from. While
         # slots are reset one by one, most of it would be thrown away.
         self._step_uniforms = 0 if getattr(dynamics, "deterministic", False) else dynamics.uniforms
+        self._start_uniforms = 0 if getattr(dynamics, "fixed_start", False) else dynamics.uniforms
         self._no_uniforms = torch.empty(slots, 0, device=self.device)
         self._look_ahead = max(1, min(family.horizon, _LOOK_AHEAD // max(1, slots * dynamics.uniforms)))
         self._together = False
@@ -116,7 +118,8 @@ class TensorBatch:
             self._episode = episode if where is None else torch.where(where, episode, self._episode)
         time = torch.zeros_like(self._time)
         key = noise.child(self._seed_key, self._episode)
-        initial = self._dynamics.initial(self._tables, noise.uniforms(key, time, self._dynamics.uniforms)[0])
+        uniform = noise.uniforms(key, time, self._start_uniforms)[0] if self._start_uniforms else self._no_uniforms
+        initial = self._dynamics.initial(self._tables, uniform)
         self._ahead.clear()
         self._together = where is None
         if where is None:
