@@ -65,8 +65,8 @@ def measure(
         )
     last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in runs]
     times = mean_interval([line["seconds"] for line in last])
-    rows.append(row(f"{agent}: seconds of training, one thread", *times, target=training_seconds, source="measured"))
-    rows.append(row(f"{agent}: environment steps", last[0]["steps"], None, None, target=None, source="measured"))
+    rows.append(row(f"{agent}: seconds of training, one thread", *times, target=training_seconds, source="budget"))
+    rows.append(row(f"{agent}: environment steps", last[0]["steps"]))
     for line in (runs[0].path / "evaluations.jsonl").read_text().splitlines():
         point = json.loads(line)
         what = f"{agent}, seed {seeds[0]}: after {point['steps']:,} steps and {point['seconds']:.0f} s"

@@ -41,12 +41,9 @@ def _rows(experiment: str, device: str) -> Iterator[Row]:
     total = sum(parts.values())
     speed = np.array([line["charts/SPS"] for line in found])
     low, middle, high = np.quantile(speed, [0.1, 0.5, 0.9]).tolist()
-    yield row(
-        f"{experiment}, {device}: environment steps per second", middle, low, high, target=None, source="median, 10-90%"
-    )
+    yield row(f"{experiment}, {device}: environment steps per second (median, 10-90%)", middle, low, high)
     for name, seconds in parts.items():
-        share = float(np.median(seconds / total))
-        yield row(f"{experiment}, {device}: share of time to {name}", share, None, None, target=None, source="median")
+        yield row(f"{experiment}, {device}: share of time to {name} (median)", float(np.median(seconds / total)))
 
 
 def main() -> None:
