@@ -1,6 +1,8 @@
 """The verbs that train and judge: `train`, `evaluate`, `report`, `play`. Heavy imports wait until a verb runs."""
 
 import json
+import os
+import shlex
 import signal
 import sys
 import time
@@ -11,6 +13,7 @@ from typing import Annotated, Any, Self
 
 import typer
 
+from registry.discovery import FILES_VARIABLE
 from registry.errors import UserError
 
 _LINE_SECONDS = 15.0
@@ -54,7 +57,7 @@ def train(
     with Progress() as progress:
         finished = train_run(plan, directory, progress)
     if not finished:
-        typer.echo(f"Stopped; checkpoint saved. Go on with: {_command(experiment, overrides, directory.path)}")
+        typer.echo(f"Stopped; checkpoint saved. Go on with: {_resume_command(directory.path)}")
         raise typer.Exit(130)
     typer.echo("Evaluating beside the reference players ...")
     _print_summary(evaluate_run(directory))
@@ -139,8 +142,12 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
             typer.echo(f"  {player:<20} {trial['mean']:>12.3f}  {interval:<20} {mean[0]:>9.3f} {mean[-1]:>13.3f}")
 
 
-def _command(experiment: str, overrides: list[str] | None, directory: Path) -> str:
-    return " ".join(["taskgen train", experiment, *(overrides or []), f"--run {directory} --resume"])
+def _resume_command(directory: Path) -> str:
+    """What to type to go on: the run's own configuration, and the plugin files in use."""
+    files = [file for file in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if file]
+    options = [f"--plugin {shlex.quote(file)}" for file in files]
+    run = shlex.quote(str(directory))
+    return " ".join(["taskgen", *options, f"train {run}/config.toml --run {run} --resume"])
 
 
 class Progress:

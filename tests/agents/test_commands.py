@@ -85,10 +85,10 @@ def test_damaged_checkpoint_is_skipped_and_without_another_refused(run, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_finishes_the_iteration_and_checkpoints(tmp_path, number):
+def test_interrupt_checkpoints_and_says_how_to_go_on(tmp_path, number):
     directory = tmp_path / "run"
     command = [sys.executable, "-m", "registry.cli", "train", "rl2-bandit", *QUICK, "training.iterations=400"]
-    command += ["training.evaluate_every=0", "--run", str(directory)]
+    command += ["training.evaluate_every=0", "--seed", "5", "--run", str(directory)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
     deadline = time.monotonic() + 120
     while not (directory / "checkpoints").exists() and time.monotonic() < deadline:
@@ -97,5 +97,7 @@ def test_interrupt_finishes_the_iteration_and_checkpoints(tmp_path, number):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Stopping after this iteration" in err
-    assert "--resume" in out
+    resume = out.split("Go on with: taskgen ")[1].split()
+    assert resume == ["train", f"{directory}/config.toml", "--run", str(directory), "--resume"]
+    assert subprocess.run([*command[:3], *resume], stdout=subprocess.PIPE, timeout=240, check=False).returncode == 0
     assert list((directory / "checkpoints").glob("0*"))
