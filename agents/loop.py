@@ -15,6 +15,8 @@ from registry.config import Part
 from registry.errors import UserError
 from registry.plan import Plan
 from taskgen.build import build_source
+from taskgen.engines.base import TaskBatch
+from taskgen.engines.faults import Faulting
 from taskgen.interaction.agent import Agent, Metrics, Trial
 from taskgen.interaction.collect import collect
 from taskgen.source import TaskResult
@@ -62,7 +64,8 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
         clock.lap("learn")
         if parts.source.feedback:
             parts.source.tell(score(specs, trial))
-        books.enter(iteration, specs, {**metrics, **trial_metrics(trial), **clock.metrics(trial)})
+        metrics = {**metrics, **trial_metrics(trial), **clock.metrics(trial), **books.faults(batch)}
+        books.enter(iteration, specs, metrics)
         if watcher.stop_requested() and iteration < settings.iterations:
             books.save(iteration)
             return False
@@ -124,6 +127,8 @@ class _Books:
         self._trackers: list[Any] = []
         self._steps = 0
         self._seconds = 0.0
+        self._faults = 0
+        self._quarantined = 0
 
     def restore(self) -> int:
         """Load the newest checkpoint; the number of iterations done."""
@@ -160,6 +165,20 @@ class _Books:
             self._evaluate(iteration)
         if last or iteration % settings.checkpoint_every == 0:
             self.save(iteration)
+
+    def faults(self, batch: TaskBatch) -> Metrics:
+        """Faults of the engine since the run was started or resumed; tasks newly quarantined are written down."""
+        if not isinstance(batch, Faulting):
+            return {}
+        log = batch.faults
+        if log.count > self._faults and log.last is not None:
+            self._watcher.say(
+                f"{log.count - self._faults} faults; the last: task {log.last.task.id}, {log.last.reason}"
+            )
+        if len(log.quarantine) > self._quarantined:
+            log.write(self._run.path / "quarantine")
+        self._faults, self._quarantined = log.count, len(log.quarantine)
+        return {"faults/count": self._faults, "tasks/n_quarantined": self._quarantined}
 
     def save(self, iteration: int) -> None:
         """Checkpoint agent, source and counts."""

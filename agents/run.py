@@ -7,6 +7,7 @@ evaluations.jsonl  the agent on held-out tasks, one line per evaluation
 evaluation.json    the last evaluation, beside the reference players; evaluation.safetensors the returns behind it
 archive.sqlite     held-out tasks and a sample of the training tasks
 checkpoints/       staged, hashed, no pickle
+quarantine/        tasks whose physics diverged three times, with their states; only where that happened
 """
 
 import json

@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import numpy as np
 import pytest
 
 from agents.experiment import load_experiment
@@ -182,3 +183,34 @@ def test_results_carry_episode_returns():
 def test_players_of_one_name_are_told_apart():
     plan = load_experiment("rl2-bandit", ['evaluation.players=["ucb1", {name="ucb1", exploration=0.7}]'])
     assert [player_label(part) for part in plan.config.evaluation.players] == ["ucb1", "ucb1(exploration=0.7)"]
+
+
+def test_faults_are_counted_and_quarantined_tasks_written_down(tmp_path, monkeypatch):
+    """The engine reports three faults of one task in the first iteration, and none in the second."""
+    from taskgen.engines.faults import Fault
+    from taskgen.engines.mujoco import MujocoBatch
+
+    settled = MujocoBatch.set_tasks
+    batches = []
+
+    def set_tasks(self, specs, slots=None):
+        settled(self, specs, slots)
+        if self.slots == 8 and not batches:  # the batch of training, at its first trial
+            batches.append(self)
+            for step in (1, 2, 3):
+                self.faults.record(Fault(0, specs[0], step, "velocity is not finite", True, np.zeros(3)))
+
+    monkeypatch.setattr(MujocoBatch, "set_tasks", set_tasks)
+    family = ["family={name='half-cheetah', horizon=5}", 'evaluation.players=["random"]']
+    plan = load_experiment("rl2-bandit", [*QUICK, *family, "training.iterations=2"])
+    run = RunDirectory(tmp_path / "run")
+    run.create(plan)
+    said = []
+    watcher = Quiet()
+    watcher.say = said.append
+    assert train(plan, run, watcher)
+    metrics = [json.loads(line)["metrics"] for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["faults/count"], line["tasks/n_quarantined"]) for line in metrics] == [(3, 1), (3, 1)]
+    assert next(text for text in said if "faults" in text).endswith("velocity is not finite")
+    (written,) = (run.path / "quarantine").glob("*.json")
+    assert json.loads(written.read_text())["task"]["id"] == written.stem
