@@ -52,17 +52,7 @@ def register_task_families() -> list[Entry]:
             tags=("locomotion", "mujoco"),
             offers=("terrain-walker", "continuous-actions"),
         ),
-        Entry(
-            "mujoco-any",
-            "plugins.families.mujoco_any:MujocoAny",
-            "Domain randomisation of any MuJoCo model: fields of the model, by name, are the task.",
-            config="plugins.families.mujoco_any:MujocoAnyConfig",
-            citation=(
-                "Peng et al. 2018, Sim-to-Real Transfer of Robotic Control with Dynamics Randomization, section IV"
-            ),
-            tags=("mujoco", "domain-randomization"),
-            offers=("mujoco-any", "continuous-actions"),
-        ),
+        *_any_model(),
     ]
 
 
@@ -124,6 +114,22 @@ def register_trackers() -> list[Entry]:
             "plugins.trackers.tensorboard:TensorBoard",
             "Metrics as TensorBoard events in the run directory.",
             config="plugins.trackers.tensorboard:TensorBoardConfig",
+        ),
+    ]
+
+
+def _any_model() -> list[Entry]:
+    return [
+        Entry(
+            "mujoco-any",
+            "plugins.families.mujoco_any:MujocoAny",
+            "Domain randomisation of any MuJoCo model: fields of the model, by name, are the task.",
+            config="plugins.families.mujoco_any:MujocoAnyConfig",
+            citation=(
+                "Peng et al. 2018, Sim-to-Real Transfer of Robotic Control with Dynamics Randomization, section IV"
+            ),
+            tags=("mujoco", "domain-randomization"),
+            offers=("mujoco-any", "continuous-actions"),
         ),
     ]
 
