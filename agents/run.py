@@ -81,9 +81,19 @@ class RunDirectory:
         return stored
 
     def restore(self) -> dict[str, Any] | None:
-        """The tree of the newest intact checkpoint, or None before the first."""
+        """The tree of the newest intact checkpoint, or None before the first.
+
+        Raises `CheckpointError` when there are checkpoints and all are damaged: starting over would lose the run.
+        """
         newest = checkpoint.latest(self.checkpoints)
-        return None if newest is None else checkpoint.load(newest)
+        if newest is not None:
+            return checkpoint.load(newest)
+        if any(self.checkpoints.glob("[0-9]*")):
+            raise CheckpointError(
+                f"{self.checkpoints}: every checkpoint is damaged; nothing was changed. Restore one from a copy, or "
+                "remove the directory to train from the start with --resume."
+            )
+        return None
 
     def load_into(self, load: Callable[[dict[str, Any]], None], state: Any, what: str) -> None:
         """Hand `state` to `load`. Raises `CheckpointError` where it does not fit."""

@@ -140,6 +140,10 @@ class Catalogue:
             raise UserError(f"{name!r} is ambiguous among the {kind}: say {choices}")
         known = self.items(kind)
         names = [item.full_name if "/" in name else item.entry.name for item in known]
+        provider = name.partition("/")[0]
+        if "/" in name and provider not in {record.provider for record in self.plugins}:
+            advice = f"no plugin called {provider!r} is here: install it, or name its file with --plugin"
+            raise UserError(f"{name!r} is not among the {kind}: {advice}.{self.broken_note()}")
         raise UserError(f"{name!r} is not among the {kind}. {suggest(name, names)}{self.broken_note()}")
 
     def broken_note(self) -> str:

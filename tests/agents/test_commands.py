@@ -79,8 +79,9 @@ def test_damaged_checkpoint_is_skipped_and_without_another_refused(run, tmp_path
         data[len(data) // 2] ^= 1
         tensors.write_bytes(data)
     before = {path: path.read_bytes() for path in copy.rglob("*.safetensors")}
-    assert main(["evaluate", str(copy)]) != 0
-    assert "checkpoint" in capsys.readouterr().err
+    for command in (["evaluate", str(copy)], ["train", str(copy / "config.toml"), "--run", str(copy), "--resume"]):
+        assert main(command) == 4
+        assert "every checkpoint is damaged" in capsys.readouterr().err
     assert before == {path: path.read_bytes() for path in copy.rglob("*.safetensors")}
 
 

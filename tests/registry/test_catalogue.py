@@ -284,3 +284,8 @@ def test_plugins_may_refuse_a_plan(tmp_path: Path) -> None:
     assert catalogue.validate("fine") == []  # type: ignore[arg-type]
     assert catalogue.validate("long") == ["too long"]  # type: ignore[arg-type]
     assert "file:critic: validate_run itself failed: KeyError" in catalogue.validate("raise")[0]  # type: ignore[arg-type]
+
+
+def test_an_absent_plugin_is_named_with_what_to_do() -> None:
+    with pytest.raises(UserError, match=r"no plugin called 'mine' is here.*--plugin"):
+        registry.catalogue().get("generators", "mine/corners")
