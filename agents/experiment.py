@@ -16,6 +16,7 @@ from taskgen.build import build_family, build_source
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Problem
 from taskgen.source import TaskSource
+from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed, seed_sequence
 
 
@@ -98,6 +99,7 @@ def build_parts(experiment: Experiment) -> Parts:
     source = build_source(experiment.source, family, seed_sequence(experiment.seed, "source"))
     problem = problem_of(
         family,
+        example=_example(experiment, family),
         episodes=experiment.training.episodes,
         seed=integer_seed(experiment.seed, "agent"),
         device=choose_device(experiment.device),
@@ -121,10 +123,23 @@ def held_out_source(experiment: Experiment, family: TaskFamily[Any]) -> TaskSour
     return build_source(part, family, seed_sequence(experiment.seed, "held-out"))
 
 
-def problem_of(family: TaskFamily[Any], *, episodes: int, seed: int, device: torch.device, updates: int = 0) -> Problem:
-    """What an agent is told about tasks of `family`, played in trials of `episodes` episodes."""
+def _example(experiment: Experiment, family: TaskFamily[Any]) -> TaskSpec:
+    """The first task of training, from a source of its own: what tasks are rewarded for is part of their descriptor."""
+    return build_source(experiment.source, family, seed_sequence(experiment.seed, "source")).ask(1)[0]
+
+
+def problem_of(
+    family: TaskFamily[Any],
+    *,
+    episodes: int,
+    seed: int,
+    device: torch.device,
+    updates: int = 0,
+    example: TaskSpec | None = None,
+) -> Problem:
+    """What an agent is told about tasks of `family` like `example`, played in trials of `episodes` episodes."""
     batch = family.batch(1)
-    batch.set_tasks([family.spec()])
+    batch.set_tasks([example or family.spec()])
     return Problem(
         observation_space=family.observation_space,
         action_space=family.action_space,

@@ -82,13 +82,22 @@ def score(specs: Sequence[TaskSpec], trial: Trial) -> list[TaskResult]:
 def trial_metrics(trial: Trial) -> Metrics:
     """Mean returns of a batch of trials: per trial, per episode, and the gain from first to last episode."""
     per_episode = trial.episode_returns().mean(1).tolist()
+    own = {} if trial.rollout.family_reward is None else {"tasks/family_return": _family_return(trial)}
     return {
+        **own,
         "meta/trial_return": sum(per_episode),
         "charts/episodic_return": sum(per_episode) / len(per_episode),
         "meta/first_episode_return": per_episode[0],
         "meta/last_episode_return": per_episode[-1],
         "meta/adaptation_gain": per_episode[-1] - per_episode[0],
     }
+
+
+def _family_return(trial: Trial) -> float:
+    """Mean return per episode under the family's own reward, where the tasks have replaced it."""
+    rollout = trial.rollout
+    played = replace(trial, rollout=replace(rollout, reward=rollout.family_reward))
+    return float(played.episode_returns().mean())
 
 
 class _Clock:

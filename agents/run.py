@@ -7,6 +7,7 @@ evaluations.jsonl  the agent on held-out tasks, one line per evaluation
 evaluation.json    the last evaluation, beside the reference players; evaluation.safetensors the returns behind it
 archive.sqlite     held-out tasks and a sample of the training tasks
 checkpoints/       staged, hashed, no pickle
+artefacts/         what tasks refer to by hash, such as a learned discriminator; only where they do
 quarantine/        tasks whose physics diverged three times, with their states; only where that happened
 """
 
@@ -26,6 +27,7 @@ from agents.provenance import provenance
 from registry.config import to_toml
 from registry.errors import CheckpointError, UserError
 from registry.plan import Plan
+from taskgen import artefacts
 from taskgen.archive import Archive
 from taskgen.files import write_atomically
 from taskgen.spec import TaskSpec
@@ -66,6 +68,7 @@ class RunDirectory:
         """The experiment of the run here. Raises `UserError` if there is none."""
         if not self.config.is_file():
             raise UserError(f"{self.path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
+        artefacts.look_beside(self.config)
         return load_experiment(str(self.config))
 
     def same(self, plan: Plan[Experiment]) -> Plan[Experiment]:

@@ -1,6 +1,8 @@
-"""The built-in task side: families, generators and trackers."""
+"""The built-in task side: families, rewards, generators and trackers."""
 
 from registry import Entry, hookimpl
+
+_UML = "Gupta et al. 2018, Unsupervised Meta-Learning for Reinforcement Learning, section 4.2"
 
 
 @hookimpl
@@ -95,6 +97,30 @@ def register_task_generators() -> list[Entry]:
             citation="Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design",
             tags=("file", "grid"),
             needs=("maze",),
+        ),
+        *_reward_generators(),
+    ]
+
+
+@hookimpl
+def register_rewards() -> list[Entry]:
+    """Rewards that make tasks of any family without its own."""
+    return [
+        Entry(
+            "random-discriminator",
+            "plugins.rewards.random_discriminator:RandomDiscriminator",
+            "Pays for states that a random network takes for the task's skill.",
+            config="plugins.rewards.random_discriminator:RandomDiscriminatorConfig",
+            citation=_UML,
+            tags=("unsupervised",),
+        ),
+        Entry(
+            "learned-discriminator",
+            "plugins.rewards.learned_discriminator:LearnedDiscriminator",
+            "Pays for states from which a learned discriminator, such as DIAYN's, tells the task's skill.",
+            config="plugins.rewards.learned_discriminator:LearnedDiscriminatorConfig",
+            citation=f"Eysenbach et al. 2019, Diversity is All You Need, section 3.2; {_UML}",
+            tags=("unsupervised",),
         ),
     ]
 
@@ -240,4 +266,18 @@ def _walking_robots() -> list[Entry]:
             offers=(name, "continuous-actions"),
         )
         for name, target, what, citation in robots
+    ]
+
+
+def _reward_generators() -> list[Entry]:
+    """Generators of tasks by reward."""
+    return [
+        Entry(
+            "random-rewards",
+            "plugins.generators.random_rewards:RandomRewards",
+            "Tasks of any CMP: rewards from discriminators of skills that were never trained.",
+            config="plugins.generators.random_rewards:RandomRewardsConfig",
+            citation=_UML,
+            tags=("random", "unsupervised"),
+        ),
     ]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from registry.errors import TaskError, brief
+from taskgen import artefacts
 from taskgen.files import sync_directory
 from taskgen.spec import TaskSpec
 from taskgen.taskset import MAX_LINE, read_tasks, write_tasks
@@ -79,6 +80,7 @@ class Archive:
         except BaseException:
             self.close()
             raise
+        artefacts.look_beside(self.path)
 
     def close(self) -> None:
         """Close the file and let others write it."""
@@ -106,6 +108,8 @@ class Archive:
     ) -> int:
         """Add tasks with one provenance, all or nothing, and return how many were new.
 
+        The artefacts that they refer to are copied beside the archive.
+
         A task that is there already keeps its first provenance, and takes `split` if it has none. Raises `TaskError`
         for a task that is in another split and for parents that are not in the archive.
         """
@@ -121,6 +125,7 @@ class Archive:
                     number += 1
                     lineage = json.dumps(list(parents))
                     row = (number, spec.id, spec.canonical(), generator, version, lineage, int(generation), split)
+                    artefacts.bring([spec], self.path.parent)
                     _insert(database, "task", row)
                 elif split is not None and row[7] != split:
                     if row[7] is not None:
@@ -196,6 +201,7 @@ class Archive:
                 else:
                     ids.add(record.spec.id)
                     parents.update(record.parents)
+                    problems += artefacts.problems(record.spec)
             if count != highest:
                 problems.append(f"{highest - count} tasks are missing: numbers go up to {highest}, {count} are there")
             problems += [f"parent {parent!r} is missing" for parent in sorted(parents - ids)]

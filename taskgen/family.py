@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from registry.config import Config
 from registry.errors import TaskError, suggest
+from taskgen.reward import complete_reward
 from taskgen.space import ContextSpace
 from taskgen.spec import RewardSpec, TaskSpec, freeze
 
@@ -62,7 +63,10 @@ class TaskFamily(ABC, Generic[C]):
     def spec(
         self, context: Mapping[str, Any] | None = None, *, seed: int = 0, reward: RewardSpec | None = None
     ) -> TaskSpec:
-        """A task: defaults filled in, checked. Raises `TaskError` naming the knob, its value and the allowed range."""
+        """A task: defaults filled in, checked. Raises `TaskError` naming the knob, its value and the allowed range.
+
+        With a `reward` this is another MDP over the same CMP; the reward's settings are completed and checked too.
+        """
         given = dict(context or {})
         for name, value in self.structure.items():
             if freeze(given.pop(name, value), name) != value:
@@ -73,6 +77,8 @@ class TaskFamily(ABC, Generic[C]):
                 raise TaskError(f"unknown context knob {name!r} of family {self.name}. {suggest(name, known)}")
         complete = {**self.structure, **self.context_space.complete(given)}
         self.validate(complete)
+        if reward is not None:
+            reward = complete_reward(reward, self)
         return TaskSpec(self.name, freeze(complete, "context"), reward, seed)
 
     def check(self, spec: TaskSpec) -> None:
@@ -83,6 +89,8 @@ class TaskFamily(ABC, Generic[C]):
         if expected.id != spec.id:
             missing = sorted(set(expected.context) - set(spec.context))
             what = f"the context lacks {missing[0]!r}" if missing else "numbers are not in the knob's type"
+            if expected.reward != spec.reward and expected.reward is not None:
+                what = f"its reward in full is {expected.reward.name} {dict(expected.reward.settings)}"
             raise TaskError(f"task {spec.id} is not in complete form: {what}")
 
 

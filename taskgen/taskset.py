@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, overload
 
 from registry.errors import TaskError
+from taskgen import artefacts
 from taskgen.build import family_of
 from taskgen.files import sync_directory
 from taskgen.spec import TaskSpec
@@ -87,6 +88,7 @@ def check_disjoint(first: Iterable[TaskSpec], second: Iterable[TaskSpec]) -> Non
 def read_tasks(path: str | Path, *, check: bool = True) -> list[TaskSpec]:
     """The tasks of a file, as `TaskSet.read` explains."""
     path = Path(path)
+    artefacts.look_beside(path)
     specs: list[TaskSpec] = []
     broken: list[str] = []
     try:
@@ -109,13 +111,20 @@ def read_tasks(path: str | Path, *, check: bool = True) -> list[TaskSpec]:
 def write_tasks(path: str | Path, specs: Iterable[TaskSpec], *, overwrite: bool = False) -> int:
     """Write one task per line, all or nothing, and return how many. `specs` may be any iterable, drawn as written.
 
+    The artefacts that tasks refer to are copied beside the file.
+
     Raises `TaskError` when the file exists, unless `overwrite`.
     """
     count = 0
-    with staged(Path(path), overwrite=overwrite) as file:
+    path = Path(path)
+    referring: dict[str, TaskSpec] = {}
+    with staged(path, overwrite=overwrite) as file:
         for spec in specs:
             file.write(spec.to_json().encode() + b"\n")
             count += 1
+            if (name := artefacts.referred(spec)) is not None:
+                referring.setdefault(name, spec)
+        artefacts.bring(referring.values(), path.parent)
     return count
 
 

@@ -23,6 +23,8 @@ class Transition:
     """[B] bool: the MDP ended."""
     truncated: Tensor
     """[B] bool: the horizon was reached."""
+    family_reward: Tensor | None = None
+    """[B] float32: the family's own reward, where tasks with a reward of their own have replaced it in `reward`."""
 
 
 class TaskBatch(Protocol):
@@ -56,5 +58,5 @@ class TaskBatch(Protocol):
         ...
 
     def descriptor(self) -> Tensor:
-        """[B, D] float32: what an oracle may see of the task in each slot."""
+        """[B, D] float32: what an oracle may see of the task in each slot, its reward included."""
         ...

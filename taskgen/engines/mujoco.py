@@ -27,6 +27,7 @@ from registry.errors import ConfigError, TaskError
 from taskgen.engines import noise
 from taskgen.engines.base import Transition
 from taskgen.engines.faults import Fault, FaultLog
+from taskgen.engines.rewards import SlotRewards
 from taskgen.family import TaskFamily, same_structure
 from taskgen.spec import TaskSpec
 
@@ -121,6 +122,7 @@ class MujocoBatch:
         """Episodes that were cut short because their physics diverged."""
         contact = "cfrc_ext" in robot.reads
         self._robot = robot
+        self._rewards = SlotRewards(family, slots, torch.device("cpu"))
         self.simulation = Batch(robot.model, slots, min(slots, threads or default_threads()), persistent=contact)
         """MuJoCo's own batch."""
         self._physics: dict[str, Array] = {
@@ -154,6 +156,7 @@ class MujocoBatch:
         elif not self._specs:
             raise ValueError("the first set_tasks of a batch fills all slots")
         rows = np.array(slots, dtype=np.int64)
+        self._rewards.set_tasks(specs, slots)
         new = self._robot.tables(specs)
         if not self._tables:
             self._tables = {name: np.empty((self.slots, *table.shape[1:]), table.dtype) for name, table in new.items()}
@@ -199,18 +202,25 @@ class MujocoBatch:
             reward = reward.astype(np.float32)
         self._place = place
         truncated = self._time >= self.family.horizon
-        healthy = sane & self._healthy(observation, reward)
+        own = reward
+        if self._rewards.active:
+            arrays = (self._observation, control, observation, reward)
+            reward = self._rewards(*map(torch.from_numpy, arrays)).numpy()
+        healthy = sane & self._healthy(observation, reward) & np.isfinite(own)
         if not healthy.all():
             observation = np.where(healthy[:, None], observation, self._observation)
-            reward, terminated, truncated = np.where(healthy, reward, 0.0), terminated & healthy, truncated | ~healthy
+            reward, own = np.where(healthy, reward, np.float32(0.0)), np.where(healthy, own, np.float32(0.0))
+            terminated, truncated = terminated & healthy, truncated | ~healthy
             self._settle(np.flatnonzero(~healthy), sane)
         self._ended |= terminated | truncated
         self._observation = observation
-        return Transition(*(torch.from_numpy(x).to(self.device) for x in (observation, reward, terminated, truncated)))
+        seen = (observation, reward, terminated, truncated, own)[: 5 if self._rewards.active else 4]
+        return Transition(*(torch.from_numpy(x).to(self.device) for x in seen))
 
     def descriptor(self) -> Tensor:
         """See `TaskBatch.descriptor`."""
-        return torch.from_numpy(self._robot.descriptor(self._tables).astype(np.float32)).to(self.device)
+        seen = torch.from_numpy(self._robot.descriptor(self._tables).astype(np.float32))
+        return self._rewards.beside(seen).to(self.device)
 
     def state(self, slot: int) -> Array:
         """The simulation of a slot, `mjSTATE_INTEGRATION`: what `frame` draws."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from taskgen.engines import noise
 from taskgen.engines.base import Transition
+from taskgen.engines.rewards import SlotRewards
 from taskgen.family import TaskFamily, same_structure
 from taskgen.spec import TaskSpec
 
@@ -84,6 +85,8 @@ class TensorBatch:
         # slots are reset one by one, most of it would be thrown away.
         self._step_uniforms = 0 if getattr(dynamics, "deterministic", False) else dynamics.uniforms
         self._start_uniforms = 0 if getattr(dynamics, "fixed_start", False) else dynamics.uniforms
+        self._rewards = SlotRewards(family, slots, self.device)
+        self._observation = torch.empty(0)
         self._no_uniforms = torch.empty(slots, 0, device=self.device)
         self._look_ahead = max(1, min(family.horizon, _LOOK_AHEAD // max(1, slots * dynamics.uniforms)))
         self._together = False
@@ -95,6 +98,7 @@ class TensorBatch:
         expected = self.slots if slots is None else len(slots)
         if len(specs) != expected:
             raise ValueError(f"{len(specs)} tasks for {expected} slots")
+        self._rewards.set_tasks(specs, slots)
         new = {name: table.to(self.device) for name, table in self._dynamics.tables(specs).items()}
         key = noise.keys([spec.seed for spec in specs], self.device)
         if slots is None:
@@ -130,15 +134,20 @@ class TensorBatch:
             self._time = torch.where(where, time, self._time)
             self._episode_key = torch.where(where, key, self._episode_key)
             self._episode = self._episode + where
-        return self._dynamics.observe(self._tables, self._state)
+        self._observation = self._dynamics.observe(self._tables, self._state)
+        return self._observation
 
     def step(self, action: Tensor) -> Transition:
         """See `TaskBatch.step`."""
         self._time = self._time + 1  # counter 0 of an episode's noise belongs to its reset
         uniform = self._next_uniforms() if self._step_uniforms else self._no_uniforms
         self._state, reward, terminated = self._dynamics.step(self._tables, self._state, action, uniform)
-        observation = self._dynamics.observe(self._tables, self._state)
-        return Transition(observation, reward, terminated, self._time >= self.family.horizon)
+        before, self._observation = self._observation, self._dynamics.observe(self._tables, self._state)
+        truncated = self._time >= self.family.horizon
+        if not self._rewards.active:
+            return Transition(self._observation, reward, terminated, truncated)
+        paid = self._rewards(before, action, self._observation, reward)
+        return Transition(self._observation, paid, terminated, truncated, family_reward=reward)
 
     def _next_uniforms(self) -> Tensor:
         if not self._ahead:
@@ -149,7 +158,12 @@ class TensorBatch:
 
     def descriptor(self) -> Tensor:
         """See `TaskBatch.descriptor`."""
-        return self._dynamics.descriptor(self._tables)
+        return self._rewards.beside(self._dynamics.descriptor(self._tables))
+
+    @property
+    def rewards(self) -> SlotRewards:
+        """What the slots are paid."""
+        return self._rewards
 
     @property
     def dynamics(self) -> Dynamics:
@@ -174,6 +188,8 @@ class TensorBatch:
     @position.setter
     def position(self, position: Position) -> None:
         self._state, self._time, self._episode, self._episode_key = position
+        if self._rewards.active:
+            self._observation = self._dynamics.observe(self._tables, self._state)
         self._ahead.clear()
 
     def state(self, slot: int) -> Tensor:

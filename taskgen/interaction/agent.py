@@ -88,6 +88,8 @@ class Rollout:
     record: Mapping[str, Tensor]
     descriptor: Tensor | None = None
     """[B, D]; only for agents with `needs_descriptor`."""
+    family_reward: Tensor | None = None
+    """[T, B]: the family's own reward, where tasks with a reward of their own have replaced it in `reward`."""
 
     @property
     def steps(self) -> Step:

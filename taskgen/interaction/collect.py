@@ -89,6 +89,7 @@ def _play_round(
                 "trial_start": step.trial_start,
                 "episode_index": step.episode_index,
                 "valid": valid,
+                **({} if transition.family_reward is None else {"family_reward": transition.family_reward}),
             }
         )
         records.append(action.record)
@@ -114,7 +115,8 @@ def _concatenate(rounds: Sequence[Rollout]) -> Rollout:
     """The rounds one after another along time."""
     if len(rounds) == 1:
         return rounds[0]
-    names = [field.name for field in fields(Rollout) if field.name not in ("record", "descriptor")]
+    kept = [field.name for field in fields(Rollout) if field.name not in ("record", "descriptor")]
+    names = [name for name in kept if getattr(rounds[0], name) is not None]
     joined = {name: torch.cat([getattr(rollout, name) for rollout in rounds]) for name in names}
     record = {name: torch.cat([rollout.record[name] for rollout in rounds]) for name in rounds[0].record}
     return Rollout(**joined, record=record, descriptor=rounds[0].descriptor)

@@ -1,0 +1,67 @@
+"""`Rewarded`: what generators share that give the tasks of another source rewards of their own."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.config import Config, Part
+from registry.errors import CheckpointError
+from taskgen.build import build_source
+from taskgen.family import TaskFamily
+from taskgen.source import TaskResult
+from taskgen.spec import RewardSpec, TaskSpec, freeze
+from taskgen.streams import child
+
+C = TypeVar("C", bound=Config)
+
+
+class Rewarded(ABC, Generic[C]):
+    """A `TaskSource` over another one, `contexts`: task i is its task i with reward i."""
+
+    feedback = False
+
+    def __init__(self, config: C, contexts: Part, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
+        self.config = config
+        self._family = family
+        self._seed = seed
+        self._contexts = build_source(contexts, family, child(seed, "contexts"))
+        self._position = 0
+
+    @abstractmethod
+    def _rewards(self, first: int, count: int) -> Sequence[RewardSpec]:
+        """Rewards `first` to `first + count`, a function of these numbers."""
+
+    def ask(self, n: int) -> list[TaskSpec]:
+        """Exactly `n` valid tasks."""
+        rewards = self._rewards(self._position, n) if n else ()
+        self._position += n
+        return [replace(spec, reward=reward) for spec, reward in zip(self._contexts.ask(n), rewards, strict=True)]
+
+    def tell(self, results: Sequence[TaskResult]) -> None:
+        """Ignored: rewards are drawn whatever came of earlier ones."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many tasks were drawn, and where the source of contexts stands."""
+        return {"position": self._position, "contexts": self._contexts.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict()`. Raises `CheckpointError` for anything else."""
+        position = state.get("position")
+        if not isinstance(position, int) or isinstance(position, bool) or position < 0 or "contexts" not in state:
+            raise CheckpointError(f"state of {type(self).__name__}: position = {position!r}, expected an integer >= 0")
+        self._contexts.load_state_dict(state["contexts"])
+        self._position = position
+
+
+def reward_spec(name: str, settings: Config) -> RewardSpec:
+    """The built-in reward `name` in complete form, as `family.spec` would write it."""
+    return RewardSpec(f"builtin/{name}", freeze(settings.model_dump(mode="json"), "reward.settings"))
+
+
+def uniforms(seed: np.random.SeedSequence, name: str, first: int, count: int) -> NDArray[np.float64]:
+    """[count] uniforms of the stream `name` under `seed`, from number `first` on."""
+    return np.random.Generator(np.random.PCG64(child(seed, name)).advance(first)).random(count)
