@@ -52,7 +52,7 @@ class SlotRewards:
             if rows is not None:
                 seen = seen.new_zeros(len(self._rewards), seen.shape[1]).index_copy(0, rows, seen)
             parts.append(seen.to(descriptor.device))
-        return torch.cat(parts, dim=1)
+        return torch.cat(parts, dim=1) if self.active else descriptor
 
     def _build(self) -> None:
         """One function for each entry that is used."""
