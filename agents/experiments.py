@@ -53,3 +53,19 @@ RL2_TABULAR: dict[str, Any] = {
         ],
     },
 }
+
+PPO_NAVIGATION: dict[str, Any] = {
+    "name": "ppo-navigation",
+    "family": {"name": "point-navigation"},
+    "agent": {"name": "ppo", "entropy": 0.0},
+    "training": {"iterations": 200, "tasks": 40, "episodes": 1, "evaluate_every": 20},
+    "evaluation": {"tasks": 200, "final_tasks": 2000, "players": ["random", "point-navigation-oracle"]},
+}
+
+PPO_GRID: dict[str, Any] = {
+    "name": "ppo-grid",
+    "family": {"name": "grid-navigation"},
+    "agent": {"name": "ppo"},
+    "training": {"iterations": 200, "tasks": 64, "episodes": 4, "evaluate_every": 20},
+    "evaluation": {"tasks": 1000, "final_tasks": 4000, "players": ["random", "grid-navigation-oracle"]},
+}

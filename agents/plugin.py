@@ -26,6 +26,7 @@ def register_agents() -> list[Entry]:
             tags=("reference",),
             needs=(_ACTIONS,),
         ),
+        *_actor_critics(),
         *_bandit_players(),
         *_tabular_players(),
         *_grid_players(),
@@ -105,6 +106,39 @@ def register_experiments() -> list[Entry]:
             "agents.experiments:RL2_TABULAR",
             "RL^2 on random tabular MDPs with 10 episodes a trial.",
             citation=f"{_RL2}, section 3.2",
+        ),
+        *_actor_critic_experiments(),
+    ]
+
+
+def _actor_critics() -> list[Entry]:
+    """Contextual agents: told the task, they are the oracle that adaptive agents are measured against."""
+    return [
+        Entry(
+            "ppo",
+            "agents.ppo:PPO",
+            "PPO on observation and task descriptor: the contextual oracle; without the descriptor, no adaptation.",
+            "agents.ppo:PPOConfig",
+            "Schulman et al. 2017, Proximal Policy Optimization Algorithms",
+            tags=("contextual", "on-policy"),
+            needs=(_ACTIONS,),
+        ),
+    ]
+
+
+def _actor_critic_experiments() -> list[Entry]:
+    return [
+        Entry(
+            "ppo-navigation",
+            "agents.experiments:PPO_NAVIGATION",
+            "The contextual oracle on MAML's 2D navigation: is told the goal and learns to go there.",
+            citation="Finn et al. 2017, Model-Agnostic Meta-Learning, section 5.3",
+        ),
+        Entry(
+            "ppo-grid",
+            "agents.experiments:PPO_GRID",
+            "The contextual oracle on GridNavi: is told the goal and learns to walk there and stay.",
+            citation="Zintgraf et al. 2020, VariBAD, section 5.1",
         ),
     ]
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium as gym
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from registry.errors import UserError
 
@@ -70,21 +71,80 @@ class DiagonalGaussian:
         return one.expand(self.mean.shape[:-1])
 
 
-class PolicyHead(nn.Module):
-    """From features [..., F] to the action distribution of an action space, near-uniform or near-zero-mean at first."""
+class SquashedGaussian:
+    """tanh of a Gaussian with means and log standard deviations [..., A]: actions in the open box (-1, 1)^A.
 
-    def __init__(self, features: int, space: gym.Space[Any]) -> None:
+    Reference: Haarnoja et al. 2018, "Soft Actor-Critic", appendix C. `ActionBox` maps the box to an action space;
+    densities are those of the unit box.
+    """
+
+    def __init__(self, mean: Tensor, log_std: Tensor) -> None:
+        self._gaussian = DiagonalGaussian(mean, log_std)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """[..., A] float32; gradients reach mean and standard deviation."""
+        return self._gaussian.sample(generator).tanh()
+
+    def sample_with_log_prob(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """[..., A] sample and its log-density [...], without the rounding that `log_prob` meets near the edge."""
+        raw = self._gaussian.sample(generator)
+        return raw.tanh(), self._log_prob(raw)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        """[...] log-density of `action` [..., A]; beyond float32's last step before the edge, the density there."""
+        edge = 1 - torch.finfo(action.dtype).eps
+        return self._log_prob(action.clamp(-edge, edge).atanh())
+
+    def _log_prob(self, raw: Tensor) -> Tensor:
+        """log of N(raw) / prod(1 - tanh(raw)^2), in a form that does not overflow."""
+        log_slope = 2 * (math.log(2) - raw - functional.softplus(-2 * raw))
+        return self._gaussian.log_prob(raw) - log_slope.sum(-1)
+
+
+class ActionBox(nn.Module):
+    """The affine map between the unit box [-1, 1]^A and a `Box` action space; the identity along unbounded axes."""
+
+    centre: Tensor
+    half_range: Tensor
+
+    def __init__(self, space: gym.spaces.Box) -> None:
         super().__init__()
-        self.discrete = isinstance(space, gym.spaces.Discrete)
+        low, high = (torch.as_tensor(end, dtype=torch.float64) for end in (space.low, space.high))
+        bounded = low.isfinite() & high.isfinite()
+        centre, half = torch.where(bounded, (low + high) / 2, 0), torch.where(bounded, (high - low) / 2, 1)
+        self.register_buffer("centre", centre.to(torch.float32), persistent=False)
+        self.register_buffer("half_range", half.to(torch.float32), persistent=False)
+
+    def from_unit(self, action: Tensor) -> Tensor:
+        """[..., A] in the unit box -> in the space."""
+        return self.centre + self.half_range * action
+
+    def to_unit(self, action: Tensor) -> Tensor:
+        """[..., A] in the space -> in the unit box."""
+        return (action - self.centre) / self.half_range
+
+
+class PolicyHead(nn.Module):
+    """From features [..., F] to the action distribution of an action space.
+
+    Discrete actions are near-uniform at first. A Gaussian is measured in half-ranges of the space: its mean begins near
+    the centre and its standard deviation, the same in all states, at `std` half-ranges.
+    """
+
+    def __init__(self, features: int, space: gym.Space[Any], *, std: float = 1.0) -> None:
+        super().__init__()
         self.linear = nn.Linear(features, action_size(space))
         nn.init.normal_(self.linear.weight, std=0.01)
         nn.init.zeros_(self.linear.bias)
-        self.log_std = None if self.discrete else nn.Parameter(torch.zeros(action_size(space)))
+        self.box = ActionBox(space) if isinstance(space, gym.spaces.Box) else None
+        self.log_std = None if self.box is None else nn.Parameter(torch.full((action_size(space),), math.log(std)))
 
     def forward(self, features: Tensor) -> Distribution:
         """The distribution for each row of `features`."""
         output = self.linear(features)
-        return Categorical(output) if self.log_std is None else DiagonalGaussian(output, self.log_std)
+        if self.box is None or self.log_std is None:
+            return Categorical(output)
+        return DiagonalGaussian(self.box.from_unit(output), self.log_std + self.box.half_range.log())
 
 
 def action_size(space: gym.Space[Any]) -> int:

@@ -1,0 +1,207 @@
+"""PPO: a contextual actor-critic, trained on single episodes by proximal policy optimisation.
+
+One feed-forward policy for all tasks. Told the task descriptor it is the contextual oracle, the upper bound for agents
+that must find out for themselves; told nothing it is the best policy that does not adapt; told a number for each
+training task it has nothing to go by on a new one.
+
+*What adapts*: nothing.  *What is learned*: the policy's and the value function's weights theta.
+
+    a_t ~ pi_theta(. | s_t, c),  max_theta  E [ min(rho_t A_t, clip(rho_t, 1 - eps, 1 + eps) A_t) ],
+    rho_t = pi_theta(a_t | s_t, c) / pi_old(a_t | s_t, c)
+
+Reference: Schulman et al. 2017, "Proximal Policy Optimization Algorithms", equation 7 and section 5.
+
+Differences from the paper: the value loss is not clipped and the networks share no layers; value targets are shifted
+and scaled by running statistics; a Gaussian's mean and standard deviation are measured in half-ranges of the action
+space; an episode cut by the horizon is bootstrapped from the value of its true last observation.
+
+The reward is read from `trial.rollout.reward`: whoever drives the agent may write another one there before `learn`.
+
+Axes: T time, B trials, N valid steps of a batch.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from agents.common.context import Context, ContextEncoder
+from agents.common.distributions import Distribution, PolicyHead
+from agents.common.losses import approximate_kl, clipped_surrogate
+from agents.common.returns import generalized_advantages
+from agents.networks.mlp import mlp
+from registry.config import Config
+from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
+
+
+class PPOConfig(Config):
+    """Settings of `PPO`."""
+
+    context: Context = Field(
+        "descriptor", description="What is told of the task: its descriptor, nothing, or its one-hot training number."
+    )
+    numbers: int = Field(128, ge=1, description="Training tasks that get a number, where the context is one-hot.")
+    hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="Widths of the hidden layers (paper: 64, 64).")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (paper: 3e-4).")
+    final_learning_rate: float = Field(6e-5, gt=0, description="Learning rate at the end, reached linearly.")
+    discount: float = Field(0.99, ge=0, le=1, description="Discount per step.")
+    trace: float = Field(0.95, ge=0, le=1, description="GAE's lambda.")
+    epochs: int = Field(10, ge=1, description="Passes over a batch of steps.")
+    minibatches: int = Field(8, ge=1, description="Minibatches per pass.")
+    clip: float = Field(0.2, gt=0, description="Clipping range of the probability ratio.")
+    entropy: float = Field(0.01, ge=0, description="Initial weight of the entropy bonus; falls linearly to zero.")
+    gradient_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
+    std: float = Field(1.0, gt=0, description="Initial standard deviation of a continuous action, in half-ranges.")
+
+
+class _Model(nn.Module):
+    """Policy and value function, two networks."""
+
+    def __init__(self, config: PPOConfig, problem: Problem, inputs: int) -> None:
+        super().__init__()
+        sizes = (inputs, *config.hidden)
+        self.actor, self.critic = mlp(sizes, nn.Tanh), mlp(sizes, nn.Tanh)
+        self.policy_head = PolicyHead(sizes[-1], problem.action_space, std=config.std)
+        self.value_head = nn.Linear(sizes[-1], 1)
+
+    def policy(self, inputs: Tensor) -> Distribution:
+        """[..., I] -> action distribution."""
+        return self.policy_head(self.actor(inputs))
+
+    def value(self, inputs: Tensor) -> Tensor:
+        """[..., I] -> [...] normalised value."""
+        return self.value_head(self.critic(inputs))[..., 0]
+
+
+class PPO:
+    """No carry."""
+
+    def __init__(self, config: PPOConfig, problem: Problem) -> None:
+        self.config = config
+        self._device = problem.device
+        self._updates = problem.updates
+        self._inputs = ContextEncoder(problem, config.context, config.numbers)
+        self.needs_descriptor = self._inputs.needs_descriptor
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(problem.seed)
+            self._model = _Model(config, problem, self._inputs.size).to(problem.device)
+        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=config.learning_rate, fused=True)
+        self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
+        self._value_mean = torch.zeros((), device=problem.device)
+        self._value_scale = torch.ones((), device=problem.device)
+        self._updates_done = 0
+
+    def plan(self, episodes: int) -> CollectionPlan:
+        """One round: nothing adapts."""
+        return CollectionPlan(rounds=1, episodes_per_round=episodes)
+
+    def begin_trial(self, batch: int) -> Carry:
+        """No state."""
+        return ()
+
+    def act(self, carry: Carry, step: Step) -> tuple[Action, Carry]:
+        """Sample from the policy."""
+        inputs = self._inputs(step.observation, step.descriptor)
+        policy = self._model.policy(inputs)
+        action = policy.sample(self._generator)
+        return Action(action, {"log_prob": policy.log_prob(action), "value": self._model.value(inputs)}), carry
+
+    def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
+        """Nothing adapts."""
+        return carry
+
+    def learn(self, trial: Trial) -> Metrics:
+        """PPO on the valid steps of the trials, each episode for itself."""
+        rollout = trial.rollout
+        advantage, target = self._advantages(rollout)
+        columns = {
+            "inputs": self._inputs(rollout.observation, rollout.descriptor),
+            "action": rollout.action,
+            "log_prob": rollout.record["log_prob"],
+            "advantage": advantage,
+            "target": target,
+        }
+        steps = {name: column[rollout.valid] for name, column in columns.items()}
+        share = self._anneal()
+        sums: dict[str, Tensor] = {}
+        for rows in (batches := list(self._minibatches(len(steps["target"])))):
+            losses = self._losses({name: column[rows] for name, column in steps.items()})
+            loss = losses["losses/policy_loss"] + losses["losses/value_loss"]
+            loss = loss - self.config.entropy * share * losses["losses/entropy"]
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.config.gradient_norm)
+            self._optimizer.step()
+            for name, value in {**losses, "losses/gradient_norm": norm}.items():
+                sums[name] = sums.get(name, 0.0) + value.detach()
+        self._inputs.enter(rollout.descriptor)
+        means = (torch.stack(list(sums.values())) / len(batches)).tolist()
+        return {**dict(zip(sums, means, strict=True)), "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Model, optimiser, value normalisation, numbered tasks, sampling stream."""
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "context": self._inputs.state_dict(),
+            "generator": self._generator.get_state(),
+            "value_mean": self._value_mean,
+            "value_scale": self._value_scale,
+            "updates_done": self._updates_done,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises `RuntimeError` when shapes differ."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._inputs.load_state_dict(state["context"])
+        self._generator.set_state(state["generator"].cpu())
+        self._value_mean = state["value_mean"].to(self._device)
+        self._value_scale = state["value_scale"].to(self._device)
+        self._updates_done = state["updates_done"]
+
+    @torch.no_grad()
+    def _advantages(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Normalised advantages and normalised value targets, both [T, B], meaningful where valid."""
+        value = rollout.record["value"] * self._value_scale + self._value_mean
+        ended = rollout.terminated | rollout.truncated
+        after = self._model.value(self._inputs(rollout.next_observation, rollout.descriptor))
+        cut_short = rollout.truncated & ~rollout.terminated
+        bootstrap = torch.where(cut_short, after * self._value_scale + self._value_mean, 0.0)
+        advantage = generalized_advantages(
+            rollout.reward + self.config.discount * bootstrap, value, ~ended, self.config.discount, self.config.trace
+        )
+        returns = advantage + value
+        spread, mean = torch.std_mean(returns[rollout.valid], correction=0)
+        keep = 0.9 if self._updates_done else 0.0
+        self._value_mean = keep * self._value_mean + (1 - keep) * mean
+        self._value_scale = keep * self._value_scale + (1 - keep) * (spread + 1e-6)
+        spread, mean = torch.std_mean(advantage[rollout.valid], correction=0)
+        return (advantage - mean) / (spread + 1e-8), (returns - self._value_mean) / self._value_scale
+
+    def _anneal(self) -> float:
+        """Set the learning rate; the share of training that is left, 1 where no end is planned."""
+        left = max(0.0, 1.0 - self._updates_done / self._updates) if self._updates else 1.0
+        self._updates_done += 1
+        for group in self._optimizer.param_groups:
+            group["lr"] = max(self.config.learning_rate * left, self.config.final_learning_rate)
+        return left
+
+    def _minibatches(self, steps: int) -> Iterator[Tensor]:
+        """Row numbers of each minibatch of each epoch."""
+        for _ in range(self.config.epochs):
+            order = torch.randperm(steps, generator=self._generator, device=self._device)
+            yield from order.tensor_split(min(self.config.minibatches, steps))
+
+    def _losses(self, steps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Losses and diagnostics of one minibatch, each a scalar."""
+        policy = self._model.policy(steps["inputs"])
+        log_ratio = policy.log_prob(steps["action"]) - steps["log_prob"]
+        return {
+            "losses/policy_loss": clipped_surrogate(log_ratio, steps["advantage"], self.config.clip).mean(),
+            "losses/value_loss": (self._model.value(steps["inputs"]) - steps["target"]).square().mean(),
+            "losses/entropy": policy.entropy().mean(),
+            "losses/approx_kl": approximate_kl(log_ratio.detach()).mean(),
+        }
