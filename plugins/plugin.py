@@ -280,4 +280,12 @@ def _reward_generators() -> list[Entry]:
             citation=_UML,
             tags=("random", "unsupervised"),
         ),
+        Entry(
+            "diayn",
+            "plugins.generators.diayn:Diayn",
+            "Tasks of any CMP: rewards from a discriminator of skills that are learned first, without any reward.",
+            config="plugins.generators.diayn:DiaynConfig",
+            citation=f"Eysenbach et al. 2019, Diversity is All You Need, section 3; {_UML}",
+            tags=("learned", "unsupervised"),
+        ),
     ]

@@ -29,6 +29,7 @@ FOLDER = "artefacts"
 SETTING = "artefact"
 """The setting of a reward that holds the name of an artefact."""
 _NAME = re.compile(r"[0-9a-f]{64}")
+_METADATA = "artefact"
 _LARGEST = 1 << 28  # bytes
 _known: dict[Path, None] = {}  # directories where tasks were read; what is found cannot depend on them, see above
 
@@ -44,7 +45,9 @@ class Artefact:
 def save(artefact: Artefact, directory: Path | None = None) -> str:
     """Write `artefact` below `directory` (by default the first of `places`) and return its name, the file's SHA-256."""
     tensors = {name: np.ascontiguousarray(value) for name, value in artefact.tensors.items()}
-    data = _pack(tensors, dict(sorted(artefact.metadata.items())))
+    # One entry, since the format keeps several in no fixed order, and equal artefacts have equal names.
+    metadata = {_METADATA: json.dumps(dict(artefact.metadata), sort_keys=True)}
+    data = safetensors.numpy.save(tensors, metadata)
     name = hashlib.sha256(data).hexdigest()
     folder = places()[0] if directory is None else directory / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,10 +63,10 @@ def load(name: str) -> Artefact:
     try:
         tensors = safetensors.numpy.load(data)
         length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise TaskError(f"artefact {name}: not a file of tensors ({error})") from None
-    return Artefact(tensors, header.get("__metadata__", {}))
+        metadata = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_METADATA])
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise TaskError(f"artefact {name}: not a file of tensors as the platform writes them ({error})") from None
+    return Artefact(tensors, metadata)
 
 
 def find(**metadata: str) -> str | None:
@@ -141,7 +144,3 @@ def _read(name: str) -> bytes:
 
 def _path(folder: Path, name: str) -> Path:
     return folder / f"{name}.safetensors"
-
-
-def _pack(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    return safetensors.numpy.save(dict(tensors), dict(metadata))

@@ -1,4 +1,4 @@
-"""Conformance kits for whoever writes a task family or a source. Each raises `AssertionError` saying what is wrong.
+"""Conformance kits for whoever writes a family, a source or a reward. Each raises `AssertionError` naming the problem.
 
 from taskgen.testing import check_family, check_source
 
@@ -7,6 +7,9 @@ def test_family():
 
 def test_source():
     check_source(lambda: MySource(MyConfig(), family=family, seed=np.random.SeedSequence(0)), family)
+
+def test_reward():
+    check_reward(family, [RewardSpec("my-reward", {"target": target}) for target in (0.0, 0.5, 1.0)])
 """
 
 import json
@@ -20,12 +23,13 @@ import numpy as np
 from registry.errors import TaskError
 from taskgen.engines.testing import check_batch, rollout, sample_actions
 from taskgen.family import Animated, Describable, Mutable, TaskFamily
+from taskgen.reward_testing import check_reward
 from taskgen.source import TaskResult, TaskSource
 from taskgen.space import Knob
 from taskgen.spec import JsonValue, TaskSpec
 from taskgen.variation import reach_problem
 
-__all__ = ["check_batch", "check_family", "check_source"]
+__all__ = ["check_batch", "check_family", "check_reward", "check_source"]
 
 _PROBES = 16  # slots in which a knob may show its effect
 _PROBED_STEPS = 32  # steps, at least, in which it may

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from registry.errors import TaskError
 from taskgen.build import family_of
+from taskgen.engines.base import Transition
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed
 
@@ -32,6 +33,8 @@ class Slots:
         self.ids: Array = np.array([task.id for task in tasks], dtype=object)
         self.seeded = np.zeros(len(tasks), dtype=np.bool_)
         """[B] whether a slot was ever given a seed."""
+        self.notes: dict[str, tuple[Array, NDArray[np.bool_]]] = {}
+        """What there is to say of the last step beside its outcome: values [B] by name, and for which slots [B]."""
         self._batch = self.family.batch(len(tasks), device)
         self._batch.set_tasks(tasks)
         self._next: dict[int, TaskSpec] = {}
@@ -74,11 +77,20 @@ class Slots:
     def step(self, action: Array) -> tuple[Array, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Observation [B, ...], reward, terminated, truncated [B]: new arrays. `action` is [B, ...]."""
         outcome = self._batch.step(torch.tensor(action, device=self._batch.device))
+        self.notes = self._noted(outcome)
         reward = outcome.reward.cpu().numpy().astype(np.float64)
         terminated, truncated = outcome.terminated.cpu().numpy().copy(), outcome.truncated.cpu().numpy().copy()
         if self.family.horizon == 1:  # Gymnasium's checker: what ends at its first step is complete, not cut short
             terminated, truncated = terminated | truncated, np.zeros_like(truncated)
         return self._observation(outcome.observation), reward, terminated, truncated
+
+    def _noted(self, outcome: Transition) -> dict[str, tuple[Array, NDArray[np.bool_]]]:
+        """See `notes`."""
+        notes: dict[str, tuple[Array, NDArray[np.bool_]]] = {}
+        if outcome.family_reward is not None:
+            replaced = np.array([task.reward is not None for task in self.tasks])
+            notes["family_reward"] = (outcome.family_reward.cpu().numpy().astype(np.float64), replaced)
+        return notes
 
     def _change_tasks(self, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Put waiting tasks into the slots that are reset. Returns [B] which ones."""

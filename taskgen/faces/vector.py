@@ -24,7 +24,8 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     Every slot keeps its own task through every reset and autoreset, until `set_tasks`. Equal to a
     `gymnasium.vector.SyncVectorEnv` of the `TaskEnv`s of the same tasks, bit for bit, in all three autoreset modes.
-    `infos["task_id"]` holds the task's id of every slot.
+    `infos["task_id"]` holds the task's id of every slot, `infos["family_reward"]` what the family would have paid where
+    a task has a reward of its own.
     """
 
     observation_space: gym.Space[Any]
@@ -94,13 +95,16 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             reward[resetting] = 0.0
             terminated[resetting] = truncated[resetting] = False
         ended = terminated | truncated
+        stepped = ~resetting
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             if ended.any():
                 infos = self._final(observation, ended)
                 observation = self._slots.reset(ended)
+                stepped = ~ended
         else:
             self._ended = ended
-        return observation, reward, terminated, truncated, {**infos, **self._info(np.ones_like(ended))}
+        infos = {**infos, **self._info(np.ones_like(ended)), **self._notes(stepped)}
+        return observation, reward, terminated, truncated, infos
 
     def render(self) -> tuple[Any, ...] | None:
         """The current task of every slot, as text ("ansi") or RGB frame ("rgb_array"); None without a render mode."""
@@ -174,9 +178,19 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         return {
             "final_obs": final,
             "_final_obs": ended.copy(),
-            "final_info": self._info(ended),
+            "final_info": {**self._info(ended), **self._notes(ended)},
             "_final_info": ended.copy(),
         }
+
+    def _notes(self, where: NDArray[np.bool_]) -> dict[str, Any]:
+        """What there is to say of the last step in the slots `where`, as Gymnasium lays it out."""
+        notes: dict[str, Any] = {}
+        for name, (values, known) in self._slots.notes.items():
+            if (shown := known & where).any():
+                notes[name] = np.zeros_like(values) if values.dtype != object else np.full(self.num_envs, None)
+                notes[name][shown] = values[shown]
+                notes[f"_{name}"] = shown
+        return notes
 
     def _info(self, where: NDArray[np.bool_]) -> dict[str, Any]:
         ids = self._slots.ids.copy()

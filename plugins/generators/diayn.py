@@ -1,0 +1,288 @@
+"""DIAYN: tasks from skills that were learned without any reward.
+
+A skill z is drawn for every episode; a policy pi(a|s, z) is paid for reaching states from which a discriminator D(z|s)
+tells z, and the discriminator learns from where the policy goes. Skills drift apart until each owns a part of the state
+space; then every `r_z(s) = log D(z|s) - log p(z)` is a task of the CMP.
+
+    pi:  max E[ log D(z|s') - log p(z) ] + entropy      by any agent of the catalogue that sees z
+    D:   max E[ log D(z|s') ]                           by Adam on the states of the same episodes
+
+Reference: Eysenbach et al. 2019, "Diversity is All You Need", section 3 and algorithm 1; tasks from it: Gupta et al.
+2018, "Unsupervised Meta-Learning for Reinforcement Learning", section 4.2 (UML-DIAYN).
+
+Differences from the paper: D sees the next state, standardised by the states of a random policy; a skill is drawn for
+every episode (the released code draws one an epoch); the learner is the setting `agent`, an on-policy one by default.
+
+Axes: T time, B episodes side by side, K skills, F features.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from pydantic import Field, JsonValue
+from torch import Tensor, nn
+
+import registry
+from plugins.generators.rewarded import Rewarded, reward_spec, uniforms
+from plugins.rewards.discriminator import Features, count_features
+from plugins.rewards.learned_discriminator import LearnedDiscriminatorConfig
+from registry.config import Config, Part
+from registry.errors import TaskError
+from taskgen import artefacts
+from taskgen.artefacts import Artefact
+from taskgen.engines.base import TaskBatch, Transition
+from taskgen.family import TaskFamily
+from taskgen.interaction.agent import Agent, Problem, Trial
+from taskgen.interaction.collect import collect
+from taskgen.progress import track
+from taskgen.spec import RewardSpec, TaskSpec
+from taskgen.streams import integer_seed, stream
+
+_HELD_OUT = 10
+"""Fresh episodes of every slot that a discriminator is judged on."""
+
+
+class DiaynConfig(Config):
+    """Settings of `Diayn`."""
+
+    artefact: str = Field("", description="SHA-256 of a discriminator that is there already; empty: learn one.")
+    contexts: Part = Field(
+        Part(name="domain-randomization"),
+        description="Source of the tasks whose reward is replaced.",
+        json_schema_extra={"kind": "generators"},
+    )
+    fixed: dict[str, JsonValue] = Field(default={}, description="Knobs of the CMP that skills are learned on.")
+    agent: Part = Field(
+        Part(name="ppo"), description="Who learns the skills; it sees z.", json_schema_extra={"kind": "agents"}
+    )
+    skills: int = Field(10, ge=2, le=1000, description="Number of skills K (paper: 50).")
+    features: tuple[int, ...] = Field((), description="Entries of the observation that D sees; none: all.")
+    hidden: tuple[int, ...] = Field((64, 64), max_length=8, description="Units of each hidden layer (paper: 300, 300).")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate for D (paper: 3e-4).")
+    decay: float = Field(1e-4, ge=0, description="Weight decay of D (AdamW).")
+    epochs: int = Field(4, ge=1, description="Passes of D over the states of an iteration.")
+    minibatch: int = Field(512, ge=1, description="States of a minibatch of D.")
+    slots: int = Field(100, ge=1, description="Episodes of an iteration, side by side.")
+    iterations: int = Field(200, ge=1, description="Rounds of collecting and learning.")
+    learning_seed: int = Field(0, ge=0, lt=2**53, description="Root of all randomness of the learning.")
+    least_accuracy: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of episodes whose last state must tell the skill; 0: twice what chance gives.",
+    )
+
+
+class Diayn(Rewarded[DiaynConfig]):
+    """A `TaskSource`. Skills are learned at the first `ask`, once for the same family and settings.
+
+    The discriminator becomes an artefact, `artefacts/<sha256>.safetensors`, to which tasks refer.
+    """
+
+    def __init__(self, config: DiaynConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
+        super().__init__(config, config.contexts, family=family, seed=seed)
+        self._artefact = config.artefact
+        if self._artefact:  # what does not fit is refused now
+            self._family.spec(reward=_reward(self._artefact, 0))
+        else:
+            count_features(family.observation_space, config.features, family.name)
+            self._task = family.spec(config.fixed)  # type: ignore[arg-type]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the streams stand, and which discriminator it is."""
+        return {**super().state_dict(), "artefact": self._artefact}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict()`. Raises `TaskError` where the discriminator is missing or altered."""
+        super().load_state_dict(state)
+        self._artefact = state["artefact"]
+        if self._artefact:
+            artefacts.load(self._artefact)
+
+    def _rewards(self, first: int, count: int) -> Sequence[RewardSpec]:
+        if not self._artefact:
+            recipe = _recipe(self.config, self._task)
+            known = artefacts.find(recipe=recipe)
+            self._artefact = known or artefacts.save(learn_skills(self.config, self._family, self._task, recipe))
+        skills = int(artefacts.load(self._artefact).metadata["skills"])
+        drawn = uniforms(self._seed, "skill", first, count) * skills
+        return [_reward(self._artefact, int(skill)) for skill in drawn]
+
+
+def learn_skills(config: DiaynConfig, family: TaskFamily[Any], task: TaskSpec, recipe: str) -> Artefact:
+    """The discriminator of skills learned on the CMP of `task`. Raises `TaskError` where it cannot tell them apart."""
+    generator = torch.Generator().manual_seed(integer_seed(config.learning_seed, "skills"))
+    batch = _SkillBatch(family.batch(config.slots), config, task)
+    agent = _build_agent(config, family)
+    batch.discriminator.standardise(_random_states(batch, generator))
+    optimizer = torch.optim.AdamW(
+        batch.discriminator.layers.parameters(), lr=config.learning_rate, weight_decay=config.decay
+    )
+    for iteration in track(range(config.iterations), config.iterations, "rounds of learning skills"):
+        batch.skill = torch.randint(batch.skills, (batch.slots,), generator=generator)
+        trial = _play(agent, batch, iteration)
+        agent.learn(trial)
+        states, skills = _states(batch, trial)
+        for _ in range(config.epochs):
+            for rows in torch.randperm(len(states), generator=generator).split(config.minibatch):
+                loss = nn.functional.cross_entropy(batch.discriminator(states[rows]), skills[rows])
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+    accuracy = _decoded(agent, batch)
+    least = config.least_accuracy or 2.0 / config.skills
+    if accuracy < least:
+        raise TaskError(
+            f"diayn on {family.name}: the discriminator collapsed. It tells the skill from the last state of "
+            f"{accuracy:.1%} of held-out episodes (chance {1 / config.skills:.1%}, least_accuracy {least:.1%}), so its "
+            "rewards are no tasks. Try more iterations, fewer skills, or `features` that the agent can change."
+        )
+    return batch.discriminator.artefact(config, family, recipe=recipe, accuracy=f"{accuracy:.4f}")
+
+
+class _Discriminator(nn.Module):
+    """D(z|s): logits [B, K] of standardised features [B, F]."""
+
+    def __init__(self, config: DiaynConfig, family: TaskFamily[Any]) -> None:
+        super().__init__()
+        self.space, self.chosen = family.observation_space, config.features
+        self.shift = self.scale = torch.ones((), dtype=torch.float64)
+        sizes = (count_features(self.space, self.chosen, family.name), *config.hidden, config.skills)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(integer_seed(config.learning_seed, "discriminator"))
+            layers = [nn.Linear(*pair) for pair in pairwise(sizes)]
+        rectified = [module for layer in layers[:-1] for module in (layer, nn.ReLU())]
+        self.layers = nn.Sequential(*rectified, layers[-1])
+
+    def standardise(self, observations: Tensor) -> None:
+        """Fix mean and spread of the features to those of `observations` [N, ...]."""
+        zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+        features = Features(self.space, self.chosen, zero, one)(observations)
+        self.shift, self.scale = features.mean(0), features.std(0).clamp(min=1e-6)
+
+    def features(self, observations: Tensor) -> Tensor:
+        """[N, F] float32."""
+        return Features(self.space, self.chosen, self.shift, self.scale)(observations).to(torch.float32)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, K] logits."""
+        return self.layers(features)
+
+    def artefact(self, config: DiaynConfig, family: TaskFamily[Any], **metadata: str) -> Artefact:
+        """What `learned-discriminator` reads."""
+        tensors = {"shift": self.shift.numpy(), "scale": self.scale.numpy()}
+        tensors["features"] = np.array(config.features, dtype=np.int64)
+        linear = [module for module in self.layers if isinstance(module, nn.Linear)]
+        for number, layer in enumerate(linear):
+            tensors[f"weight.{number}"] = layer.weight.detach().numpy()
+            tensors[f"bias.{number}"] = layer.bias.detach().numpy()
+        known = {"family": family.name, "observation": str(family.observation_space), "skills": str(config.skills)}
+        return Artefact(tensors, {**known, **metadata})
+
+
+class _SkillBatch:
+    """A batch of one CMP whose slots are paid for the skill each is told to show."""
+
+    def __init__(self, batch: TaskBatch, config: DiaynConfig, task: TaskSpec) -> None:
+        self.slots, self.device, self.family = batch.slots, batch.device, batch.family
+        self.discriminator = _Discriminator(config, batch.family)
+        self.skills = config.skills
+        self.skill = torch.zeros(batch.slots, dtype=torch.int64)
+        self.task = task
+        self.seed = config.learning_seed
+        self._batch = batch
+
+    def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
+        self._batch.set_tasks(specs, slots)
+
+    def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
+        return self._batch.reset(where, seeds)
+
+    def step(self, action: Tensor) -> Transition:
+        outcome = self._batch.step(action)
+        logits = self.discriminator(self.discriminator.features(outcome.observation))
+        reward = logits.log_softmax(1).gather(1, self.skill[:, None])[:, 0] + math.log(self.skills)
+        return Transition(outcome.observation, reward, outcome.terminated, outcome.truncated, outcome.reward)
+
+    def descriptor(self) -> Tensor:
+        return nn.functional.one_hot(self.skill, self.skills).to(torch.float32)
+
+
+def _build_agent(config: DiaynConfig, family: TaskFamily[Any]) -> Agent:
+    problem = Problem(
+        observation_space=family.observation_space,
+        action_space=family.action_space,
+        horizon=family.horizon,
+        episodes=1,
+        descriptor_size=config.skills,
+        family=family.name,
+        structure=family.structure,
+        seed=integer_seed(config.learning_seed, "agent"),
+        device=torch.device("cpu"),
+        updates=config.iterations,
+    )
+    item = registry.catalogue().get("agents", config.agent.name)
+    agent: Agent = item.build(config.agent.settings, problem=problem)
+    if not agent.needs_descriptor:
+        raise TaskError(
+            f"diayn: agent {item.full_name} does not look at the descriptor, so it cannot tell skills apart"
+        )
+    return agent
+
+
+def _play(agent: Agent, batch: _SkillBatch, turn: int | str) -> Trial:
+    """An episode in every slot."""
+    seeds = stream(batch.seed, "diayn", turn).integers(0, 2**53, batch.slots).tolist()
+    return collect(agent, batch, [batch.task] * batch.slots, plan=agent.plan(1), seeds=seeds)
+
+
+def _random_states(batch: _SkillBatch, generator: torch.Generator) -> Tensor:
+    """[N, ...] where uniformly random actions lead."""
+    batch.set_tasks([batch.task] * batch.slots)
+    batch.reset()
+    space: Any = batch.family.action_space
+    seen: list[Tensor] = []
+    for _ in range(batch.family.horizon):
+        if isinstance(space, gym.spaces.Discrete):
+            action = torch.randint(int(space.n), (batch.slots,), generator=generator)
+        else:
+            low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
+            action = low + (high - low) * torch.rand(batch.slots, *space.shape, generator=generator)
+        seen.append(batch.step(action).observation.clone())
+    return torch.cat(seen)
+
+
+def _states(batch: _SkillBatch, trial: Trial) -> tuple[Tensor, Tensor]:
+    """Features [N, F] of all states that the episodes led to, and the skills [N] that were to be shown there."""
+    rollout = trial.rollout
+    skills = batch.skill.expand(rollout.valid.shape)
+    return batch.discriminator.features(rollout.next_observation[rollout.valid]), skills[rollout.valid]
+
+
+@torch.no_grad()
+def _decoded(agent: Agent, batch: _SkillBatch) -> float:
+    """The share of fresh episodes from whose last state D tells the skill."""
+    batch.skill = torch.arange(batch.slots) % batch.skills
+    told: list[Tensor] = []
+    for turn in range(_HELD_OUT):
+        rollout = _play(agent, batch, f"held-out {turn}").rollout
+        last = rollout.valid.sum(0) - 1
+        states = rollout.next_observation[last, torch.arange(batch.slots)]
+        told.append(batch.discriminator(batch.discriminator.features(states)).argmax(1) == batch.skill)
+    return float(torch.stack(told).double().mean())
+
+
+def _recipe(config: DiaynConfig, task: TaskSpec) -> str:
+    """What a discriminator is a function of, as text: family, CMP and the settings of the learning."""
+    settings = config.model_dump(mode="json", exclude={"artefact", "contexts", "fixed"})
+    return json.dumps({"task": task.id, "family": task.family, **settings}, sort_keys=True)
+
+
+def _reward(artefact: str, skill: int) -> RewardSpec:
+    return reward_spec("learned-discriminator", LearnedDiscriminatorConfig(artefact=artefact, skill=skill))

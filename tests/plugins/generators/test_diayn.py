@@ -1,0 +1,98 @@
+"""`diayn`: skills learned once, tasks that refer to the discriminator by hash, a collapse that is said."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import registry
+from registry.config import Part
+from registry.errors import TaskError
+from taskgen import artefacts
+from taskgen.build import build_family, build_source
+from taskgen.source import TaskSource
+from taskgen.streams import seed_sequence
+
+TINY = {"iterations": 2, "slots": 12, "skills": 3, "hidden": [8], "least_accuracy": 1e-9}
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(artefacts.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(artefacts, "_known", {})
+    artefacts.load.cache_clear()
+    torch.set_num_threads(1)
+    return tmp_path
+
+
+def source(name: str = "test", **settings: object) -> TaskSource:
+    part = Part.model_validate({"name": "diayn", **TINY, **settings})
+    return build_source(part, build_family("point-navigation", {"horizon": 5}), seed_sequence(0, name))
+
+
+def test_skills_are_learned_once_for_the_same_settings(store: Path) -> None:
+    specs = source().ask(6)
+    names = {artefacts.referred(spec) for spec in specs}
+    assert len(names) == 1
+    assert {artefacts.referred(spec) for spec in source("held-out").ask(3)} == names
+    assert len(list(store.glob("*.safetensors"))) == 1
+    source(learning_seed=1).ask(1)
+    assert len(list(store.glob("*.safetensors"))) == 2
+
+
+def test_learning_is_the_same_the_second_time(store: Path) -> None:
+    first = artefacts.referred(source().ask(1)[0])
+    next(store.glob("*.safetensors")).unlink()
+    artefacts.load.cache_clear()
+    assert artefacts.referred(source().ask(1)[0]) == first
+
+
+def test_tasks_fit_the_family_and_nothing_else() -> None:
+    family = build_family("point-navigation", {"horizon": 5})
+    spec = source().ask(1)[0]
+    family.check(spec)
+    with pytest.raises(TaskError, match="was learned on the observation space"):
+        build_family("half-cheetah").spec(reward=spec.reward)
+    with pytest.raises(TaskError, match="has skills 0 to 2"):
+        family.spec(reward=type(spec.reward)("learned-discriminator", {**spec.reward.settings, "skill": 3}))  # type: ignore[union-attr, misc, arg-type]
+
+
+def test_a_discriminator_that_is_there_is_used() -> None:
+    name = artefacts.referred(source().ask(1)[0])
+    again = source(artefact=name, iterations=10_000)
+    assert {artefacts.referred(spec) for spec in again.ask(4)} == {name}
+    with pytest.raises(TaskError, match="missing"):
+        source(artefact="0" * 64)
+
+
+def test_a_resumed_source_does_not_learn_again(store: Path) -> None:
+    first = source()
+    first.ask(1)
+    state = first.state_dict()
+    resumed = source(iterations=10_000)
+    resumed.load_state_dict(state)
+    assert resumed.ask(3) == first.ask(3)
+    next(store.glob("*.safetensors")).unlink()
+    artefacts.load.cache_clear()
+    with pytest.raises(TaskError, match="missing"):
+        source().load_state_dict(state)
+
+
+def test_a_collapse_is_said_with_the_accuracy(store: Path) -> None:
+    with pytest.raises(TaskError, match=r"collapsed.*of held-out episodes \(chance 33\.3%, least_accuracy 100\.0%\)"):
+        source(least_accuracy=1.0).ask(1)
+    assert not list(store.glob("*.safetensors"))
+
+
+def test_an_agent_that_cannot_see_the_skill_is_refused() -> None:
+    with pytest.raises(TaskError, match="builtin/rl2 does not look at the descriptor"):
+        source(agent="rl2").ask(1)
+
+
+@pytest.mark.slow
+def test_skills_of_a_point_can_be_told_apart() -> None:
+    family = build_family("point-navigation", {"goals": "half-circle"})
+    part = Part.model_validate({"name": "diayn", "iterations": 60})
+    spec = build_source(part, family, seed_sequence(0, "test")).ask(1)[0]
+    assert float(artefacts.load(str(artefacts.referred(spec))).metadata["accuracy"]) >= 0.9
+    assert registry.catalogue().get("rewards", spec.reward.name)  # type: ignore[union-attr]

@@ -1,0 +1,111 @@
+"""The discriminators' maths against hand-computed values, and what a planner makes of their rewards."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from plugins.families import grids
+from plugins.families.grid_navigation import MOVES
+from plugins.rewards.discriminator import Discriminators, perceptron
+from plugins.rewards.random_discriminator import RandomDiscriminator, RandomDiscriminatorConfig
+from taskgen.build import build_family
+from taskgen.reward import build_rewards
+from taskgen.spec import RewardSpec, TaskSpec
+
+
+def layer(weight: list[list[float]], bias: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor([weight], dtype=torch.float64), torch.tensor([bias], dtype=torch.float64)
+
+
+def test_a_perceptron_by_hand() -> None:
+    layers = [layer([[1.0, -1.0], [2.0, 0.0]], [0.0, -1.0]), layer([[1.0, 1.0], [0.0, 1.0]], [0.5, 0.0])]
+    # (1, 3): hidden (-2, 1) -> (0, 1); out (0 + 1 + 0.5, 1)
+    # (2, 1): hidden (1, 3);            out (1 + 3 + 0.5, 3)
+    out = perceptron(layers, torch.tensor([[1.0, 3.0], [2.0, 1.0]], dtype=torch.float64))
+    assert out.tolist() == [[1.5, 1.0], [4.5, 3.0]]
+
+
+def test_the_reward_is_the_log_posterior_minus_the_log_prior() -> None:
+    two = [layer([[1.0], [0.0], [0.0]], [0.0, 0.0, 0.0])]
+    skill = torch.tensor([0, 1])
+    reward = Discriminators(two, torch.zeros_like(skill), skill).reward(torch.ones(2, 1, dtype=torch.float64))
+    total = math.e + 2.0
+    assert reward.tolist() == pytest.approx([math.log(math.e / total * 3.0), math.log(1.0 / total * 3.0)])
+
+
+def test_networks_of_many_seeds_equal_each_by_itself() -> None:
+    family = build_family("point-navigation")
+    configs = [RandomDiscriminatorConfig(seed=seed, skill=seed % 3, gain=1.0 + seed) for seed in range(5)]
+    observation = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    together = RandomDiscriminator(configs, family=family, device="cpu")(observation, observation, observation)
+    alone = [
+        RandomDiscriminator([config], family=family, device="cpu")(row, row, row)
+        for config, row in zip(configs, observation.split(1), strict=True)
+    ]
+    assert torch.equal(together, torch.cat(alone))
+
+
+def test_skills_of_one_network_are_a_distribution() -> None:
+    family = build_family("half-cheetah")
+    configs = [RandomDiscriminatorConfig(seed=9, skill=skill) for skill in range(10)]
+    state = torch.randn(1, 17, generator=torch.Generator().manual_seed(0)).expand(10, -1)
+    reward = RandomDiscriminator(configs, family=family, device="cpu")(state, state, state)
+    assert float((reward.double().exp() / 10).sum()) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_unseen_features_pay_nothing() -> None:
+    family = build_family("half-cheetah")
+    function = RandomDiscriminator([RandomDiscriminatorConfig(features=(8,))], family=family, device="cpu")
+    state, other = torch.zeros(1, 17), torch.randn(1, 17)
+    other[0, 8] = 0.0
+    assert torch.equal(function(state, state, state), function(other, other, other))
+    other[0, 8] = 1.0
+    assert not torch.equal(function(state, state, state), function(other, other, other))
+
+
+def test_the_seed_alone_rebuilds_the_network() -> None:
+    """The value is pinned: another version or machine must pay the same up to the last bit of single precision."""
+    family = build_family("point-navigation")
+    state = torch.tensor([[0.25, -0.5]])
+    function = RandomDiscriminator([RandomDiscriminatorConfig(seed=3, skill=7)], family=family, device="cpu")
+    assert float(function(state, state, state)) == pytest.approx(-1.1466252, rel=1e-6)
+
+
+def _best_cell(spec: TaskSpec) -> int:
+    """Where a planner that knows the reward is after an episode of `grid-navigation`, by exact dynamic programming."""
+    family = build_family("grid-navigation")
+    cells = torch.stack([torch.arange(25) // 5, torch.arange(25) % 5], dim=1).to(torch.float32)
+    assert spec.reward is not None
+    function = build_rewards([spec.reward] * 25, family, "cpu")
+    paid = function(cells, torch.zeros(25, dtype=torch.int64), cells).numpy()
+    after = grids.neighbours(5, MOVES).numpy()
+    value = np.zeros(25)
+    choices: list[np.ndarray] = []
+    for _ in range(family.horizon):
+        worth = paid[after] + value[after]
+        choices.append(worth.argmax(1))
+        value = worth.max(1)
+    cell = 0
+    for choice in reversed(choices):
+        cell = int(after[cell, choice[cell]])
+    return cell
+
+
+def test_a_planner_goes_to_different_cells_for_different_skills() -> None:
+    family = build_family("grid-navigation")
+    reached = [
+        _best_cell(family.spec(reward=RewardSpec("random-discriminator", {"seed": 1, "skill": skill})))
+        for skill in range(10)
+    ]
+    assert len(set(reached)) >= 4, reached
+    again = [
+        _best_cell(
+            TaskSpec.from_json(
+                family.spec(reward=RewardSpec("random-discriminator", {"seed": 1, "skill": skill})).to_json()
+            )
+        )
+        for skill in range(10)
+    ]
+    assert again == reached
