@@ -123,6 +123,15 @@ def _actor_critics() -> list[Entry]:
             tags=("contextual", "on-policy"),
             needs=(_ACTIONS,),
         ),
+        Entry(
+            "sac",
+            "agents.sac:SAC",
+            "SAC on observation and task descriptor: the contextual oracle from fewer environment steps.",
+            "agents.sac:SACConfig",
+            "Haarnoja et al. 2018, Soft Actor-Critic Algorithms and Applications",
+            tags=("contextual", "off-policy"),
+            needs=("continuous-actions",),
+        ),
     ]
 
 

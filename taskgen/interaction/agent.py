@@ -4,7 +4,7 @@ Axes: T time, B slots (one trial each). Arrays are time-major `[T, B, ...]`. Fou
 `truncated[t]` are the outcome of step t; `episode_start[t]` and `trial_start[t]` are true *before* step t.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -17,6 +17,8 @@ from taskgen.spec import TaskSpec
 Carry: TypeAlias = Any
 """All of an agent's adaptation state: a tree of tensors with leading axis B. Row i never depends on row j."""
 Metrics: TypeAlias = dict[str, float]
+RewardOf: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""(observation, action, next observation, descriptor or None), each [N, ...] -> reward [N], without gradient."""
 
 
 @dataclass(frozen=True)
@@ -175,3 +177,11 @@ class Agent(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`."""
         ...
+
+
+@runtime_checkable
+class Relabels(Protocol):
+    """An agent that learns from stored transitions and can reward them anew whenever it draws them."""
+
+    reward_of: RewardOf | None
+    """Set by whoever drives the agent; None: transitions keep the reward they were stored with."""

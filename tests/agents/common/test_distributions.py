@@ -1,8 +1,16 @@
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
-from agents.common.distributions import Categorical, DiagonalGaussian, action_size
+from agents.common.distributions import (
+    ActionBox,
+    Categorical,
+    DiagonalGaussian,
+    PolicyHead,
+    SquashedGaussian,
+    action_size,
+)
 from registry.errors import UserError
 
 
@@ -26,6 +34,57 @@ def test_gaussian_agrees_with_torch():
     sample = DiagonalGaussian(mean[:1].expand(40_000, 2), log_std).sample(torch.Generator().manual_seed(0))
     torch.testing.assert_close(sample.mean(0), mean[0], atol=0.03, rtol=0)
     torch.testing.assert_close(sample.std(0), log_std.exp(), atol=0.03, rtol=0)
+
+
+def test_squashed_density_is_the_slope_of_its_distribution_function():
+    """P(tanh(x) <= a) = Phi((atanh a - mean) / std), differentiated by central differences."""
+    mean, std = torch.tensor([0.4], dtype=torch.float64), torch.tensor([0.7], dtype=torch.float64)
+    action = torch.tensor([[-0.95], [-0.3], [0.0], [0.6], [0.99]], dtype=torch.float64)
+
+    def below(a):
+        return torch.special.ndtr((a.atanh() - mean) / std)
+
+    slope = (below(action + 1e-6) - below(action - 1e-6)) / 2e-6
+    density = SquashedGaussian(mean, std.log()).log_prob(action).exp()
+    torch.testing.assert_close(density, slope[:, 0], rtol=1e-6, atol=0)
+
+
+def test_squashed_samples_know_their_density_even_at_the_edge():
+    generator = torch.Generator().manual_seed(0)
+    policy = SquashedGaussian(torch.zeros(1000, 2), torch.zeros(2))
+    action, log_prob = policy.sample_with_log_prob(generator)
+    assert (action.abs() < 1).all()
+    torch.testing.assert_close(log_prob, policy.log_prob(action), atol=2e-3, rtol=1e-3)
+    far = SquashedGaussian(torch.full((100, 1), 60.0), torch.zeros(1))
+    _, log_prob = far.sample_with_log_prob(generator)
+    assert log_prob.isfinite().all()
+    assert (log_prob > 100).all()  # 2 * 60 - log 4 on average: all of the mass is at the edge
+
+
+def test_squashed_samples_carry_gradients():
+    mean = torch.zeros(1, requires_grad=True)
+    action, log_prob = SquashedGaussian(mean, torch.zeros(1)).sample_with_log_prob(torch.Generator().manual_seed(0))
+    (action.sum() + log_prob).backward()
+    # d tanh(u)/du = 1 - a^2;  d log p/du at fixed noise = 2 tanh(u), from -log(1 - tanh(u)^2)
+    torch.testing.assert_close(mean.grad, (1 - action**2 + 2 * action).detach())
+
+
+def test_action_box_maps_the_unit_box():
+    box = ActionBox(gym.spaces.Box(np.array([-0.1, 2, -np.inf], np.float32), np.array([0.1, 6, 5], np.float32)))
+    torch.testing.assert_close(box.from_unit(torch.tensor([1.0, -1.0, 0.3])), torch.tensor([0.1, 2.0, 0.3]))
+    action = torch.tensor([[0.05, 4.5, -7.0]])
+    torch.testing.assert_close(box.to_unit(action), torch.tensor([[0.5, 0.25, -7.0]]))
+    torch.testing.assert_close(box.from_unit(box.to_unit(action)), action)
+
+
+def test_gaussian_policy_is_measured_in_half_ranges():
+    head = PolicyHead(3, gym.spaces.Box(np.array([-0.1, 2], np.float32), np.array([0.1, 6], np.float32)), std=0.5)
+    policy = head(torch.zeros(1, 3))
+    assert isinstance(policy, DiagonalGaussian)
+    torch.testing.assert_close(policy.mean, torch.tensor([[0.0, 4.0]]))
+    torch.testing.assert_close(policy.log_std.exp(), torch.tensor([0.05, 1.0]))
+    unit = PolicyHead(3, gym.spaces.Box(-1, 1, (2,)))(torch.zeros(1, 3))
+    torch.testing.assert_close(unit.log_std, torch.zeros(2))
 
 
 def test_unsupported_action_space_is_named():

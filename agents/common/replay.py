@@ -1,0 +1,85 @@
+"""Replay memory: ring buffers of transitions on the device where they are learned from.
+
+memory = Replay(capacity=100_000, device=device)
+memory.append({"observation": observation, "reward": reward})   # [n, O], [n]
+batch = memory.draw(256, generator)                             # {"observation": [256, O], "reward": [256]}
+
+Axes: K buffers (one for all tasks, or one per task), C capacity of each, n transitions.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Replay:
+    """K ring buffers side by side: one tensor [K, C, ...] per column, made when the first transitions come."""
+
+    def __init__(self, capacity: int, device: torch.device, *, buffers: int = 1) -> None:
+        self.capacity = capacity
+        self._device = device
+        self._columns: dict[str, Tensor] = {}
+        self._appended = [0] * buffers
+
+    def __len__(self) -> int:
+        """Transitions held in all buffers."""
+        return sum(self.sizes)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Transitions held in each buffer."""
+        return [min(appended, self.capacity) for appended in self._appended]
+
+    def append(self, rows: Mapping[str, Tensor], buffer: int = 0) -> None:
+        """Add transitions, columns [n, ...] in order of age; when the buffer is full the oldest make room."""
+        count = len(next(iter(rows.values())))
+        for name, row in rows.items():
+            if name not in self._columns:
+                shape = (len(self._appended), self.capacity, *row.shape[1:])
+                self._columns[name] = torch.zeros(shape, dtype=row.dtype, device=self._device)
+        newest = min(count, self.capacity)  # of more rows than fit, the first are gone at once
+        first = self._appended[buffer] + count - newest
+        place = torch.arange(first, first + newest, device=self._device) % self.capacity
+        for name, column in self._columns.items():
+            column[buffer, place] = rows[name][count - newest :]
+        self._appended[buffer] += count
+
+    def draw(self, count: int, generator: torch.Generator, buffers: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """`count` transitions each, uniformly with replacement: [count, ...] of the first buffer, or [M, count, ...] of
+        the M buffers that are numbered. Raises `ValueError` for a buffer that is empty.
+        """
+        chosen = [0] if buffers is None else list(buffers)
+        sizes = [self.sizes[buffer] for buffer in chosen]
+        if 0 in sizes:
+            raise ValueError(f"replay buffer {chosen[sizes.index(0)]} is empty: append transitions before drawing")
+        share = torch.rand(len(chosen), count, dtype=torch.float64, generator=generator, device=self._device)
+        if buffers is None:  # without a copy to the device, for which the host would wait
+            place = (share[0] * sizes[0]).to(torch.int64)
+            return {name: column[0, place] for name, column in self._columns.items()}
+        row, size = torch.tensor([chosen, sizes], device=self._device)[..., None]
+        place = (share * size).to(torch.int64)
+        return {name: column[row, place] for name, column in self._columns.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was written, and how much was ever appended to each buffer."""
+        used = max(self.sizes)
+        columns = {name: column[:, :used].clone() for name, column in self._columns.items()}
+        return {"columns": columns, "appended": list(self._appended)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`. Raises `RuntimeError` when it does not fit the buffers or their capacity."""
+        columns, appended = state["columns"], list(state["appended"])
+        used = max(min(count, self.capacity) for count in appended)
+        if len(appended) != len(self._appended) or any(column.shape[1] != used for column in columns.values()):
+            raise RuntimeError(
+                f"a replay memory of {len(self._appended)} buffers for {self.capacity} transitions cannot go on from "
+                f"one of {len(appended)} buffers or another capacity"
+            )
+        self._appended = appended
+        self._columns = {}
+        for name, column in columns.items():
+            shape = (len(appended), self.capacity, *column.shape[2:])
+            self._columns[name] = torch.zeros(shape, dtype=column.dtype, device=self._device)
+            self._columns[name][:, :used] = column.to(self._device)

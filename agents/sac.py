@@ -1,0 +1,236 @@
+"""SAC: a contextual actor-critic that learns off-policy and keeps its actions as random as the reward allows.
+
+Like `ppo` it is one policy for all tasks: told the task descriptor, the contextual oracle; told nothing, the best
+policy that does not adapt. It needs fewer environment steps and more computation.
+
+*What adapts*: nothing.  *What is learned*: policy pi, two critics Q_1, Q_2 and the temperature alpha.
+
+    y      = r + discount (1 - terminated) (min_j Q'_j(s', c, a') - alpha log pi(a' | s', c)),  a' ~ pi(. | s', c)
+    min_Q    sum_j E (Q_j(s, c, a) - y)^2
+    min_pi   E [ alpha log pi(a | s, c) - min_j Q_j(s, c, a) ]
+    min_alpha  -log alpha E [ log pi(a | s, c) + target entropy ]
+    Q'     <- (1 - averaging) Q' + averaging Q
+
+Reference: Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications", equations 5-9 and 17-18, algorithm 1.
+
+Differences from the paper: temperature learned through its logarithm; transitions come as whole trials, after which
+the updates they are worth are made in one go.
+
+Other rewards than the environment's: transitions hold `trial.rollout.reward` as it is when `learn` is called. A reward
+that itself keeps changing, such as that of a discriminator which learns along, is set as `agent.reward_of`, and is then
+asked for every batch that is drawn (`taskgen.interaction.agent.Relabels`). It is no part of the agent's state.
+
+Axes: T time, B trials, N transitions of a batch, A action dimensions, 2 critics.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from agents.common.context import Context, ContextEncoder
+from agents.common.distributions import ActionBox, SquashedGaussian
+from agents.common.replay import Replay
+from agents.networks.mlp import Ensemble, mlp
+from registry.config import Config
+from registry.errors import UserError
+from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, RewardOf, Rollout, Step, Trial
+
+
+class SACConfig(Config):
+    """Settings of `SAC`."""
+
+    context: Context = Field(
+        "descriptor", description="What is told of the task: its descriptor, nothing, or its one-hot training number."
+    )
+    numbers: int = Field(128, ge=1, description="Training tasks that get a number, where the context is one-hot.")
+    hidden: tuple[int, ...] = Field((256, 256), min_length=1, description="Widths of every network's hidden layers.")
+    learning_rate: float = Field(3e-4, gt=0, description="Adam's learning rate, of all networks and the temperature.")
+    discount: float = Field(0.99, ge=0, le=1, description="Discount per step.")
+    averaging: float = Field(
+        0.005, gt=0, le=1, description="Share of the critics that enters their targets, per update."
+    )
+    batch: int = Field(256, ge=1, description="Transitions per update.")
+    capacity: int = Field(1_000_000, ge=1, description="Transitions remembered.")
+    warm_up: int = Field(5000, ge=0, description="Environment steps with uniformly drawn actions, before any update.")
+    updates_per_step: float = Field(1.0, gt=0, description="Updates per environment step after the warm-up.")
+    temperature: float | None = Field(None, gt=0, description="Weight of the entropy; left out, it is learned.")
+    target_entropy: float = Field(
+        -1.0,
+        description="Entropy per action dimension that a learned temperature aims at, in nats, of actions scaled to "
+        "[-1, 1] (paper: -1).",
+    )
+
+
+class _Actor(nn.Module):
+    """Squashed Gaussian policy over the unit box."""
+
+    def __init__(self, inputs: int, hidden: tuple[int, ...], actions: int) -> None:
+        super().__init__()
+        self.body = mlp((inputs, *hidden))
+        self.head = nn.Linear(hidden[-1], 2 * actions)
+
+    def forward(self, inputs: Tensor) -> SquashedGaussian:
+        """[..., I] -> policy."""
+        mean, log_std = self.head(self.body(inputs)).chunk(2, dim=-1)
+        return SquashedGaussian(mean, log_std.clamp(-20.0, 2.0))
+
+
+class _Model(nn.Module):
+    """Actor, twin critics, their averaged targets, temperature."""
+
+    def __init__(self, config: SACConfig, inputs: int, actions: int) -> None:
+        super().__init__()
+        self.actor = _Actor(inputs, config.hidden, actions)
+        self.critics = Ensemble(2, (inputs + actions, *config.hidden, 1))
+        self.targets = copy.deepcopy(self.critics).requires_grad_(requires_grad=False)
+        self.log_temperature = nn.Parameter(torch.tensor(config.temperature or 1.0).log())
+
+
+class SAC:
+    """No carry."""
+
+    def __init__(self, config: SACConfig, problem: Problem) -> None:
+        space = problem.action_space
+        if not isinstance(space, gym.spaces.Box) or not space.is_bounded():
+            raise UserError(f"{problem.family} has the action space {space}; sac needs a Box with finite bounds")
+        self.config = config
+        self.reward_of: RewardOf | None = None
+        self._device = problem.device
+        self._inputs = ContextEncoder(problem, config.context, config.numbers)
+        self.needs_descriptor = self._inputs.needs_descriptor
+        self._box = ActionBox(space).to(problem.device)
+        self._actions = int(torch.Size(space.shape).numel())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(problem.seed)
+            self._model = _Model(config, self._inputs.size, self._actions).to(problem.device)
+        learned = [self._model.log_temperature] if config.temperature is None else []
+        self._critic_optimizer = self._adam(self._model.critics.parameters())
+        self._policy_optimizer = self._adam([*self._model.actor.parameters(), *learned])
+        self._average = get_ema_multi_avg_fn(1 - config.averaging)
+        self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
+        self._replay = Replay(config.capacity, problem.device)
+        self._steps = 0
+        self._owed = 0.0
+
+    def plan(self, episodes: int) -> CollectionPlan:
+        """One round: nothing adapts."""
+        return CollectionPlan(rounds=1, episodes_per_round=episodes)
+
+    def begin_trial(self, batch: int) -> Carry:
+        """No state."""
+        return ()
+
+    def act(self, carry: Carry, step: Step) -> tuple[Action, Carry]:
+        """Sample from the policy; during the warm-up uniformly."""
+        if self._steps < self.config.warm_up:
+            shape = (len(step.previous_reward), self._actions)
+            unit = 2 * torch.rand(shape, generator=self._generator, device=self._device) - 1
+        else:
+            unit = self._model.actor(self._inputs(step.observation, step.descriptor)).sample(self._generator)
+        return Action(self._box.from_unit(unit)), carry
+
+    def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
+        """Nothing adapts."""
+        return carry
+
+    def learn(self, trial: Trial) -> Metrics:
+        """Remember the trials, then make the updates their steps are worth. Two host syncs, whatever their number."""
+        self._inputs.enter(trial.rollout.descriptor)
+        self._remember(trial.rollout)
+        updates, self._owed = divmod(self._owed, 1.0)
+        metrics = {"replay/size": float(len(self._replay)), "charts/updates": updates}
+        if not updates:
+            return metrics
+        sums: dict[str, Tensor] = {}
+        for _ in range(int(updates)):
+            figures = self._update(self._replay.draw(self.config.batch, self._generator))
+            sums = {name: sums.get(name, 0.0) + value.detach() for name, value in figures.items()}
+        means = (torch.stack(list(sums.values())) / updates).tolist()
+        return {**metrics, **dict(zip(sums, means, strict=True))}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Model, optimisers, replay memory, numbered tasks, sampling stream, counts."""
+        return {
+            "model": self._model.state_dict(),
+            "critic_optimizer": self._critic_optimizer.state_dict(),
+            "policy_optimizer": self._policy_optimizer.state_dict(),
+            "replay": self._replay.state_dict(),
+            "context": self._inputs.state_dict(),
+            "generator": self._generator.get_state(),
+            "steps": self._steps,
+            "owed": self._owed,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises `RuntimeError` when shapes differ."""
+        self._model.load_state_dict(state["model"])
+        self._critic_optimizer.load_state_dict(state["critic_optimizer"])
+        self._policy_optimizer.load_state_dict(state["policy_optimizer"])
+        self._replay.load_state_dict(state["replay"])
+        self._inputs.load_state_dict(state["context"])
+        self._generator.set_state(state["generator"].cpu())
+        self._steps, self._owed = state["steps"], state["owed"]
+
+    def _adam(self, parameters: Any) -> torch.optim.Adam:
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, fused=True)
+
+    def _remember(self, rollout: Rollout) -> None:
+        """Append the valid transitions in order of time; a truncated one is no end: its value is bootstrapped."""
+        names = ("observation", "action", "reward", "next_observation", "terminated")
+        columns = {name: getattr(rollout, name) for name in names}
+        if rollout.descriptor is not None:
+            columns["descriptor"] = rollout.descriptor.expand(len(rollout.reward), -1, -1)
+        rows = {name: column[rollout.valid] for name, column in columns.items()}
+        count = len(rows["reward"])
+        self._replay.append(rows)
+        after_warm_up = min(count, max(0, self._steps + count - self.config.warm_up))
+        self._owed += after_warm_up * self.config.updates_per_step
+        self._steps += count
+
+    def _update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One step of critics, policy, temperature and targets on `batch`; its losses and figures, each a scalar."""
+        inputs = self._inputs(batch["observation"], batch.get("descriptor"))
+        taken = self._box.to_unit(batch["action"])
+        value = self._model.critics(torch.cat([inputs, taken], dim=-1))[..., 0]
+        critic_loss = (value - self._targets(batch)).square().mean(1).sum()
+        self._critic_optimizer.zero_grad(set_to_none=True)
+        critic_loss.backward()
+        self._critic_optimizer.step()
+
+        action, log_prob = self._model.actor(inputs).sample_with_log_prob(self._generator)
+        best = self._model.critics(torch.cat([inputs, action], dim=-1), frozen=True)[..., 0].amin(0)
+        log_temperature = self._model.log_temperature
+        policy_loss = (log_temperature.detach().exp() * log_prob - best).mean()
+        entropy = -log_prob.detach().mean()
+        surplus = entropy - self.config.target_entropy * self._actions
+        self._policy_optimizer.zero_grad(set_to_none=True)
+        (policy_loss + log_temperature * surplus).backward()
+        self._policy_optimizer.step()
+
+        self._average(list(self._model.targets.parameters()), list(self._model.critics.parameters()), 0)
+        return {
+            "losses/critic_loss": critic_loss,
+            "losses/policy_loss": policy_loss,
+            "losses/entropy": entropy,
+            "losses/temperature": log_temperature.exp(),
+            "losses/value": value.mean(),
+        }
+
+    @torch.no_grad()
+    def _targets(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """[N] the value each transition shows: its reward and what the target critics expect to follow."""
+        observation, descriptor = batch["next_observation"], batch.get("descriptor")
+        reward = batch["reward"]
+        if self.reward_of is not None:
+            reward = self.reward_of(batch["observation"], batch["action"], observation, descriptor)
+        inputs = self._inputs(observation, descriptor)
+        action, log_prob = self._model.actor(inputs).sample_with_log_prob(self._generator)
+        value = self._model.targets(torch.cat([inputs, action], dim=-1))[..., 0].amin(0)
+        soft = value - self._model.log_temperature.exp() * log_prob
+        return reward + self.config.discount * ~batch["terminated"] * soft

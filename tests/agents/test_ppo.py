@@ -1,0 +1,122 @@
+"""What PPO computes, on hand-made rollouts."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from agents.experiment import build_agent, problem_of
+from agents.ppo import PPO
+from agents.testing import check_agent
+from registry.config import Part
+from taskgen.build import build_family
+from taskgen.interaction.collect import collect
+
+HORIZON = 4
+
+
+def _agent(family="grid-navigation", updates=10, **settings):
+    tasks = build_family(family, {"horizon": HORIZON})
+    problem = problem_of(tasks, episodes=2, seed=1, device=torch.device("cpu"), updates=updates)
+    agent = build_agent(Part.model_validate({"name": "ppo", "hidden": [8], **settings}), problem)
+    assert isinstance(agent, PPO)
+    return agent, tasks
+
+
+def _trial(agent, tasks, trials=4):
+    specs = [tasks.spec(seed=seed) for seed in range(trials)]
+    return collect(agent, tasks.batch(trials), specs, plan=agent.plan(2))
+
+
+def _returns(agent, rollout):
+    """Unnormalised returns [T, B]."""
+    _, target = agent._advantages(rollout)
+    return target * agent._value_scale + agent._value_mean
+
+
+def _values(agent, values):
+    """Let the critic say `values[t]` of the observation whose first coordinate is t."""
+    agent._model.value = lambda inputs: torch.tensor(values)[inputs[..., 0].long()]
+
+
+def _hand_made(agent, tasks, **changes):
+    """One trial of two episodes of two steps; rewards 1, 2, 3, 4; observations 0, 1, 3, 4, true last ones 2 and 5."""
+    rollout = _trial(agent, tasks, trials=1).rollout
+    column = {name: getattr(rollout, name)[:4] for name in ("action", "valid", "trial_start")}
+    times = torch.tensor([0.0, 1.0, 3.0, 4.0])
+    false = torch.zeros(4, 1, dtype=torch.bool)
+    built = dataclasses.replace(
+        rollout,
+        **column,
+        observation=times[:, None, None].expand(4, 1, 2),
+        next_observation=torch.tensor([1.0, 2.0, 4.0, 5.0])[:, None, None].expand(4, 1, 2),
+        reward=torch.tensor([[1.0], [2.0], [3.0], [4.0]]),
+        terminated=false,
+        truncated=torch.tensor([[False], [True], [False], [True]]),
+        episode_start=torch.tensor([[True], [False], [True], [False]]),
+        episode_index=torch.tensor([[0], [0], [1], [1]]),
+        record={"log_prob": torch.zeros(4, 1), "value": agent._model.value(times[:, None, None].expand(4, 1, 2))},
+    )
+    return dataclasses.replace(built, **changes)
+
+
+def test_a_truncated_episode_is_bootstrapped_from_its_true_last_observation():
+    agent, tasks = _agent(discount=0.5, trace=1.0)
+    _values(agent, [0.0, 0.0, 10.0, 0.0, 0.0, 20.0])
+    # 2 + .5 * 10 = 7, 1 + .5 * 7 = 4.5;  4 + .5 * 20 = 14, 3 + .5 * 14 = 10
+    torch.testing.assert_close(_returns(agent, _hand_made(agent, tasks))[:, 0], torch.tensor([4.5, 7.0, 10.0, 14.0]))
+
+
+def test_a_terminated_episode_is_not():
+    agent, tasks = _agent(discount=0.5, trace=1.0)
+    _values(agent, [0.0, 0.0, 10.0, 0.0, 0.0, 20.0])
+    both = torch.tensor([[False], [True], [False], [False]])  # the goal was reached in the very last step
+    last = torch.tensor([[False], [True], [False], [True]])
+    rollout = _hand_made(agent, tasks, terminated=last, truncated=both)
+    torch.testing.assert_close(_returns(agent, rollout)[:, 0], torch.tensor([2.0, 2.0, 5.0, 4.0]))
+
+
+def test_advantages_stop_at_episode_ends():
+    agent, tasks = _agent(discount=1.0, trace=1.0)
+    rollout = _trial(agent, tasks).rollout
+    late = torch.zeros_like(rollout.reward)
+    late[-1] = 100.0
+    plain = _returns(agent, rollout)
+    changed = _returns(_agent(discount=1.0, trace=1.0)[0], dataclasses.replace(rollout, reward=rollout.reward + late))
+    torch.testing.assert_close(changed[:HORIZON], plain[:HORIZON], atol=1e-3, rtol=1e-3)
+    assert (changed[HORIZON:] > plain[HORIZON:] + 90).all()
+
+
+def test_steps_after_the_end_do_not_count():
+    plain, tasks = _agent()
+    noisy, _ = _agent()
+    trial = _trial(plain, tasks)
+    _trial(noisy, tasks)  # the same draws
+    valid = trial.rollout.valid.clone()
+    valid[HORIZON:, 1] = False
+    reward = trial.rollout.reward.clone()
+    reward[HORIZON:, 1] = 1e6
+    cut = dataclasses.replace(trial.rollout, valid=valid)
+    one = plain.learn(dataclasses.replace(trial, rollout=cut))
+    other = noisy.learn(dataclasses.replace(trial, rollout=dataclasses.replace(cut, reward=reward)))
+    assert one == other
+
+
+def test_learn_sees_the_policy_that_acted():
+    for context in ("descriptor", "none", "one-hot"):
+        agent, tasks = _agent(context=context, epochs=1, minibatches=1)
+        assert abs(agent.learn(_trial(agent, tasks))["losses/approx_kl"]) < 1e-10
+        assert agent.learn(_trial(agent, tasks))["losses/approx_kl"] < 1e-10  # also once tasks have numbers
+
+
+@pytest.mark.parametrize(("updates", "expected"), [(2, [1.0, 0.5, 0.1]), (0, [1.0, 1.0, 1.0])])
+def test_the_learning_rate_falls_where_an_end_is_planned(updates, expected):
+    agent, tasks = _agent(updates=updates, learning_rate=1.0, final_learning_rate=0.1)
+    rates = [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(3)]
+    assert rates == expected
+
+
+@pytest.mark.parametrize("context", ["none", "one-hot"])
+@pytest.mark.parametrize("family", ["grid-navigation", "point-navigation"])
+def test_other_contexts_follow_the_protocol(family, context):
+    check_agent("ppo", {"context": context}, family=family, family_settings={"horizon": 5})
