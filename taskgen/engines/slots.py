@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from registry.errors import TaskError
 from taskgen.build import family_of
+from taskgen.engines.faults import Faulting
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed
 
@@ -32,8 +33,11 @@ class Slots:
         self.ids: Array = np.array([task.id for task in tasks], dtype=object)
         self.seeded = np.zeros(len(tasks), dtype=np.bool_)
         """[B] whether a slot was ever given a seed."""
+        self.faults: dict[int, str] = {}
+        """Why the last step cut episodes short, by slot: the engine's reason, where its physics diverged."""
         self._batch = self.family.batch(len(tasks), device)
         self._batch.set_tasks(tasks)
+        self._log = self._batch.faults if isinstance(self._batch, Faulting) else None
         self._next: dict[int, TaskSpec] = {}
         self._seeds = [0] * len(tasks)
         self._changes = [0] * len(tasks)
@@ -73,7 +77,10 @@ class Slots:
 
     def step(self, action: Array) -> tuple[Array, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Observation [B, ...], reward, terminated, truncated [B]: new arrays. `action` is [B, ...]."""
+        known = 0 if self._log is None else self._log.count
         outcome = self._batch.step(torch.tensor(action, device=self._batch.device))
+        if self._log is not None:
+            self.faults = {slot: fault.reason for slot, fault in self._log.since(known).items()}
         reward = outcome.reward.cpu().numpy().astype(np.float64)
         terminated, truncated = outcome.terminated.cpu().numpy().copy(), outcome.truncated.cpu().numpy().copy()
         if self.family.horizon == 1:  # Gymnasium's checker: what ends at its first step is complete, not cut short

@@ -21,6 +21,8 @@ _ALL = np.ones(1, dtype=np.bool_)
 class TaskEnv(gym.Env[Any, Any]):
     """A task of any family, played with NumPy values. `info["task_id"]` is the task's id.
 
+    `info["fault"]` says why an episode was cut short whose simulation diverged; other steps have no such key.
+
     `reset(seed=...)` decides all noise from then on; without a seed the noise goes on. The same seed and actions give
     the same episode, bit for bit, here and in any slot of a `TaskVectorEnv`. An episode ends truncated at the family's
     horizon; with a horizon of one step it ends terminated, being complete.
@@ -67,7 +69,7 @@ class TaskEnv(gym.Env[Any, Any]):
         observation, reward, terminated, truncated = self._slots.step(value[None])
         if terminated[0] or truncated[0]:
             self._needs_reset = "the episode has ended; call reset() before the next step()"
-        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), self._info()
+        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), self._info() | self._fault()
 
     def render(self) -> Any:
         """The current task, as text ("ansi") or RGB frame ("rgb_array"); None without a render mode."""
@@ -87,6 +89,9 @@ class TaskEnv(gym.Env[Any, Any]):
 
     def _info(self) -> dict[str, Any]:
         return {"task_id": self._slots.ids[0]}
+
+    def _fault(self) -> dict[str, Any]:
+        return {"fault": self._slots.faults[0]} if self._slots.faults else {}
 
 
 def draw_seed(generator: np.random.Generator) -> int:

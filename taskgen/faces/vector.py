@@ -24,7 +24,8 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     Every slot keeps its own task through every reset and autoreset, until `set_tasks`. Equal to a
     `gymnasium.vector.SyncVectorEnv` of the `TaskEnv`s of the same tasks, bit for bit, in all three autoreset modes.
-    `infos["task_id"]` holds the task's id of every slot.
+    `infos["task_id"]` holds the task's id of every slot; `infos["fault"]`, where simulations diverged, says why their
+    episodes were cut short (None for the other slots; with same-step autoreset it is in `infos["final_info"]`).
     """
 
     observation_space: gym.Space[Any]
@@ -99,7 +100,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 infos = self._final(observation, ended)
                 observation = self._slots.reset(ended)
         else:
-            self._ended = ended
+            infos, self._ended = self._faults(), ended
         return observation, reward, terminated, truncated, {**infos, **self._info(np.ones_like(ended))}
 
     def render(self) -> tuple[Any, ...] | None:
@@ -174,7 +175,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         return {
             "final_obs": final,
             "_final_obs": ended.copy(),
-            "final_info": self._info(ended),
+            "final_info": self._info(ended) | self._faults(),
             "_final_info": ended.copy(),
         }
 
@@ -182,3 +183,10 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         ids = self._slots.ids.copy()
         ids[~where] = None
         return {"task_id": ids, "_task_id": where.copy()}
+
+    def _faults(self) -> dict[str, Any]:
+        faults, slots = self._slots.faults, range(self.num_envs)
+        if not faults:
+            return {}
+        reasons = np.array([faults.get(slot) for slot in slots], dtype=object)
+        return {"fault": reasons, "_fault": np.array([slot in faults for slot in slots])}
