@@ -69,3 +69,25 @@ PPO_GRID: dict[str, Any] = {
     "training": {"iterations": 200, "tasks": 64, "episodes": 4, "evaluate_every": 20},
     "evaluation": {"tasks": 1000, "final_tasks": 4000, "players": ["random", "grid-navigation-oracle"]},
 }
+
+
+def _unsupervised(name: str, source: dict[str, Any]) -> dict[str, Any]:
+    """RL^2 meta-trained on tasks of `source`, judged on PEARL's goals: Gupta et al. 2018, section 5.1, for RL^2."""
+    return {
+        "name": name,
+        "family": {"name": "point-navigation", "goals": "half-circle"},
+        "source": source,
+        "agent": {"name": "rl2", "learning_rate": 1e-3, "discount": 0.99, "trace": 0.95, "entropy": 0.0},
+        "training": {"iterations": 300, "tasks": 100, "episodes": 5, "evaluate_every": 50},
+        "evaluation": {
+            "source": "domain-randomization",
+            "tasks": 500,
+            "final_tasks": 2000,
+            "players": ["random", "point-navigation-oracle"],
+        },
+    }
+
+
+UML_GOALS = _unsupervised("uml-goals", {"name": "domain-randomization"})
+UML_RANDOM = _unsupervised("uml-random", {"name": "random-rewards"})
+UML_DIAYN = _unsupervised("uml-diayn", {"name": "diayn", "iterations": 100})

@@ -149,6 +149,24 @@ def _actor_critic_experiments() -> list[Entry]:
             "The contextual oracle on GridNavi: is told the goal and learns to walk there and stay.",
             citation="Zintgraf et al. 2020, VariBAD, section 5.1",
         ),
+        *_unsupervised(),
+    ]
+
+
+def _unsupervised() -> list[Entry]:
+    """Where do the tasks come from? One agent, three distributions, judged on the same goals."""
+    return [
+        Entry(
+            f"uml-{name}",
+            f"agents.experiments:UML_{name.upper()}",
+            f"RL^2 meta-trained on {tasks}, judged on goals on a half circle.",
+            citation="Gupta et al. 2018, Unsupervised Meta-Learning for Reinforcement Learning, section 5",
+        )
+        for name, tasks in (
+            ("goals", "hand-made goals"),
+            ("random", "random rewards"),
+            ("diayn", "rewards that DIAYN learned"),
+        )
     ]
 
 

@@ -23,7 +23,7 @@ from torch.nn import functional
 from registry.errors import TaskError
 
 Layer = tuple[Tensor, Tensor]
-"""Weight [U, out, in] and bias [U, out], float64."""
+"""Weight and bias, float64; of U networks [U, out, in] and [U, out]."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,18 @@ class Discriminators:
     def __init__(self, layers: Sequence[Layer], network: Tensor, skill: Tensor) -> None:
         self.skills = layers[-1][0].shape[1]
         self._skill = skill
-        shared = layers[0][0].shape[0] == 1
-        self._layers = list(layers) if shared else [(weight[network], bias[network]) for weight, bias in layers]
+        # Slots are innermost in memory, which is twice as fast: [out, in] for one network, [in, out, B] for many.
+        if layers[0][0].shape[0] == 1:
+            self._layers = [(weight[0], bias[0][:, None]) for weight, bias in layers]
+        else:
+            chosen = [(weight[network], bias[network]) for weight, bias in layers]
+            self._layers = [(weight.permute(2, 1, 0).contiguous(), bias.T.contiguous()) for weight, bias in chosen]
 
     def reward(self, features: Tensor) -> Tensor:
         """[B] float32 of features [B, F] float64."""
-        logits = perceptron(self._layers, features)
-        chosen = logits.gather(1, self._skill[:, None])[:, 0]
-        return (chosen - logits.logsumexp(1) + math.log(self.skills)).to(torch.float32)
+        logits = perceptron(self._layers, features.T.contiguous())
+        chosen = logits.gather(0, self._skill[None])[0]
+        return (chosen - logits.logsumexp(0) + math.log(self.skills)).to(torch.float32)
 
     def descriptor(self) -> Tensor:
         """[B, K] the skill, one-hot."""
@@ -83,13 +87,17 @@ class Discriminators:
 
 
 def perceptron(layers: Sequence[Layer], features: Tensor) -> Tensor:
-    """[B, K] outputs for features [B, F]; layers of one network serve all rows, those of B networks a row each."""
-    if layers[0][0].shape[0] == 1:
-        hidden = features
-        for number, (weight, bias) in enumerate(layers):
-            hidden = torch.addmm(bias, hidden if number == 0 else hidden.relu_(), weight[0].T)
-        return hidden
-    rows = features[:, :, None]
+    """[K, B] outputs for features [F, B]: of one network, layers [out, in] and [out, 1], or of B, [in, out, B] and
+    [out, B]."""
+    hidden = features
     for number, (weight, bias) in enumerate(layers):
-        rows = torch.baddbmm(bias[:, :, None], weight, rows if number == 0 else rows.relu_())
-    return rows[:, :, 0]
+        if number:
+            hidden = hidden.relu_()
+        if weight.ndim == 2:
+            hidden = torch.addmm(bias, weight, hidden)
+            continue
+        output = bias.clone()
+        for row, values in zip(weight, hidden, strict=True):
+            output.addcmul_(row, values)
+        hidden = output
+    return hidden

@@ -20,11 +20,14 @@ def layer(weight: list[list[float]], bias: list[float]) -> tuple[torch.Tensor, t
 
 
 def test_a_perceptron_by_hand() -> None:
-    layers = [layer([[1.0, -1.0], [2.0, 0.0]], [0.0, -1.0]), layer([[1.0, 1.0], [0.0, 1.0]], [0.5, 0.0])]
+    networks = [layer([[1.0, -1.0], [2.0, 0.0]], [0.0, -1.0]), layer([[1.0, 1.0], [0.0, 1.0]], [0.5, 0.0])]
     # (1, 3): hidden (-2, 1) -> (0, 1); out (0 + 1 + 0.5, 1)
     # (2, 1): hidden (1, 3);            out (1 + 3 + 0.5, 3)
-    out = perceptron(layers, torch.tensor([[1.0, 3.0], [2.0, 1.0]], dtype=torch.float64))
-    assert out.tolist() == [[1.5, 1.0], [4.5, 3.0]]
+    features = torch.tensor([[1.0, 3.0], [2.0, 1.0]], dtype=torch.float64).T
+    one = [(weight[0], bias[0][:, None]) for weight, bias in networks]
+    assert perceptron(one, features).T.tolist() == [[1.5, 1.0], [4.5, 3.0]]
+    many = [(weight[0].T[:, :, None].expand(-1, -1, 2), bias.T.expand(-1, 2)) for weight, bias in networks]
+    assert perceptron(many, features).T.tolist() == [[1.5, 1.0], [4.5, 3.0]]
 
 
 def test_the_reward_is_the_log_posterior_minus_the_log_prior() -> None:
@@ -70,7 +73,7 @@ def test_the_seed_alone_rebuilds_the_network() -> None:
     family = build_family("point-navigation")
     state = torch.tensor([[0.25, -0.5]])
     function = RandomDiscriminator([RandomDiscriminatorConfig(seed=3, skill=7)], family=family, device="cpu")
-    assert float(function(state, state, state)) == pytest.approx(-1.1466252, rel=1e-6)
+    assert float(function(state, state, state)) == pytest.approx(-2.2606168, rel=1e-6)
 
 
 def _best_cell(spec: TaskSpec) -> int:
