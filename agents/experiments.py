@@ -77,8 +77,15 @@ def _unsupervised(name: str, source: dict[str, Any]) -> dict[str, Any]:
         "name": name,
         "family": {"name": "point-navigation", "goals": "half-circle"},
         "source": source,
-        "agent": {"name": "rl2", "learning_rate": 1e-3, "discount": 0.99, "trace": 0.95, "entropy": 0.0},
-        "training": {"iterations": 300, "tasks": 100, "episodes": 5, "evaluate_every": 50},
+        "agent": {
+            "name": "rl2",
+            "reward_input": "standardised",  # learned rewards and distances are in different currencies
+            "learning_rate": 1e-3,
+            "discount": 0.99,
+            "trace": 0.95,
+            "entropy": 0.0,
+        },
+        "training": {"iterations": 800, "tasks": 40, "episodes": 5, "evaluate_every": 100},
         "evaluation": {
             "source": "domain-randomization",
             "tasks": 500,

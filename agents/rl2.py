@@ -12,7 +12,8 @@ Reference: Duan et al. 2016, "RL^2", sections 2.2-2.3; Wang et al. 2016, "Learni
 
 Differences from the paper: PPO (Schulman et al. 2017) in place of TRPO; value targets are shifted by their mean at
 each time of the trial and scaled by one running standard deviation; optionally each reward is also predicted, linearly
-in the action with coefficients read from h_t (an auxiliary loss on the agent's own data, off by default).
+in the action with coefficients read from h_t (an auxiliary loss on the agent's own data, off by default); optionally
+the rewards that the network reads are measured by those of the trial so far, as MAML's normalised advantages are.
 
 Axes: T time (all episodes of the trial), B trials.
 """
@@ -30,6 +31,7 @@ from agents.common.distributions import Distribution, PolicyHead
 from agents.common.encoding import StepEncoder
 from agents.common.losses import approximate_kl, clipped_surrogate, weighted_mean
 from agents.common.returns import generalized_advantages
+from agents.common.reward_scale import TrialStandard
 from agents.networks.base import Memory, RecurrentNetwork
 from registry.config import Config, Part
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
@@ -43,6 +45,9 @@ class RL2Config(Config):
     )
     memory: Literal["trial", "episode"] = Field(
         "trial", description="What is remembered: the trial, or (an ablation) only the current episode."
+    )
+    reward_input: Literal["raw", "standardised"] = Field(
+        "raw", description="Previous rewards as they are, or measured by mean and spread of those of the trial so far."
     )
     learning_rate: float = Field(2e-3, gt=0, description="Adam's initial learning rate.")
     final_learning_rate: float = Field(6e-5, gt=0, description="Learning rate at the end, reached linearly.")
@@ -75,7 +80,7 @@ class _Model(nn.Module):
 
 
 class RL2:
-    """Carry: the network's hidden state."""
+    """Carry: the network's hidden state, and the statistics of the trial's rewards [B, 4]."""
 
     needs_descriptor = False
 
@@ -97,18 +102,23 @@ class RL2:
         """One round: adaptation happens in `act`."""
         return CollectionPlan(rounds=1, episodes_per_round=episodes)
 
-    def begin_trial(self, batch: int) -> Memory:
-        """An empty hidden state."""
-        return self._model.network.initial(batch)
+    def begin_trial(self, batch: int) -> tuple[Memory, Tensor]:
+        """An empty hidden state, and no rewards yet."""
+        return self._model.network.initial(batch), TrialStandard.initial(batch, self._device)
 
-    def act(self, carry: Memory, step: Step) -> tuple[Action, Memory]:
+    def act(self, carry: tuple[Memory, Tensor], step: Step) -> tuple[Action, tuple[Memory, Tensor]]:
         """Sample from the policy and advance the hidden state."""
+        memory, rewards = carry
+        step = self._within_memory(step)
         if self.config.memory == "episode":
-            carry = _clear(carry, step.episode_start)
-        features, carry = self._model.network.step(self._inputs(step), carry)
+            memory = _clear(memory, step.episode_start)
+        if self.config.reward_input == "standardised":
+            reward, rewards = TrialStandard.advance(rewards, step.previous_reward, step.trial_start)
+            step = replace(step, previous_reward=reward)
+        features, memory = self._model.network.step(self._encoder(step), memory)
         policy, value = self._model.heads(features)
         action = policy.sample(self._generator)
-        return Action(action, {"log_prob": policy.log_prob(action), "value": value}), carry
+        return Action(action, {"log_prob": policy.log_prob(action), "value": value}), (memory, rewards)
 
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
         """Nothing to do between rounds."""
@@ -120,7 +130,11 @@ class RL2:
         advantage, target = self._advantages(rollout)
         share = self._anneal()
         sums: dict[str, Tensor] = {}
-        inputs = self._inputs(rollout.steps)
+        steps = self._within_memory(rollout.steps)
+        if self.config.reward_input == "standardised":
+            reward = TrialStandard.sequence(steps.previous_reward, steps.trial_start)
+            steps = replace(steps, previous_reward=reward)
+        inputs = self._encoder(steps)
         for columns in self._minibatches(rollout.reward.shape[1]):
             losses = self._losses(rollout, inputs, advantage, target, columns)
             loss = losses["losses/policy_loss"] + self.config.value_coefficient * losses["losses/value_loss"]
@@ -157,11 +171,11 @@ class RL2:
         self._value_scale = state["value_scale"].to(self._device)
         self._updates_done = state["updates_done"]
 
-    def _inputs(self, step: Step) -> Tensor:
-        """What the network reads, [..., I]."""
+    def _within_memory(self, step: Step) -> Step:
+        """`step` without what happened before the memory begins."""
         if self.config.memory == "episode":  # the previous action would carry a message across the cut
             step = replace(step, trial_start=step.episode_start)
-        return self._encoder(step)
+        return step
 
     def _advantages(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Normalised advantages and normalised value targets, both [T, B]."""

@@ -31,6 +31,7 @@ def test_every_agent_fits_some_family():
 
 
 @pytest.mark.parametrize("network", [item.full_name for item in registry.catalogue().items("networks")])
-@pytest.mark.parametrize("memory", ["trial", "episode"])
-def test_rl2_with_every_network(network, memory):
-    check_agent("rl2", {"network": network, "memory": memory, "reward_prediction": 1.0}, family="tabular-mdp")
+@pytest.mark.parametrize(("memory", "reward_input"), [("trial", "raw"), ("episode", "raw"), ("trial", "standardised")])
+def test_rl2_with_every_network(network, memory, reward_input):
+    settings = {"network": network, "memory": memory, "reward_prediction": 1.0, "reward_input": reward_input}
+    check_agent("rl2", settings, family="tabular-mdp")
