@@ -31,6 +31,7 @@ from scipy.special import ndtri
 from registry.config import Config
 from registry.errors import TaskError
 from taskgen.engines import mujoco as engine
+from taskgen.engines.lean import friction, lean_model
 from taskgen.engines.mujoco import Array, Arrays, MujocoBatch
 from taskgen.family import TaskFamily
 from taskgen.space import ContextSpace, Knob
@@ -209,7 +210,7 @@ class Walker:
         contact_cost: float = 0.0,
         observe_contacts: bool = False,
     ) -> None:
-        self.model = engine.load_model(engine.gymnasium_model(anatomy.model))
+        self.model = lean_model(engine.gymnasium_model(anatomy.model))
         self.frame_skip = anatomy.frame_skip
         self.uniforms = self.model.nq + self.model.nv
         self.reads: tuple[str, ...] = ("xpos",) if anatomy.dimensions == 2 else ()
@@ -220,6 +221,7 @@ class Walker:
         self._contact_cost, self._observe_contacts = contact_cost, observe_contacts
         self._hidden = 0 if config.observe_position else anatomy.dimensions
         self._seconds = self.model.opt.timestep * anatomy.frame_skip
+        self._lowest, self._highest = self.model.actuator_ctrlrange.T.copy()
 
     @property
     def observed(self) -> int:
@@ -239,10 +241,11 @@ class Walker:
         mass[:, _TORSO] *= tables["torso_mass"]
         gravity = np.zeros((len(mass), 3))
         gravity[:, 2] = -tables["gravity"]
+        surfaces, values = friction(model)
         return {
             "body_mass": model.body_mass * mass,
             "body_inertia": model.body_inertia * mass[:, :, None],
-            "geom_friction": model.geom_friction * tables["friction"][:, None, None],
+            surfaces: values * tables["friction"].reshape(-1, *(1,) * values.ndim),
             "dof_damping": model.dof_damping * tables["damping"][:, None],
             "actuator_gear": model.actuator_gear * tables["gear"][:, None, None],
             "opt.gravity": gravity,
@@ -274,8 +277,7 @@ class Walker:
     ) -> tuple[Array, Array]:
         """Progress and bonus minus costs."""
         if self._config.clip_actions:
-            low, high = self.model.actuator_ctrlrange.T
-            action = np.clip(action, low, high)
+            action = np.minimum(np.maximum(action, self._lowest), self._highest)  # faster than np.clip
         cost = self._config.control_cost * np.square(action).sum(1)
         if self._contact_cost:
             forces = np.clip(physics["cfrc_ext"], -1.0, 1.0).reshape(len(cost), -1)

@@ -8,6 +8,7 @@ warnings, by its clock and for values that are not finite; see `MujocoBatch.step
 """
 
 import copy
+import ctypes
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Any, Protocol, TypeAlias
 import mujoco
 import numpy as np
 import torch
+from mujoco import _callbacks
 from mujoco.batch import Batch, SimulationError
 from numpy.typing import NDArray
 from torch import Tensor
@@ -134,6 +136,8 @@ class MujocoBatch:
         self._control: Array = self.simulation.bind("ctrl")
         self._clock: Array = self.simulation.bind("time")
         self._then: Array = np.zeros(slots)
+        self._warned: Array = self.simulation.warning[:, :, 1]
+        self._all = np.ones(slots, dtype=np.bool_)
         self._before: Array = np.array(self.simulation.state)
         self._place = robot.place(self._physics).copy()
         self._specs: list[TaskSpec] = []
@@ -186,8 +190,9 @@ class MujocoBatch:
         `faults`; the simulation of the slot is put to rest until its next reset. So is one whose action is not finite.
         """
         control = action.detach().cpu().numpy().astype(np.float64)
-        sane: Array = np.all(np.abs(control) <= _HUGE, axis=1)
-        if not sane.all():
+        sane = self._all
+        if not np.abs(control).max() <= _HUGE:
+            sane = np.all(np.abs(control) <= _HUGE, axis=1)
             control = np.where(sane[:, None], control, 0.0)
         np.copyto(self._then, self._clock)
         self._control[:] = control
@@ -200,13 +205,14 @@ class MujocoBatch:
             reward, terminated = self._robot.outcome(self._tables, self._physics, self._place, place, control)
             observation = self._robot.observe(self._tables, self._physics).astype(np.float32)
             reward = reward.astype(np.float32)
+            own = reward
+            if self._rewards.active:
+                arrays = (self._observation, control, observation, reward)
+                reward = self._rewards(*map(torch.from_numpy, arrays)).numpy()
+            calm = self._calm(observation, reward, own)
+        healthy = sane if calm else sane & self._healthy(observation, reward) & np.isfinite(own)
         self._place = place
         truncated = self._time >= self.family.horizon
-        own = reward
-        if self._rewards.active:
-            arrays = (self._observation, control, observation, reward)
-            reward = self._rewards(*map(torch.from_numpy, arrays)).numpy()
-        healthy = sane & self._healthy(observation, reward) & np.isfinite(own)
         if not healthy.all():
             observation = np.where(healthy[:, None], observation, self._observation)
             reward, own = np.where(healthy, reward, np.float32(0.0)), np.where(healthy, own, np.float32(0.0))
@@ -282,9 +288,16 @@ class MujocoBatch:
         except SimulationError:
             return
 
+    def _calm(self, *values: Array) -> bool:
+        """Whether all is well in all slots, `values` included, told by sums; where False, look at every slot."""
+        if self._warned.any() or self.simulation.status.any():
+            return False
+        total = self.simulation.state.sum() + sum(array.sum() for array in values)
+        return bool(np.isfinite(total)) and bool((self._clock > self._then).all())
+
     def _healthy(self, observation: Array, reward: Array) -> Array:
         """[B] whether all is well after a step."""
-        quiet = ~self.simulation.warning[:, :, 1].any(1)
+        quiet = ~self._warned.any(1)
         finite = np.isfinite(observation).all(1) & np.isfinite(reward) & np.isfinite(self.simulation.state).all(1)
         return quiet & finite & (self._clock > self._then) & (self.simulation.status == 0)
 
@@ -302,17 +315,28 @@ class MujocoBatch:
     def _reason(self, slot: int) -> str:
         if self.simulation.status[slot]:
             return self.simulation.error(slot)
-        warned = np.flatnonzero(self.simulation.warning[slot, :, 1])
+        warned = np.flatnonzero(self._warned[slot])
         if len(warned):
             return _WARNINGS[warned[0]]
         return "a value is not finite" if self._clock[slot] > self._then[slot] else "the clock went back"
 
 
 def quiet() -> None:
-    """Keep MuJoCo from printing warnings and from writing MUJOCO_LOG.TXT; faults are recorded instead."""
+    """Keep MuJoCo, in this process, from what costs time or leaves traces.
+
+    It prints no warnings and writes no MUJOCO_LOG.TXT; faults are recorded instead. Nor does it time itself into
+    `mjData.timer`, which MuJoCo's Python package, unlike its C library, does by default, at a fifth of a step of
+    half-cheetah; `mujoco.set_mjcb_time(None)` switches that on again.
+    """
     config = mujoco.MjLogConfig.get()
     config.logto_file = config.logto_console = False
     config.set()
+    if mujoco.get_mjcb_time() is None:  # not a clock that somebody chose
+        try:
+            library = ctypes.CDLL(_callbacks.__file__)
+            ctypes.c_void_p.in_dll(library, "mjcb_time").value = None
+        except (OSError, ValueError):  # a system on which the variable cannot be reached: slower, no more
+            return
 
 
 def default_threads() -> int:
