@@ -139,7 +139,10 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
         for player, figures in players:
             trial, mean = figures["trial"], figures["returns"]["mean"]
             interval = f"[{trial['low']:.3f}, {trial['high']:.3f}]"
-            typer.echo(f"  {player:<20} {trial['mean']:>12.3f}  {interval:<20} {mean[0]:>9.3f} {mean[-1]:>13.3f}")
+            faults = f"  {figures['faults']} episodes diverged" if "faults" in figures else ""
+            typer.echo(
+                f"  {player:<20} {trial['mean']:>12.3f}  {interval:<20} {mean[0]:>9.3f} {mean[-1]:>13.3f}{faults}"
+            )
 
 
 def _resume_command(directory: Path) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.statistics import iqm_interval, mean_interval
+from taskgen.engines.faults import Faulting
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent
 from taskgen.interaction.collect import collect
@@ -26,14 +27,24 @@ def play(
     agent: Agent, family: TaskFamily[Any], specs: Sequence[TaskSpec], episodes: int, device: Any = "cpu"
 ) -> NDArray[np.float64]:
     """Return of every episode of one trial on every task, [K, N]. The agent's state afterwards is as before."""
+    return play_counting(agent, family, specs, episodes, device)[0]
+
+
+def play_counting(
+    agent: Agent, family: TaskFamily[Any], specs: Sequence[TaskSpec], episodes: int, device: Any = "cpu"
+) -> tuple[NDArray[np.float64], int]:
+    """As `play`; also how many episodes were cut short because their simulation diverged. They count as they are."""
     state = copy.deepcopy(agent.state_dict())
     parts: list[NDArray[np.float64]] = []
+    faults = 0
     for start in range(0, len(specs), SLOTS):
         chunk = specs[start : start + SLOTS]
-        trial = collect(agent, family.batch(len(chunk), device), chunk, plan=agent.plan(episodes))
+        batch = family.batch(len(chunk), device)
+        trial = collect(agent, batch, chunk, plan=agent.plan(episodes))
         parts.append(trial.episode_returns().double().cpu().numpy())
+        faults += batch.faults.count if isinstance(batch, Faulting) else 0
     agent.load_state_dict(state)
-    return np.concatenate(parts, axis=1)
+    return np.concatenate(parts, axis=1), faults
 
 
 def summarise(returns: NDArray[np.float64], seed: int) -> dict[str, Any]:
@@ -66,6 +77,13 @@ def evaluate(
     seed: int,
     device: Any = "cpu",
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
-    """All `players` on the same tasks: their summaries by name, and the returns [K, N] behind them."""
-    returns = {name: play(agent, family, specs, episodes, device) for name, agent in players.items()}
-    return {name: summarise(array, seed) for name, array in returns.items()}, returns
+    """All `players` on the same tasks: their summaries by name, and the returns [K, N] behind them.
+
+    A summary holds `faults`, their number, where simulations diverged.
+    """
+    summaries: dict[str, Any] = {}
+    returns: dict[str, NDArray[np.float64]] = {}
+    for name, agent in players.items():
+        returns[name], faults = play_counting(agent, family, specs, episodes, device)
+        summaries[name] = summarise(returns[name], seed) | ({"faults": faults} if faults else {})
+    return summaries, returns

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import registry
-from agents import checkpoint
-from agents.evaluation import evaluate, play, summarise
+from agents import checkpoint, quarantine
+from agents.evaluation import evaluate, play_counting, summarise
 from agents.experiment import Experiment, Parts, build_agent, build_parts, held_out_source
 from agents.run import RunDirectory
 from registry.config import Part
@@ -16,7 +16,7 @@ from registry.errors import UserError
 from registry.plan import Plan
 from taskgen.build import build_source
 from taskgen.engines.base import TaskBatch
-from taskgen.engines.faults import Faulting
+from taskgen.engines.faults import Faulting, FaultLog
 from taskgen.interaction.agent import Agent, Metrics, Trial
 from taskgen.interaction.collect import collect
 from taskgen.source import TaskResult
@@ -53,9 +53,9 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
     parts = build_parts(plan.config)
     books = _Books(plan, run, parts, watcher)
     batch = parts.family.batch(settings.tasks, parts.problem.device)
-    for iteration in range(books.restore() + 1, settings.iterations + 1):
+    for iteration in range(books.restore(batch) + 1, settings.iterations + 1):
         clock = _Clock()
-        specs = parts.source.ask(settings.tasks)
+        specs = quarantine.ask(parts.source, settings.tasks, batch)
         clock.lap("ask")
         seeds = stream(plan.config.seed, "environment", iteration).integers(0, 2**53, settings.tasks).tolist()
         trial = collect(parts.agent, batch, specs, plan=parts.agent.plan(settings.episodes), seeds=seeds)
@@ -64,7 +64,7 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
         clock.lap("learn")
         if parts.source.feedback:
             parts.source.tell(score(specs, trial))
-        metrics = {**metrics, **trial_metrics(trial), **clock.metrics(trial), **books.faults(batch)}
+        metrics = {**metrics, **trial_metrics(trial), **clock.metrics(trial), **books.faults()}
         books.enter(iteration, specs, metrics)
         if watcher.stop_requested() and iteration < settings.iterations:
             books.save(iteration)
@@ -136,18 +136,23 @@ class _Books:
         self._trackers: list[Any] = []
         self._steps = 0
         self._seconds = 0.0
+        self._log: FaultLog | None = None
         self._faults = 0
         self._quarantined = 0
 
-    def restore(self) -> int:
-        """Load the newest checkpoint; the number of iterations done."""
+    def restore(self, batch: TaskBatch) -> int:
+        """Load the newest checkpoint; the number of iterations done. From now on the faults are those of `batch`."""
         catalogue = registry.catalogue()
+        self._log = batch.faults if isinstance(batch, Faulting) else None
         tree = self._run.restore()
         done = 0
         if tree is not None:
             done, self._steps = tree["iteration"], tree["steps"]
             self._run.load_into(self._parts.agent.load_state_dict, tree["agent"], "agent")
             self._run.load_into(self._parts.source.load_state_dict, tree["source"], "source")
+            if self._log is not None and "faults" in tree:
+                self._run.load_into(self._log.load_state_dict, tree["faults"], "faults")
+                self._faults, self._quarantined = self._log.count, len(self._log.quarantine)
         for part in self._plan.config.trackers:
             tracker = catalogue.get("trackers", part.name).build(part.settings, directory=self._run.path)
             tracker.truncate_after(done)
@@ -175,11 +180,11 @@ class _Books:
         if last or iteration % settings.checkpoint_every == 0:
             self.save(iteration)
 
-    def faults(self, batch: TaskBatch) -> Metrics:
-        """Faults of the engine since the run was started or resumed; tasks newly quarantined are written down."""
-        if not isinstance(batch, Faulting):
+    def faults(self) -> Metrics:
+        """Faults of the engine since the run began; tasks newly quarantined are written down."""
+        log = self._log
+        if log is None:
             return {}
-        log = batch.faults
         if log.count > self._faults and log.last is not None:
             self._watcher.say(
                 f"{log.count - self._faults} faults; the last: task {log.last.task.id}, {log.last.reason}"
@@ -196,6 +201,7 @@ class _Books:
             "steps": self._steps,
             "agent": self._parts.agent.state_dict(),
             "source": self._parts.source.state_dict(),
+            **({} if self._log is None else {"faults": self._log.state_dict()}),
         }
         path = checkpoint.save(self._run.checkpoints, tree, iteration=iteration)
         checkpoint.prune(self._run.checkpoints, KEPT_CHECKPOINTS)
@@ -209,13 +215,17 @@ class _Books:
 
     def _evaluate(self, iteration: int) -> None:
         parts = self._parts
-        returns = play(parts.agent, parts.family, self._held_out, parts.problem.episodes, parts.problem.device)
+        returns, faults = play_counting(
+            parts.agent, parts.family, self._held_out, parts.problem.episodes, parts.problem.device
+        )
         trial = summarise(returns, self._plan.config.seed)["trial"]
         line = {"iteration": iteration, "steps": self._steps, "seconds": round(self._seconds, 3), "trial": trial}
+        line |= {"faults": faults} if faults else {}
         self._run.append_evaluation(line)
         registry.catalogue().notify("evaluation_finished", iteration=iteration, summary=line)
         interval = f"[{trial['low']:.3f}, {trial['high']:.3f}]"
-        self._watcher.say(f"iteration {iteration}: held-out trial return {trial['mean']:.3f} {interval}")
+        diverged = f"; {faults} episodes diverged" if faults else ""
+        self._watcher.say(f"iteration {iteration}: held-out trial return {trial['mean']:.3f} {interval}{diverged}")
 
     def _refuse_held_out(self, specs: Sequence[TaskSpec]) -> None:
         """Training on a task that the run is judged on: compare seeds first, they differ almost always."""

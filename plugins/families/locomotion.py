@@ -10,9 +10,10 @@ Tasks differ by goal (`task`) and by body. Rewards by `task`, where v is the vel
 plus a bonus while the robot is healthy, minus control cost (weight times the squared action). With task = "forward" and
 a horizon of 1000 a task with default knobs is Gymnasium's environment, step for step.
 
-Sources: Gymnasium's v5 environments; Finn et al. 2017, MAML, section 5.3 (direction and velocity of half-cheetah and
-ant); Rakelly et al. 2019, PEARL (position of ant); Houthooft et al. 2018, EPG (random bodies). What these vary silently
-are named settings here; with another task than "forward" their values become the defaults.
+Sources: Gymnasium's v5 environments; Finn et al. 2017, MAML, section 5.3, and its code (direction and velocity of
+half-cheetah, velocity of ant); Rakelly et al. 2019, PEARL, and its code (velocities up to 3, direction and position of
+ant); Houthooft et al. 2018, EPG (random bodies). What these vary silently are named settings here; with another task
+than "forward" their values become the defaults.
 """
 
 from abc import abstractmethod

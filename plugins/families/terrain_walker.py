@@ -298,7 +298,7 @@ def _document() -> str:
     )
     hull = 8.5 / 30
     return f"""<mujoco><compiler angle="radian"/>
-<option timestep="{1 / RATE / _SKIP}" integrator="implicitfast" gravity="0 0 -10"/>
+<option timestep="{1 / RATE / _SKIP}" integrator="implicitfast" gravity="0 0 -10"><flag island="disable"/></option>
 <default><geom friction="0.7 0.005 0.0001"/><joint axis="0 -1 0" armature="0.01"/></default>
 <worldbody>{flat}
 <body name="hull">

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,8 @@ class Fault:
 class FaultLog:
     """The faults of a batch. A task with `strikes` faults of its own is quarantined: it is better not run again.
 
-    The log only reports. What becomes of a quarantined task is up to whoever hands out tasks.
+    The log only reports. What becomes of a quarantined task is up to whoever hands out tasks; for training that is
+    `agents.quarantine`.
     """
 
     def __init__(self, strikes: int = STRIKES) -> None:
@@ -45,6 +46,7 @@ class FaultLog:
         """Faults so far."""
         self.last: Fault | None = None
         self._reasons: Counter[str] = Counter()
+        self._latest: dict[int, tuple[int, Fault]] = {}
         self._blamed: dict[str, list[Fault]] = {}
 
     @property
@@ -54,6 +56,7 @@ class FaultLog:
 
     def record(self, fault: Fault) -> None:
         """Count `fault`; of every task the last `strikes` faults are kept."""
+        self._latest[fault.slot] = self.count, fault
         self.count += 1
         self.last = fault
         self._reasons[fault.reason] += 1
@@ -61,6 +64,12 @@ class FaultLog:
             known = self._blamed.setdefault(fault.task.id, [])
             known.append(fault)
             del known[: -self.strikes]
+
+    def since(self, count: int) -> dict[int, Fault]:
+        """The last fault of every slot that had one after the first `count` faults."""
+        if self.count == count:
+            return {}
+        return {slot: fault for slot, (number, fault) in self._latest.items() if number >= count}
 
     @property
     def quarantine(self) -> dict[str, tuple[Fault, ...]]:
@@ -70,6 +79,29 @@ class FaultLog:
     def quarantined(self, task_id: str) -> bool:
         """Whether the task has had its strikes."""
         return len(self._blamed.get(task_id, ())) >= self.strikes
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counts, and the faults that tasks are blamed for, as JSON values and arrays."""
+        blamed = {
+            name: {
+                "task": faults[0].task.to_json(),
+                "faults": [{"slot": x.slot, "step": x.step, "reason": x.reason, "state": x.state} for x in faults],
+            }
+            for name, faults in self._blamed.items()
+        }
+        return {"count": self.count, "reasons": dict(self._reasons), "blamed": blamed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+        self.count, self.last, self._latest = int(state["count"]), None, {}
+        self._reasons = Counter(state["reasons"])
+        self._blamed = {}
+        for name, known in state["blamed"].items():
+            task = TaskSpec.from_json(known["task"])
+            self._blamed[name] = [
+                Fault(x["slot"], task, x["step"], x["reason"], blame=True, state=np.asarray(x["state"]))
+                for x in known["faults"]
+            ]
 
     def write(self, directory: Path) -> list[Path]:
         """Write every quarantined task: `<id>.json` (the task, reasons and steps) and `<id>.npy` (states [strikes, D]).

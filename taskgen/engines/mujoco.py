@@ -138,6 +138,8 @@ class MujocoBatch:
         self._then: Array = np.zeros(slots)
         self._warned: Array = self.simulation.warning[:, :, 1]
         self._all = np.ones(slots, dtype=np.bool_)
+        self._state: Array = self.simulation.state.reshape(-1)  # a view
+        self._ones = np.ones(self._state.size)
         self._before: Array = np.array(self.simulation.state)
         self._place = robot.place(self._physics).copy()
         self._specs: list[TaskSpec] = []
@@ -290,9 +292,9 @@ class MujocoBatch:
 
     def _calm(self, *values: Array) -> bool:
         """Whether all is well in all slots, `values` included, told by sums; where False, look at every slot."""
-        if self._warned.any() or self.simulation.status.any():
+        if np.count_nonzero(self.simulation.warning) or np.count_nonzero(self.simulation.status):
             return False
-        total = self.simulation.state.sum() + sum(array.sum() for array in values)
+        total = np.dot(self._state, self._ones) + sum(array.sum() for array in values)
         return bool(np.isfinite(total)) and bool((self._clock > self._then).all())
 
     def _healthy(self, observation: Array, reward: Array) -> Array:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from registry.errors import TaskError
 from taskgen.build import family_of
 from taskgen.engines.base import Transition
+from taskgen.engines.faults import Faulting
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed
 
@@ -37,6 +38,7 @@ class Slots:
         """What there is to say of the last step beside its outcome: values [B] by name, and for which slots [B]."""
         self._batch = self.family.batch(len(tasks), device)
         self._batch.set_tasks(tasks)
+        self._log = self._batch.faults if isinstance(self._batch, Faulting) else None
         self._next: dict[int, TaskSpec] = {}
         self._seeds = [0] * len(tasks)
         self._changes = [0] * len(tasks)
@@ -76,20 +78,26 @@ class Slots:
 
     def step(self, action: Array) -> tuple[Array, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Observation [B, ...], reward, terminated, truncated [B]: new arrays. `action` is [B, ...]."""
+        known_faults = 0 if self._log is None else self._log.count
         outcome = self._batch.step(torch.tensor(action, device=self._batch.device))
-        self.notes = self._noted(outcome)
+        self.notes = self._noted(outcome, known_faults)
         reward = outcome.reward.cpu().numpy().astype(np.float64)
         terminated, truncated = outcome.terminated.cpu().numpy().copy(), outcome.truncated.cpu().numpy().copy()
         if self.family.horizon == 1:  # Gymnasium's checker: what ends at its first step is complete, not cut short
             terminated, truncated = terminated | truncated, np.zeros_like(truncated)
         return self._observation(outcome.observation), reward, terminated, truncated
 
-    def _noted(self, outcome: Transition) -> dict[str, tuple[Array, NDArray[np.bool_]]]:
+    def _noted(self, outcome: Transition, known_faults: int) -> dict[str, tuple[Array, NDArray[np.bool_]]]:
         """See `notes`."""
         notes: dict[str, tuple[Array, NDArray[np.bool_]]] = {}
         if outcome.family_reward is not None:
             replaced = np.array([task.reward is not None for task in self.tasks])
             notes["family_reward"] = (outcome.family_reward.cpu().numpy().astype(np.float64), replaced)
+        if self._log is not None and (faults := self._log.since(known_faults)):
+            reasons: Array = np.full(len(self.tasks), None, dtype=object)
+            for slot, fault in faults.items():
+                reasons[slot] = fault.reason
+            notes["fault"] = (reasons, np.isin(np.arange(len(self.tasks)), list(faults)))
         return notes
 
     def _change_tasks(self, where: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     Every slot keeps its own task through every reset and autoreset, until `set_tasks`. Equal to a
     `gymnasium.vector.SyncVectorEnv` of the `TaskEnv`s of the same tasks, bit for bit, in all three autoreset modes.
     `infos["task_id"]` holds the task's id of every slot, `infos["family_reward"]` what the family would have paid where
-    a task has a reward of its own.
+    a task has a reward of its own, `infos["fault"]` why an episode was cut short where its simulation diverged.
     """
 
     observation_space: gym.Space[Any]

@@ -214,3 +214,86 @@ def test_faults_are_counted_and_quarantined_tasks_written_down(tmp_path, monkeyp
     assert next(text for text in said if "faults" in text).endswith("velocity is not finite")
     (written,) = (run.path / "quarantine").glob("*.json")
     assert json.loads(written.read_text())["task"]["id"] == written.stem
+
+
+def cheetahs(path, iterations, *overrides):
+    """The plan of a run on a saved set of ten tasks, eight an iteration, and these tasks."""
+    from taskgen.build import build_family
+    from taskgen.taskset import TaskSet
+
+    family = build_family("half-cheetah", {"horizon": 5})
+    specs = tuple(family.spec({"mass": seed / 100}, seed=seed) for seed in range(100, 110))
+    TaskSet(specs).write(path / "tasks.jsonl")
+    settings = ["family={name='half-cheetah', horizon=5}", 'evaluation.players=["random"]', *overrides]
+    source = f"source={{name='task-set', path='{path / 'tasks.jsonl'}'}}"
+    plan = load_experiment("rl2-bandit", [*QUICK, *settings, source, f"training.iterations={iterations}"])
+    return plan, specs
+
+
+def diverge(monkeypatch, diverging):
+    """Make batches of eight slots report a fault of every task in `diverging`. Returns the seeds they are given."""
+    from taskgen.engines.faults import Fault
+    from taskgen.engines.mujoco import MujocoBatch
+
+    settled, given = MujocoBatch.set_tasks, []
+
+    def set_tasks(self, specs, slots=None):
+        settled(self, specs, slots)
+        if self.slots == 8:
+            given.append([spec.seed for spec in specs])
+            for slot, spec in enumerate(specs):
+                if spec.id in diverging:
+                    self.faults.record(Fault(slot, spec, 1, "position diverged", True, np.full(3, float(len(given)))))
+
+    monkeypatch.setattr(MujocoBatch, "set_tasks", set_tasks)
+    return given
+
+
+def test_a_quarantined_task_is_not_trained_on_again_also_after_a_stop(tmp_path, monkeypatch):
+    plan, specs = cheetahs(tmp_path, 8)
+    given = diverge(monkeypatch, {specs[0].id})
+    whole, cut = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "cut")
+    whole.create(plan)
+    assert train(plan, whole, Quiet())
+    times = [seeds.count(100) for seeds in given]
+    assert sum(times) >= 3
+    last = next(number for number in range(8) if sum(times[: number + 1]) >= 3)
+    assert last < 7
+    assert sum(times[last + 1 :]) == 0
+    assert all(len(seeds) == 8 for seeds in given)
+    uninterrupted = list(given)
+    cut.create(plan)
+    for stop in (1, 3, last + 1):
+        assert not train(cut.open(), cut, Quiet(stop))
+    assert train(cut.open(), cut, Quiet())
+    assert given[8:] == uninterrupted
+    assert digest(cut) == digest(whole)
+    for run in (whole, cut):
+        assert [path.stem for path in (run.path / "quarantine").glob("*.json")] == [specs[0].id]
+    states = [np.load(run.path / "quarantine" / f"{specs[0].id}.npy").tolist() for run in (whole, cut)]
+    assert len(states[0]) == 3
+
+
+def test_a_run_whose_tasks_are_all_in_quarantine_stops_and_says_so(tmp_path, monkeypatch):
+    plan, specs = cheetahs(tmp_path, 9)
+    diverge(monkeypatch, {spec.id for spec in specs})
+    run = RunDirectory(tmp_path / "run")
+    run.create(plan)
+    with pytest.raises(UserError, match=r"all in quarantine, because each diverged 3 times: position diverged"):
+        train(plan, run, Quiet())
+    assert len(list((run.path / "quarantine").glob("*.json"))) == 10
+
+
+def test_evaluation_reports_faults_and_leaves_no_task_out(tmp_path, monkeypatch):
+    plan, specs = cheetahs(tmp_path, 1)
+    run, said, watcher = RunDirectory(tmp_path / "run"), [], Quiet()
+    watcher.say = said.append
+    run.create(plan)
+    assert train(plan, run, watcher)
+    assert "faults" not in json.loads((run.path / "evaluations.jsonl").read_text())
+    diverge(monkeypatch, {specs[0].id})
+    players = evaluate_run(run, tasks=specs[:8])["sets"]["tasks"]["players"]
+    assert {name: figures["faults"] for name, figures in players.items()} == {"rl2": 1, "random": 1}
+    assert all(
+        "faults" not in figures for figures in evaluate_run(run, tasks=specs[1:9])["sets"]["tasks"]["players"].values()
+    )

@@ -227,3 +227,18 @@ def test_a_task_can_be_copied_and_sent_to_another_process() -> None:
     for again in (copy.deepcopy(spec), pickle.loads(pickle.dumps(spec))):
         assert again == spec
         assert again.id == spec.id
+
+
+def test_a_diverging_simulation_is_named_in_the_info() -> None:
+    family = taskgen.build_family("half-cheetah", {"horizon": 6})
+    env = taskgen.make(family.spec())
+    _, info = env.reset(seed=0)
+    assert "fault" not in info
+    action = np.zeros(6, dtype=np.float32)
+    assert "fault" not in env.step(action)[4]
+    env.unwrapped._slots._batch._physics["qvel"][0, 3] = np.nan
+    observation, reward, terminated, truncated, info = env.step(action)
+    assert np.isfinite(observation).all()
+    assert (reward, terminated, truncated, info["fault"]) == (0.0, False, True, "velocity diverged")
+    env.reset()
+    assert "fault" not in env.step(action)[4]

@@ -255,3 +255,28 @@ def test_render() -> None:
     assert frames is not None
     assert len(set(frames)) == 5
     assert taskgen.make_vec(tasks_of("bandit")).render() is None
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_a_diverging_simulation_says_so_as_in_a_sync_vector_env(mode: AutoresetMode) -> None:
+    family = taskgen.build_family("half-cheetah", {"horizon": 6})
+    ours, theirs = both([family.spec({"mass": 1.0 + slot}, seed=slot) for slot in range(3)], mode)
+    singles = [env.unwrapped for env in theirs.envs]
+    for env in (ours, theirs):
+        env.reset(seed=5)
+    reported = []
+    for step in range(9):
+        if step == 3:
+            ours._slots._batch._physics["qpos"][1, 2] = singles[1]._slots._batch._physics["qpos"][0, 2] = np.nan
+        outcomes = [env.step(np.full((3, 6), 0.5, dtype=np.float32)) for env in (ours, theirs)]
+        same(*outcomes, f"step {step}")
+        observation, _, terminated, truncated, infos = outcomes[0]
+        assert np.isfinite(observation).all()
+        info = infos["final_info"] if mode is AutoresetMode.SAME_STEP and "final_info" in infos else infos
+        if "fault" in info:
+            reported.append((step, info["fault"].tolist(), truncated.tolist()))
+        ended = terminated | truncated
+        if mode is AutoresetMode.DISABLED and ended.any():
+            for env in (ours, theirs):
+                env.reset(options={"reset_mask": ended})
+    assert reported == [(3, [None, "position diverged", None], [False, True, False])]

@@ -1,0 +1,36 @@
+"""Tasks whose simulation keeps diverging are not trained on: what a source gives, without what is in quarantine."""
+
+from registry.errors import UserError
+from taskgen.engines.base import TaskBatch
+from taskgen.engines.faults import Faulting
+from taskgen.source import TaskSource
+from taskgen.spec import TaskSpec
+
+PATIENCE = 10
+"""A source may give this many times as many quarantined tasks in a row as there are, before it counts as dry."""
+
+
+def ask(source: TaskSource, n: int, batch: TaskBatch) -> list[TaskSpec]:
+    """`n` tasks of `source`, in its order, that the faults of `batch` have put into no quarantine.
+
+    Every quarantined task is replaced by a further ask, so that four tasks are still four times one. Raises `UserError`
+    when the source gives nothing but quarantined tasks.
+    """
+    specs = source.ask(n)
+    if not isinstance(batch, Faulting):
+        return specs
+    log, kept, refused = batch.faults, list[TaskSpec](), 0
+    while True:
+        for spec in specs:
+            refused = refused + 1 if log.quarantined(spec.id) else 0
+            if not refused:
+                kept.append(spec)
+        if len(kept) == n:
+            return kept
+        if refused > PATIENCE * len(log.quarantine):
+            reasons = ", ".join(f"{reason} ({count})" for reason, count in log.reasons.items())
+            raise UserError(
+                f"the last {refused} tasks of the source are all in quarantine, because each diverged {log.strikes} "
+                f"times: {reasons}. They are in the run's quarantine/; give `source` tasks with milder bodies."
+            )
+        specs = source.ask(n - len(kept))
