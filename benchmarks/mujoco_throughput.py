@@ -1,13 +1,19 @@
 """64 half-cheetahs, each with masses, friction and gear of its own: environment steps per second of the MuJoCo engine.
 
-    python -m benchmarks.mujoco_throughput        about two minutes; nothing else should run beside it
+    python -m benchmarks.mujoco_throughput        two minutes; nothing else should run beside it
 
 The engine plays a closed loop: random actions, observation, reward, reset of whatever ended. Beside it, on equal
 threads and in turns: MuJoCo's bare `mj_step` loop in C over the same models (no observation, reward or reset),
 Gymnasium's SyncVectorEnv of HalfCheetah-v5 and, where it is installed, EnvPool's; the latter two share one model.
-Ratios are medians over turns of the ratio within a turn, with their range.
+Gymnasium runs as its users have it, with the clock that MuJoCo's Python package installs; the engine takes that clock
+away from its process (see `taskgen.engines.mujoco.quiet`), and a row shows SyncVectorEnv without it too. Ratios are
+medians over turns of the ratio within a turn, with their range.
+
+Steps that led here are rows as well: the stepping alone of 64 default bodies as Gymnasium's model has them, then without
+the clock, without islands, and as the engine steps them (`taskgen.engines.lean`). EnvPool, in C++, has no clock either.
 """
 
+import copy
 import importlib
 import os
 import time
@@ -20,12 +26,20 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from mujoco import rollout
-from mujoco.batch import MODEL_FIELDS
+from mujoco.batch import MODEL_FIELDS, Batch
 from numpy.typing import NDArray
 
 import taskgen
 from benchmarks.harness import Row, record, row
-from taskgen.engines.mujoco import MujocoBatch, default_threads, edited_model
+from taskgen.engines.lean import lean_model
+from taskgen.engines.mujoco import (
+    MujocoBatch,
+    default_threads,
+    edited_model,
+    gymnasium_model,
+    load_model,
+    quiet,
+)
 from taskgen.spec import TaskSpec
 from taskgen.streams import stream
 
@@ -71,8 +85,9 @@ class Engine:
 
     def play(self, steps: int) -> None:
         """See `Contestant.play`."""
+        action = torch.empty(SLOTS, 6)
         for _ in range(steps):
-            outcome = self.batch.step(2.0 * torch.rand(SLOTS, 6, generator=self._generator) - 1.0)
+            outcome = self.batch.step(action.uniform_(-1.0, 1.0, generator=self._generator))
             ended = outcome.terminated | outcome.truncated
             if bool(ended.any()):
                 self.batch.reset(ended)
@@ -108,7 +123,8 @@ class Bare:
 class Sync:
     """Gymnasium's SyncVectorEnv."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: bool) -> None:
+        self._clock = clock
         self._vector = SyncVectorEnv(
             [lambda: gym.make("HalfCheetah-v5")] * SLOTS, copy=False, autoreset_mode=AutoresetMode.SAME_STEP
         )
@@ -117,8 +133,11 @@ class Sync:
 
     def play(self, steps: int) -> None:
         """See `Contestant.play`."""
+        if self._clock:
+            mujoco.set_mjcb_time(None)  # the one that MuJoCo's package starts with
         for _ in range(steps):
             self._vector.step(self._rng.uniform(-1.0, 1.0, (SLOTS, 6)).astype(np.float32))
+        quiet()
 
 
 class EnvPool:
@@ -134,6 +153,38 @@ class EnvPool:
         """See `Contestant.play`."""
         for _ in range(steps):
             self._pool.step(self._rng.uniform(-1.0, 1.0, (SLOTS, 6)))
+
+
+class Stepping:
+    """MuJoCo's batch alone: one model, random controls."""
+
+    def __init__(self, model: Any, threads: int, *, clock: bool = False) -> None:
+        self._clock = clock
+        self._batch = Batch(model, SLOTS, threads)
+        self._control = self._batch.bind("ctrl")
+        self._rng = stream(SEED, "actions")
+
+    def play(self, steps: int) -> None:
+        """See `Contestant.play`."""
+        if self._clock:
+            mujoco.set_mjcb_time(None)
+        for _ in range(steps):
+            self._control[:] = self._rng.uniform(-1.0, 1.0, (SLOTS, 6))
+            self._batch.step(nstep=5)
+        quiet()
+
+
+def remedies(threads: int) -> dict[str, Contestant]:
+    """The model of half-cheetah, from Gymnasium's to the engine's."""
+    path = gymnasium_model("half_cheetah.xml")
+    plain, single = load_model(path), copy.copy(load_model(path))
+    single.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND.value
+    return {
+        "stepping alone, Gymnasium's model": Stepping(plain, threads, clock=True),
+        "stepping alone, without the clock": Stepping(plain, threads),
+        "stepping alone, without clock and islands": Stepping(single, threads),
+        "stepping alone, without clock and islands, contacts by name": Stepping(lean_model(path), threads),
+    }
 
 
 def speeds(contestants: Mapping[str, Contestant]) -> dict[str, NDArray[np.float64]]:
@@ -203,7 +254,8 @@ def main() -> None:
     engine = "MuJoCo engine"
     contestants: dict[str, Contestant] = {engine: Engine(specs, threads), "bare mj_step": Bare(specs, threads)}
     targets = {"bare mj_step": ">= 0.80", "SyncVectorEnv": ">= 3"}
-    contestants["SyncVectorEnv"] = Sync()
+    contestants["SyncVectorEnv"] = Sync(clock=True)
+    contestants["SyncVectorEnv without the clock"] = Sync(clock=False)
     notes = f"{SLOTS} slots, {threads} threads, {os.cpu_count()} CPUs"
     try:
         contestants["EnvPool"] = EnvPool(threads)
@@ -211,7 +263,7 @@ def main() -> None:
     except ImportError:
         notes += "; EnvPool is not installed, so its row is missing"
         print("EnvPool is not installed: its row is left out")
-    measured = speeds(contestants)
+    measured = speeds(contestants | remedies(threads))
     rows = [_row(f"{name}, environment steps per second", values) for name, values in measured.items()]
     rows += [_row(f"{engine}, times {name}", measured[engine] / measured[name], targets[name]) for name in targets]
     record("mujoco_throughput", [*rows, *randomisation(specs, threads)], [SEED], notes)

@@ -18,7 +18,7 @@ class HalfCheetahConfig(LocomotionConfig):
 class HalfCheetah(Locomotion[HalfCheetahConfig]):
     """A planar robot with six motors that never falls out of its episode."""
 
-    anatomy = Anatomy("half_cheetah.xml", frame_skip=5, gaussian_velocity=True)
+    anatomy = Anatomy("half_cheetah.xml", frame_skip=5, gaussian_velocity=True, total_mass=True)
 
     def _robot(self) -> Walker:
         return Walker(self.anatomy, self.config)

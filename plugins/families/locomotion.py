@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.special import ndtri
 
+from plugins.families.limbs import Limbs
 from registry.config import Config
 from registry.errors import TaskError
 from taskgen.engines import mujoco as engine
@@ -49,6 +50,7 @@ _SCALES = {
     "damping": "Scale of the damping of all joints.",
     "gear": "Scale of the strength of all motors.",
 }
+_BODY = (*_SCALES, "thickness", "gravity")
 _GOALS = ("direction", "velocity", "position")
 _GRAVITY = 9.81
 _TORSO = 1  # the first body after the world
@@ -98,6 +100,8 @@ class Anatomy:
     """Whether the noise of the initial velocity is normal instead of uniform."""
     velocity_limit: float = np.inf
     """Observed velocities are clipped to this."""
+    total_mass: bool = False
+    """Whether the model states the mass of the whole robot, so that thicker limbs do not make it heavier."""
     healthy: Callable[[Arrays], Array] | None = None
     """[B] whether the robot is healthy; None: always."""
 
@@ -126,6 +130,8 @@ class Locomotion(TaskFamily[C], Generic[C]):
         varies = self.config.task == "forward" or self.config.body_varies
         scale = LogUniform(low=0.5, high=2.0) if varies else None
         body = {name: Knob(0.1, 4.0, 1.0, text, unit="times", vary=scale) for name, text in _SCALES.items()}
+        thick = LogUniform(low=0.7, high=1.4) if varies else None
+        body["thickness"] = Knob(0.5, 1.5, 1.0, "Scale of the radius of all limbs.", unit="times", vary=thick)
         gravity = Uniform(low=5.0, high=15.0) if varies else None
         body["gravity"] = Knob(1.0, 20.0, _GRAVITY, "Gravity, downwards.", unit="m/s^2", vary=gravity)
         return ContextSpace({**self._goal(), **body})
@@ -212,6 +218,7 @@ class Walker:
         observe_contacts: bool = False,
     ) -> None:
         self.model = lean_model(engine.gymnasium_model(anatomy.model))
+        self._limbs = Limbs(self.model, total_mass=anatomy.total_mass)
         self.frame_skip = anatomy.frame_skip
         self.uniforms = self.model.nq + self.model.nv
         self.reads: tuple[str, ...] = ("xpos",) if anatomy.dimensions == 2 else ()
@@ -232,20 +239,22 @@ class Walker:
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Array]:
         """The knobs, [B] or [B, 2]."""
-        names = [name for name in (*_GOALS, *_SCALES, "gravity") if name in specs[0].context]
+        names = [name for name in (*_GOALS, *_BODY) if name in specs[0].context]
         return {name: np.array([spec.context[name] for spec in specs], dtype=np.float64) for name in names}
 
     def edits(self, tables: Arrays) -> dict[str, Array]:
-        """Fields scaled by the body's knobs; inertia goes with mass."""
+        """Fields scaled by the body's knobs; inertia goes with mass, both go with the volume of the limbs."""
         model = self.model
         mass = np.repeat(tables["mass"][:, None], model.nbody, axis=1)
         mass[:, _TORSO] *= tables["torso_mass"]
         gravity = np.zeros((len(mass), 3))
         gravity[:, 2] = -tables["gravity"]
         surfaces, values = friction(model)
+        limbs = self._limbs.fields(tables["thickness"])
         return {
-            "body_mass": model.body_mass * mass,
-            "body_inertia": model.body_inertia * mass[:, :, None],
+            **limbs,
+            "body_mass": limbs["body_mass"] * mass,
+            "body_inertia": limbs["body_inertia"] * mass[:, :, None],
             surfaces: values * tables["friction"].reshape(-1, *(1,) * values.ndim),
             "dof_damping": model.dof_damping * tables["damping"][:, None],
             "actuator_gear": model.actuator_gear * tables["gear"][:, None, None],
@@ -300,7 +309,7 @@ class Walker:
 
     def descriptor(self, tables: Arrays) -> Array:
         """Goal and body."""
-        body = np.stack([tables[name] for name in (*_SCALES, "gravity")], axis=1)
+        body = np.stack([tables[name] for name in _BODY], axis=1)
         target = self.target(tables)
         return body if target is None else np.concatenate([target, body], axis=1)
 

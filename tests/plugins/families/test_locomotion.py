@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
 
 import taskgen
 from plugins.families.ant import Ant, AntConfig
@@ -17,6 +18,7 @@ from plugins.families.walker2d import Walker2d, Walker2dConfig
 from registry.errors import TaskError
 from taskgen.engines.mujoco import edited_model, field, gymnasium_model
 from taskgen.engines.mujoco_render import can_render
+from taskgen.engines.testing import check_batch
 from taskgen.testing import check_family
 
 ROBOTS = {
@@ -25,7 +27,7 @@ ROBOTS = {
     "Hopper-v5": (Hopper, HopperConfig),
     "Walker2d-v5": (Walker2d, Walker2dConfig),
 }
-BODY = {"mass": 1.3, "torso_mass": 0.7, "friction": 0.6, "damping": 1.9, "gear": 0.8, "gravity": 7.5}
+BODY = {"mass": 1.3, "torso_mass": 0.7, "friction": 0.6, "damping": 1.9, "gear": 0.8, "thickness": 1.3, "gravity": 7.5}
 GOAL_TASKS = [*((name, task) for name in ROBOTS for task in ("direction", "velocity")), ("Ant-v5", "position")]
 GOALS = {"direction": 1, "velocity": 1.5, "position": (0.5, -2.0)}
 
@@ -100,7 +102,11 @@ def test_initial_states_are_distributed_as_gymnasiums(name):
 def recompiled(name: str, knobs: dict[str, float]) -> mujoco.MjModel:
     """The model written down with the knobs' values and compiled by MuJoCo, not edited."""
     path = str(gymnasium_model(ROBOTS[name][0].anatomy.model))
-    plain, spec = mujoco.MjModel.from_xml_path(path), mujoco.MjSpec.from_file(path)
+    spec = mujoco.MjSpec.from_file(path)
+    for geom in spec.geoms:
+        if geom.type != mujoco.mjtGeom.mjGEOM_PLANE:
+            geom.size = geom.size * np.array([knobs["thickness"], 1.0, 1.0])
+    plain = spec.compile()  # its masses and inertias, before the other knobs
     spec.compiler.settotalmass = -1.0
     spec.compiler.inertiafromgeom = mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_FALSE
     spec.option.gravity = (0.0, 0.0, -knobs["gravity"])
@@ -120,6 +126,7 @@ def recompiled(name: str, knobs: dict[str, float]) -> mujoco.MjModel:
 
 
 @pytest.mark.parametrize("name", ROBOTS)
+@pytest.mark.filterwarnings("ignore:compiler attribute .settotalmass.")
 def test_a_randomised_slot_equals_a_recompiled_model(name):
     family = make(name)
     specs = [family.spec(), family.spec(BODY), family.spec({"mass": 0.5})]
@@ -127,7 +134,8 @@ def test_a_randomised_slot_equals_a_recompiled_model(name):
     batch.set_tasks(specs)
     batch.reset()
     compiled, edited = recompiled(name, BODY), edited_model(family.robot, specs[1])
-    for attribute in ("body_mass", "body_inertia", "dof_invweight0", "body_subtreemass", "dof_M0", "actuator_gear"):
+    same = ("body_mass", "body_inertia", "body_ipos", "dof_invweight0", "body_subtreemass", "dof_M0", "actuator_gear")
+    for attribute in (*same, "geom_size", "geom_rbound", "geom_aabb"):
         np.testing.assert_allclose(getattr(edited, attribute), getattr(compiled, attribute), rtol=1e-10, atol=1e-12)
     simulations = []
     for model in (edited, compiled):
@@ -197,6 +205,33 @@ def test_literature_sets_defaults_that_can_be_overridden():
 def test_goal_families_conform(name, task):
     """No dead knobs among goals and bodies, and the batch protocol."""
     check_family(make(name, task=task, horizon=20))
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_bodies_in_other_slots_change_nothing(name):
+    family = make(name, horizon=20)
+    check_batch(family, [family.spec(BODY, seed=1), family.spec(seed=2), family.spec({"mass": 2.0}, seed=3)])
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_the_task_told_is_the_task_run_after_three_autoresets(mode):
+    family = taskgen.build_family("half-cheetah", {"horizon": 4})
+    specs = [family.spec(body, seed=1) for body in ({"mass": 2.0, "gear": 0.5}, {}, {"thickness": 1.4})]
+    env = taskgen.make_vec(specs, autoreset_mode=mode)
+    env.reset(seed=1)
+    starts, simulation = 0, env._slots._batch.simulation
+    for _ in range(20):
+        _, _, terminated, truncated, infos = env.step(np.full((3, 6), 0.3, dtype=np.float32))
+        assert infos["task_id"].tolist() == [spec.id for spec in specs]
+        ended = terminated | truncated
+        starts += int(ended.all())
+        if mode is AutoresetMode.DISABLED and ended.any():
+            env.reset(options={"reset_mask": ended})
+    assert starts >= 3
+    for slot, spec in enumerate(specs):
+        running, told = simulation.get_model(slot), edited_model(family.robot, spec)
+        for attribute in ("body_mass", "body_inertia", "geom_size", "actuator_gear", "dof_invweight0"):
+            np.testing.assert_array_equal(getattr(running, attribute), getattr(told, attribute))
 
 
 @pytest.mark.parametrize("name", ["half-cheetah", "ant", "hopper", "walker2d"])
