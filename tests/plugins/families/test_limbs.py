@@ -44,3 +44,4 @@ def test_ones_are_the_models_own_values_to_the_bit(model):
         np.testing.assert_array_equal(values[0], getattr(model, name))
         np.testing.assert_array_equal(values[2], getattr(model, name))
         assert (values[1] != values[0]).any() or name in ("body_ipos", "body_iquat")
+    assert Limbs(model, total_mass=True).fields(np.ones(3)) == {}
