@@ -21,8 +21,8 @@ _ALL = np.ones(1, dtype=np.bool_)
 class TaskEnv(gym.Env[Any, Any]):
     """A task of any family, played with NumPy values. `info["task_id"]` is the task's id.
 
-    Where the task has a reward of its own, a step's `info["family_reward"]` is what the family would have paid. Where an
-    episode was cut short because its simulation diverged, `info["fault"]` says why.
+    Where the task has a reward of its own, a step's `info["family_reward"]` is what the family would have paid; where
+    the simulation diverged, which cuts the episode short, `info["fault"]` says why.
 
     `reset(seed=...)` decides all noise from then on; without a seed the noise goes on. The same seed and actions give
     the same episode, bit for bit, here and in any slot of a `TaskVectorEnv`. An episode ends truncated at the family's
