@@ -19,6 +19,7 @@ Axes: T time, B episodes side by side, K skills, F features.
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -109,41 +110,71 @@ class Diayn(Rewarded[DiaynConfig]):
         if not self._artefact:
             recipe = _recipe(self.config, self._task)
             known = artefacts.find(recipe=recipe)
-            self._artefact = known or artefacts.save(learn_skills(self.config, self._family, self._task, recipe))
+            self._artefact = known or artefacts.save(_learned(self.config, self._family, self._task, recipe))
         skills = int(artefacts.load(self._artefact).metadata["skills"])
         drawn = uniforms(self._seed, "skill", first, count) * skills
         return [_reward(self._artefact, int(skill)) for skill in drawn]
 
 
-def learn_skills(config: DiaynConfig, family: TaskFamily[Any], task: TaskSpec, recipe: str) -> Artefact:
-    """The discriminator of skills learned on the CMP of `task`. Raises `TaskError` where it cannot tell them apart."""
+@dataclass(frozen=True)
+class Skills:
+    """A policy that shows skills, in a batch that pays for them, and the discriminator that tells them apart."""
+
+    agent: Agent
+    batch: "_SkillBatch"
+
+    def play(self, turn: int | str) -> Trial:
+        """An episode in every slot, of the skill it is told to show."""
+        batch = self.batch
+        seeds = stream(batch.config.learning_seed, "diayn", turn).integers(0, 2**53, batch.slots).tolist()
+        return collect(self.agent, batch, [batch.task] * batch.slots, plan=self.agent.plan(1), seeds=seeds)
+
+    @torch.no_grad()
+    def accuracy(self) -> float:
+        """The share of fresh episodes from whose last state the discriminator tells the skill."""
+        batch, told = self.batch, []
+        batch.skill = torch.arange(batch.slots) % batch.config.skills
+        for turn in range(_HELD_OUT):
+            rollout = self.play(f"held-out {turn}").rollout
+            last = rollout.valid.sum(0) - 1
+            states = rollout.next_observation[last, torch.arange(batch.slots)]
+            told.append(batch.discriminator(batch.discriminator.features(states)).argmax(1) == batch.skill)
+        return float(torch.stack(told).double().mean())
+
+
+def learn_skills(config: DiaynConfig, family: TaskFamily[Any], task: TaskSpec) -> Skills:
+    """Skills learned on the CMP of `task` (algorithm 1)."""
     generator = torch.Generator().manual_seed(integer_seed(config.learning_seed, "skills"))
     batch = _SkillBatch(family.batch(config.slots), config, task)
-    agent = _build_agent(config, family)
+    skills = Skills(_build_agent(config, family), batch)
     batch.discriminator.standardise(_random_states(batch, generator))
-    optimizer = torch.optim.AdamW(
-        batch.discriminator.layers.parameters(), lr=config.learning_rate, weight_decay=config.decay
-    )
+    parameters = batch.discriminator.layers.parameters()
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.decay)
     for iteration in track(range(config.iterations), config.iterations, "rounds of learning skills"):
-        batch.skill = torch.randint(batch.skills, (batch.slots,), generator=generator)
-        trial = _play(agent, batch, iteration)
-        agent.learn(trial)
-        states, skills = _states(batch, trial)
+        batch.skill = torch.randint(config.skills, (batch.slots,), generator=generator)
+        trial = skills.play(iteration)
+        skills.agent.learn(trial)
+        states, shown = _states(batch, trial)
         for _ in range(config.epochs):
             for rows in torch.randperm(len(states), generator=generator).split(config.minibatch):
-                loss = nn.functional.cross_entropy(batch.discriminator(states[rows]), skills[rows])
+                loss = nn.functional.cross_entropy(batch.discriminator(states[rows]), shown[rows])
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
-    accuracy = _decoded(agent, batch)
-    least = config.least_accuracy or 2.0 / config.skills
+    return skills
+
+
+def _learned(config: DiaynConfig, family: TaskFamily[Any], task: TaskSpec, recipe: str) -> Artefact:
+    """A discriminator that tells skills apart. Raises `TaskError` where it cannot."""
+    skills = learn_skills(config, family, task)
+    accuracy, least = skills.accuracy(), config.least_accuracy or 2.0 / config.skills
     if accuracy < least:
         raise TaskError(
             f"diayn on {family.name}: the discriminator collapsed. It tells the skill from the last state of "
             f"{accuracy:.1%} of held-out episodes (chance {1 / config.skills:.1%}, least_accuracy {least:.1%}), so its "
             "rewards are no tasks. Try more iterations, fewer skills, or `features` that the agent can change."
         )
-    return batch.discriminator.artefact(config, family, recipe=recipe, accuracy=f"{accuracy:.4f}")
+    return skills.batch.discriminator.artefact(config, family, recipe=recipe, accuracy=f"{accuracy:.4f}")
 
 
 class _Discriminator(nn.Module):
@@ -192,10 +223,9 @@ class _SkillBatch:
     def __init__(self, batch: TaskBatch, config: DiaynConfig, task: TaskSpec) -> None:
         self.slots, self.device, self.family = batch.slots, batch.device, batch.family
         self.discriminator = _Discriminator(config, batch.family)
-        self.skills = config.skills
+        self.config = config
         self.skill = torch.zeros(batch.slots, dtype=torch.int64)
         self.task = task
-        self.seed = config.learning_seed
         self._batch = batch
 
     def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
@@ -207,11 +237,11 @@ class _SkillBatch:
     def step(self, action: Tensor) -> Transition:
         outcome = self._batch.step(action)
         logits = self.discriminator(self.discriminator.features(outcome.observation))
-        reward = logits.log_softmax(1).gather(1, self.skill[:, None])[:, 0] + math.log(self.skills)
+        reward = logits.log_softmax(1).gather(1, self.skill[:, None])[:, 0] + math.log(self.config.skills)
         return Transition(outcome.observation, reward, outcome.terminated, outcome.truncated, outcome.reward)
 
     def descriptor(self) -> Tensor:
-        return nn.functional.one_hot(self.skill, self.skills).to(torch.float32)
+        return nn.functional.one_hot(self.skill, self.config.skills).to(torch.float32)
 
 
 def _build_agent(config: DiaynConfig, family: TaskFamily[Any]) -> Agent:
@@ -236,12 +266,6 @@ def _build_agent(config: DiaynConfig, family: TaskFamily[Any]) -> Agent:
     return agent
 
 
-def _play(agent: Agent, batch: _SkillBatch, turn: int | str) -> Trial:
-    """An episode in every slot."""
-    seeds = stream(batch.seed, "diayn", turn).integers(0, 2**53, batch.slots).tolist()
-    return collect(agent, batch, [batch.task] * batch.slots, plan=agent.plan(1), seeds=seeds)
-
-
 def _random_states(batch: _SkillBatch, generator: torch.Generator) -> Tensor:
     """[N, ...] where uniformly random actions lead."""
     batch.set_tasks([batch.task] * batch.slots)
@@ -263,19 +287,6 @@ def _states(batch: _SkillBatch, trial: Trial) -> tuple[Tensor, Tensor]:
     rollout = trial.rollout
     skills = batch.skill.expand(rollout.valid.shape)
     return batch.discriminator.features(rollout.next_observation[rollout.valid]), skills[rollout.valid]
-
-
-@torch.no_grad()
-def _decoded(agent: Agent, batch: _SkillBatch) -> float:
-    """The share of fresh episodes from whose last state D tells the skill."""
-    batch.skill = torch.arange(batch.slots) % batch.skills
-    told: list[Tensor] = []
-    for turn in range(_HELD_OUT):
-        rollout = _play(agent, batch, f"held-out {turn}").rollout
-        last = rollout.valid.sum(0) - 1
-        states = rollout.next_observation[last, torch.arange(batch.slots)]
-        told.append(batch.discriminator(batch.discriminator.features(states)).argmax(1) == batch.skill)
-    return float(torch.stack(told).double().mean())
 
 
 def _recipe(config: DiaynConfig, task: TaskSpec) -> str:

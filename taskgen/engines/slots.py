@@ -78,26 +78,25 @@ class Slots:
 
     def step(self, action: Array) -> tuple[Array, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Observation [B, ...], reward, terminated, truncated [B]: new arrays. `action` is [B, ...]."""
-        known_faults = 0 if self._log is None else self._log.count
+        known = 0 if self._log is None else self._log.count
         outcome = self._batch.step(torch.tensor(action, device=self._batch.device))
-        self.notes = self._noted(outcome, known_faults)
+        faults = {} if self._log is None else self._log.since(known)
+        self.notes = self._noted(outcome, {slot: fault.reason for slot, fault in faults.items()})
         reward = outcome.reward.cpu().numpy().astype(np.float64)
         terminated, truncated = outcome.terminated.cpu().numpy().copy(), outcome.truncated.cpu().numpy().copy()
         if self.family.horizon == 1:  # Gymnasium's checker: what ends at its first step is complete, not cut short
             terminated, truncated = terminated | truncated, np.zeros_like(truncated)
         return self._observation(outcome.observation), reward, terminated, truncated
 
-    def _noted(self, outcome: Transition, known_faults: int) -> dict[str, tuple[Array, NDArray[np.bool_]]]:
+    def _noted(self, outcome: Transition, faults: Mapping[int, str]) -> dict[str, tuple[Array, NDArray[np.bool_]]]:
         """See `notes`."""
         notes: dict[str, tuple[Array, NDArray[np.bool_]]] = {}
+        if faults:
+            reasons = np.array([faults.get(slot) for slot in range(len(self.tasks))], dtype=object)
+            notes["fault"] = (reasons, reasons != np.array(None))
         if outcome.family_reward is not None:
             replaced = np.array([task.reward is not None for task in self.tasks])
             notes["family_reward"] = (outcome.family_reward.cpu().numpy().astype(np.float64), replaced)
-        if self._log is not None and (faults := self._log.since(known_faults)):
-            reasons: Array = np.full(len(self.tasks), None, dtype=object)
-            for slot, fault in faults.items():
-                reasons[slot] = fault.reason
-            notes["fault"] = (reasons, np.isin(np.arange(len(self.tasks)), list(faults)))
         return notes
 
     def _change_tasks(self, where: NDArray[np.bool_]) -> NDArray[np.bool_]:

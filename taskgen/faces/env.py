@@ -21,8 +21,8 @@ _ALL = np.ones(1, dtype=np.bool_)
 class TaskEnv(gym.Env[Any, Any]):
     """A task of any family, played with NumPy values. `info["task_id"]` is the task's id.
 
-    Where the task has a reward of its own, a step's `info["family_reward"]` is what the family would have paid; where
-    the simulation diverged, which cuts the episode short, `info["fault"]` says why.
+    A step's `info["family_reward"]`, where the task has a reward of its own, is what the family would have paid; its
+    `info["fault"]`, where the simulation diverged, why the episode was cut short. Other steps have no such keys.
 
     `reset(seed=...)` decides all noise from then on; without a seed the noise goes on. The same seed and actions give
     the same episode, bit for bit, here and in any slot of a `TaskVectorEnv`. An episode ends truncated at the family's
@@ -70,7 +70,7 @@ class TaskEnv(gym.Env[Any, Any]):
         observation, reward, terminated, truncated = self._slots.step(value[None])
         if terminated[0] or truncated[0]:
             self._needs_reset = "the episode has ended; call reset() before the next step()"
-        notes = {name: values.item(0) for name, (values, known) in self._slots.notes.items() if known[0]}
+        notes = {name: values.tolist()[0] for name, (values, known) in self._slots.notes.items() if known[0]}
         info = {**self._info(), **notes}
         return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 

@@ -24,8 +24,9 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     Every slot keeps its own task through every reset and autoreset, until `set_tasks`. Equal to a
     `gymnasium.vector.SyncVectorEnv` of the `TaskEnv`s of the same tasks, bit for bit, in all three autoreset modes.
-    `infos["task_id"]` holds the task's id of every slot, `infos["family_reward"]` what the family would have paid where
-    a task has a reward of its own, `infos["fault"]` why an episode was cut short where its simulation diverged.
+    `infos["task_id"]` holds the task's id of every slot; `infos["family_reward"]`, where a task has a reward of its
+    own, what the family would have paid; `infos["fault"]`, where simulations diverged, why their episodes were cut
+    short (None for other slots; with same-step autoreset both are in `infos["final_info"]` at an episode's end).
     """
 
     observation_space: gym.Space[Any]
