@@ -9,9 +9,8 @@ Gymnasium runs as its users have it, with the clock that MuJoCo's Python package
 away from its process (see `taskgen.engines.mujoco.quiet`), and a row shows SyncVectorEnv without it too. Ratios are
 medians over turns of the ratio within a turn, with their range.
 
-Steps that led here are rows as well: the stepping alone of 64 default bodies as Gymnasium's model has them, then
-without the clock, without islands, and as the engine steps them (`taskgen.engines.lean`). EnvPool, in C++, has no
-clock either.
+Steps that led here are rows too: the stepping alone of 64 default bodies as Gymnasium's model has them, then without
+the clock, without islands, and as the engine steps them (`taskgen.engines.lean`). EnvPool, in C++, has no clock either.
 """
 
 import copy

@@ -38,14 +38,15 @@ class Limbs:
         self._density = np.divide(model.body_mass, volume, out=np.zeros(model.nbody), where=volume > 0.0)
 
     def fields(self, thickness: Array) -> dict[str, Array]:
-        """Model fields by name, [B, ...], where every radius is `thickness` [B] times as large; 1: the model's own."""
-        model, slots = self._model, len(thickness)
+        """Model fields by name, [B, ...], where every radius is `thickness` [B] times as large; 1: the model's own.
+
+        Empty where no row has another thickness than 1.
+        """
+        if (thickness == 1.0).all():
+            return {}
+        model, slots, rows = self._model, len(thickness), np.flatnonzero(thickness != 1.0)
         names = ("body_mass", "body_inertia", "body_ipos", "body_iquat", "geom_size", "geom_rbound", "geom_aabb")
-        fields = {name: np.broadcast_to(getattr(model, name), (slots, *getattr(model, name).shape)) for name in names}
-        rows = np.flatnonzero(thickness != 1.0)
-        if not len(rows):
-            return fields
-        fields = {name: values.copy() for name, values in fields.items()}
+        fields = {name: np.repeat(getattr(model, name)[None], slots, axis=0) for name in names}
         radius = thickness[rows, None] * self._radius
         index = np.ix_(rows, self._geoms)
         fields["geom_size"][*index, 0] = radius

@@ -253,8 +253,8 @@ class Walker:
         limbs = self._limbs.fields(tables["thickness"])
         return {
             **limbs,
-            "body_mass": limbs["body_mass"] * mass,
-            "body_inertia": limbs["body_inertia"] * mass[:, :, None],
+            "body_mass": limbs.get("body_mass", model.body_mass) * mass,
+            "body_inertia": limbs.get("body_inertia", model.body_inertia) * mass[:, :, None],
             surfaces: values * tables["friction"].reshape(-1, *(1,) * values.ndim),
             "dof_damping": model.dof_damping * tables["damping"][:, None],
             "actuator_gear": model.actuator_gear * tables["gear"][:, None, None],

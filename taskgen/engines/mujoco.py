@@ -74,7 +74,10 @@ class Robot(Protocol):
         ...
 
     def edits(self, tables: Arrays) -> dict[str, Array]:
-        """Model fields (as `mujoco.batch.Batch.expand` names them) and their values, [B, *shape of the field]."""
+        """Model fields (as `mujoco.batch.Batch.expand` names them) and their values, [B, *shape of the field].
+
+        Fields that are left out have the model's values.
+        """
         ...
 
     def initial(self, tables: Arrays, uniform: Array) -> tuple[Array, Array]:
@@ -244,8 +247,10 @@ class MujocoBatch:
             self.simulation.expand(name)[rows] = values
         if not self._edited:
             return
+        for name in self._edited.difference(edits):
+            self.simulation.expand(name)[rows] = field(self._robot.model, name)
         try:
-            self.simulation.set_const(np.unique(rows))
+            self.simulation.set_const(rows if len(rows) == 1 else np.unique(rows))
         except SimulationError as error:
             task = self._specs[int(error.ids[0])]
             raise TaskError(f"task {task.id} of family {self.family.name}: MuJoCo refuses its model: {error}") from None

@@ -160,7 +160,8 @@ def test_a_slot_given_back_its_default_task_equals_gymnasium_again():
     batch = family.batch(2)
     batch.set_tasks([family.spec(BODY), family.spec(BODY)])
     batch.set_tasks([family.spec()], [1])
-    for name in ("body_mass", "body_inertia", "opt.o_friction", "dof_invweight0", "dof_M0", "body_subtreemass"):
+    derived = ("dof_invweight0", "dof_M0", "body_subtreemass")
+    for name in ("body_mass", "body_inertia", "geom_size", "geom_aabb", "opt.o_friction", *derived):
         values = batch.simulation.expanded(name)
         assert (values[0] != values[1]).any()
         np.testing.assert_array_equal(values[1], field(model, name))
