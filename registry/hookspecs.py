@@ -40,7 +40,8 @@ class Hooks:
     def register_rewards(self) -> Iterable[Entry]:  # type: ignore[empty-body]
         """Rewards over controlled Markov processes: `Entry("goal-distance", "my.rewards:GoalDistance", "...")`.
 
-        The target is built as `Target(config, family=family)` and called as `reward(obs, action, next_obs) -> [B]`.
+        The target is a `taskgen.reward.RewardFunction`, built for a batch as `Target(configs, family=family,
+        device=device)`, one config a slot, and called as `reward(observation, action, next_observation) -> [B]`.
         """
 
     @hookspec

@@ -21,9 +21,9 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from registry.errors import TaskError
+from taskgen.engines.reward_testing import check_reward
 from taskgen.engines.testing import check_batch, rollout, sample_actions
 from taskgen.family import Animated, Describable, Mutable, TaskFamily
-from taskgen.reward_testing import check_reward
 from taskgen.source import TaskResult, TaskSource
 from taskgen.space import Knob
 from taskgen.spec import JsonValue, TaskSpec

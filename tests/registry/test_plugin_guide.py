@@ -9,6 +9,7 @@ import pytest
 
 from registry.catalogue import KINDS
 from registry.cli import main
+from registry.discovery import FILES_VARIABLE
 from registry.testing import check_plugin
 
 GUIDE = Path(__file__).parents[2] / "docs" / "plugin-guide.md"
@@ -24,6 +25,21 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text(code.group(1))
     monkeypatch.chdir(tmp_path)
     return path
+
+
+def test_the_reward_of_the_guide_conforms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from taskgen.build import build_family
+    from taskgen.spec import RewardSpec
+    from taskgen.testing import check_reward
+
+    code = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[1]
+    assert "StayNear" in code
+    path = tmp_path / "near.py"
+    path.write_text(code)
+    check_plugin(path)
+    monkeypatch.setenv(FILES_VARIABLE, str(path))
+    for name in ("point-navigation", "grid-navigation"):
+        check_reward(build_family(name), [RewardSpec("stay-near", {"value": value}) for value in (0.0, 0.5, 1.0)])
 
 
 def test_it_has_at_most_25_lines(plugin: Path) -> None:
