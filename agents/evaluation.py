@@ -20,7 +20,9 @@ from taskgen.spec import TaskSpec
 from taskgen.streams import stream
 
 SLOTS = 4096
-"""Tasks played at once."""
+"""Played at once."""
+STEPS = 2**22
+"""Played at once, in all slots together: what is recorded of a step takes 50 to 100 bytes."""
 
 
 def play(
@@ -35,12 +37,14 @@ def play_counting(
 ) -> tuple[NDArray[np.float64], int]:
     """As `play`; also how many episodes were cut short because their simulation diverged. They count as they are."""
     state = copy.deepcopy(agent.state_dict())
+    plan = agent.plan(episodes)
+    at_once = max(1, min(SLOTS // plan.slots, STEPS // (episodes * family.horizon)))
     parts: list[NDArray[np.float64]] = []
     faults = 0
-    for start in range(0, len(specs), SLOTS):
-        chunk = specs[start : start + SLOTS]
-        batch = family.batch(len(chunk), device)
-        trial = collect(agent, batch, chunk, plan=agent.plan(episodes))
+    for start in range(0, len(specs), at_once):
+        chunk = specs[start : start + at_once]
+        batch = family.batch(len(chunk) * plan.slots, device)
+        trial = collect(agent, batch, chunk, plan=plan)
         parts.append(trial.episode_returns().double().cpu().numpy())
         faults += batch.faults.count if isinstance(batch, Faulting) else 0
     agent.load_state_dict(state)

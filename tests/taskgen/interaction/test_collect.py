@@ -246,7 +246,7 @@ def test_returns_of_episodes_by_hand() -> None:
         valid=valid,
         record={},
     )
-    assert Trial([], rollout, episodes=2).episode_returns().tolist() == [[3.0, 10.0], [12.0, 60.0]]
+    assert Trial([], [rollout], CollectionPlan(1, 2)).episode_returns().tolist() == [[3.0, 10.0], [12.0, 60.0]]
 
 
 def test_returns_of_a_played_trial() -> None:
