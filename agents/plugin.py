@@ -19,6 +19,7 @@ def register_agents() -> list[Entry]:
             tags=("recurrent", "on-policy"),
             needs=(_ACTIONS,),
         ),
+        *_gradient_agents(),
         Entry(
             "random",
             "agents.random_policy:RandomPolicy",
@@ -156,6 +157,20 @@ def _player(name: str, family: str, target: str, summary: str, citation: str) ->
     """A reference player of `family`; `target` is "module:Class" below agents.reference, its settings beside it."""
     target = f"agents.reference.{target}"
     return Entry(name, target, summary, f"{target}Config", citation, tags=("reference",), needs=(family,))
+
+
+def _gradient_agents() -> list[Entry]:
+    return [
+        Entry(
+            "maml",
+            "agents.maml:MAML",
+            "MAML: a policy trained, by TRPO, so that a few gradient steps on a task's own episodes make it good there.",
+            config="agents.maml:MAMLConfig",
+            citation="Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
+            tags=("gradient", "on-policy"),
+            needs=(_ACTIONS,),
+        ),
+    ]
 
 
 def _bandit_players() -> list[Entry]:

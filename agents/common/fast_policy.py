@@ -1,0 +1,102 @@
+"""A policy whose weights differ from task to task: a multilayer perceptron as a function of flat parameters.
+
+Axes: B tasks, N samples of a task, P parameters, O observation, A width of an encoded action.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import gymnasium as gym
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from agents.common.distributions import Categorical, DiagonalGaussian, action_size
+
+Activation = Literal["tanh", "relu"]
+_ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
+
+
+class FastMLP:
+    """Layers of sizes `sizes`, input first. All its weights are one vector [P], or a row [B, P] for each of B tasks."""
+
+    def __init__(self, sizes: Sequence[int], activation: Activation) -> None:
+        self._shapes = [(before, after) for before, after in zip(sizes, sizes[1:], strict=False)]
+        self._activation = _ACTIVATIONS[activation]
+        self._parts = [size for before, after in self._shapes for size in (before * after, after)]
+        self.size = sum(self._parts)
+
+    def initial(self, generator: torch.Generator, last: float = 1.0) -> Float[Tensor, "P"]:
+        """Weights uniform in +-sqrt(6 / (fan in + fan out)), those of the last layer times `last`; biases zero.
+
+        Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks", section 4.2.
+        """
+        parts: list[Tensor] = []
+        for before, after in self._shapes:
+            reach = math.sqrt(6 / (before + after))
+            draw = torch.rand(before * after, generator=generator, device=generator.device)
+            parts += [(2 * draw - 1) * reach, torch.zeros(after, device=generator.device)]
+        parts[-2] = parts[-2] * last
+        return torch.cat(parts)
+
+    def __call__(self, parameters: Float[Tensor, "B P"], inputs: Float[Tensor, "B N I"]) -> Float[Tensor, "B N A"]:
+        """The outputs of each task's network for its own inputs, by batched matrix products."""
+        parts = parameters.split(self._parts, dim=-1)
+        values = inputs
+        for layer, (before, after) in enumerate(self._shapes):
+            weight, bias = parts[2 * layer].view(-1, before, after), parts[2 * layer + 1]
+            values = torch.baddbmm(bias[:, None], values, weight)
+            if layer + 1 < len(self._shapes):
+                values = self._activation(values)
+        return values
+
+
+class FastPolicy:
+    """Action distributions of B tasks, each from its own row of parameters [B, P].
+
+    Continuous actions are Gaussian in units of half the range of the action space, so that a new policy covers it
+    whatever its size. The standard deviation does not depend on the observation, and is never below `least_std`.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_space: gym.Space[Any],
+        hidden: Sequence[int],
+        activation: Activation,
+        *,
+        std: float,
+        least_std: float,
+        device: torch.device,
+    ) -> None:
+        width = action_size(action_space)
+        self._network = FastMLP([observation_size, *hidden, width], activation)
+        self._width = 0 if isinstance(action_space, gym.spaces.Discrete) else width
+        self._first_std, self._least = std, least_std
+        if isinstance(action_space, gym.spaces.Box):
+            low, high = (torch.as_tensor(bound, device=device) for bound in (action_space.low, action_space.high))
+            bounded = low.isfinite() & high.isfinite()
+            self._centre = torch.where(bounded, (low + high) / 2, 0.0)
+            self._scale = torch.where(bounded, (high - low) / 2, 1.0)
+        self.size = self._network.size + self._width
+
+    def initial(self, generator: torch.Generator) -> Float[Tensor, "P"]:
+        """Parameters of a policy near the middle of the action space, or near uniform."""
+        spread = torch.full((self._width,), math.log(self._first_std), device=generator.device)
+        return torch.cat([self._network.initial(generator, last=0.01), spread])
+
+    def __call__(
+        self, parameters: Float[Tensor, "B P"], observation: Float[Tensor, "B N O"]
+    ) -> Categorical | DiagonalGaussian:
+        """The distribution of each task at each of its observations, [B, N]."""
+        network, spread = parameters.split([self._network.size, self._width], dim=-1)
+        output = self._network(network, observation)
+        if not self._width:
+            return Categorical(output)
+        return DiagonalGaussian(self._centre + self._scale * output, (self.std(spread) * self._scale).log()[:, None])
+
+    def std(self, parameters: Float[Tensor, "B P"]) -> Float[Tensor, "B A"]:
+        """Standard deviations in units of half the range, sqrt(e^2s + least^2): smooth, so that it can rise again."""
+        spread = parameters[:, parameters.shape[1] - self._width :]
+        return ((2 * spread).exp() + self._least**2).sqrt()
