@@ -14,6 +14,10 @@ from torch import Tensor
 
 from agents.common.distributions import Categorical, DiagonalGaussian, action_size
 
+ROWS = 2048
+"""Samples that go through the layers at once: more fall out of the cache, fewer are lost in overhead (measured by
+`benchmarks/inner_loop.py`)."""
+
 Activation = Literal["tanh", "relu"]
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
@@ -41,7 +45,14 @@ class FastMLP:
         return torch.cat(parts)
 
     def __call__(self, parameters: Float[Tensor, "B P"], inputs: Float[Tensor, "B N I"]) -> Float[Tensor, "B N A"]:
-        """The outputs of each task's network for its own inputs, by batched matrix products."""
+        """The outputs of each task's network for its own inputs, by batched matrix products over groups of tasks."""
+        group = max(1, ROWS // inputs.shape[1])
+        if len(inputs) <= group:
+            return self._forward(parameters, inputs)
+        pairs = zip(parameters.split(group), inputs.split(group), strict=True)
+        return torch.cat([self._forward(some, theirs) for some, theirs in pairs])
+
+    def _forward(self, parameters: Float[Tensor, "B P"], inputs: Float[Tensor, "B N I"]) -> Float[Tensor, "B N A"]:
         parts = parameters.split(self._parts, dim=-1)
         values = inputs
         for layer, (before, after) in enumerate(self._shapes):
