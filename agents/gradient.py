@@ -112,6 +112,11 @@ class GradientAgent(ABC, Generic[C]):
         self.parameters = state["parameters"].to(self.parameters.device)
         self.generator.set_state(state["generator"].cpu())
 
+    @property
+    def policy_std(self) -> float:
+        """Mean standard deviation of the policy that every task starts from, in half the range of actions."""
+        return float(self.policy.std(self.parameters[None]).mean()) if self.policy.continuous else 0.0
+
     def experience(self, rollout: Rollout, tasks: int) -> Experience:
         """A round as the inner loop learns from it."""
         return experience(rollout, self.encoder, tasks, discount=self.config.discount, trace=self.config.trace)

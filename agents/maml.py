@@ -66,17 +66,17 @@ class MAML(GradientAgent[MAMLConfig]):
             lambda parameters: evaluate(parameters, False),
             self.parameters,
             length * direction,
-            loss=float(loss),
+            loss=loss.item(),
             limit=self.config.divergence,
         )
         self.parameters = found.parameters
         return {
-            "losses/policy_loss": float(loss),
+            "losses/policy_loss": loss.item(),
             "losses/improvement": found.improvement,
             "losses/kl": found.divergence,
             "losses/step_accepted": float(found.accepted),
             "losses/gradient_norm": float(gradient.norm()),
-            "charts/policy_std": float(self.policy.std(self.parameters[None]).mean()),
+            "charts/policy_std": self.policy_std,
         }
 
     def _objective(self, rounds: Sequence[Experience]) -> Callable[[Tensor, bool], tuple[Tensor, Tensor]]:

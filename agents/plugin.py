@@ -170,6 +170,15 @@ def _gradient_agents() -> list[Entry]:
             tags=("gradient", "on-policy"),
             needs=(_ACTIONS,),
         ),
+        Entry(
+            "reptile",
+            "agents.reptile:Reptile",
+            "Reptile: the start of the inner policy gradient moves towards where it leads.",
+            config="agents.reptile:ReptileConfig",
+            citation="Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms, algorithm 2",
+            tags=("gradient", "on-policy"),
+            needs=(_ACTIONS,),
+        ),
     ]
 
 

@@ -91,6 +91,7 @@ class FastPolicy:
             self._centre = torch.where(bounded, (low + high) / 2, 0.0)
             self._scale = torch.where(bounded, (high - low) / 2, 1.0)
         self.size = self._network.size + self._width
+        self.continuous = self._width > 0
 
     def initial(self, generator: torch.Generator) -> Float[Tensor, "P"]:
         """Parameters of a policy near the middle of the action space, or near uniform."""

@@ -78,7 +78,7 @@ def policy_gradient_loss(
     Reference: Foerster et al. 2018, "DiCE", section 4; Farquhar, Whiteson and Foerster 2019, "Loaded DiCE", equation
     12; for `credit` 0, Rothfuss et al. 2019, "ProMP", section 5 (low variance curvature).
     """
-    log_prob = log_probability(policy, parameters, data) * data.weight
+    log_prob = log_probability(policy, parameters, data)
     if credit == 0.0:
         return -_task_mean(_magic(log_prob) * data.advantage, data.weight)
     steps = torch.arange(log_prob.shape[1], device=log_prob.device)
