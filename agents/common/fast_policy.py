@@ -5,7 +5,7 @@ Axes: B tasks, N samples of a task, P parameters, O observation, A width of an e
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 import torch
@@ -19,6 +19,7 @@ ROWS = 2048
 `benchmarks/inner_loop.py`)."""
 
 Activation = Literal["tanh", "relu"]
+FastDistribution: TypeAlias = Categorical | DiagonalGaussian
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 
@@ -100,7 +101,7 @@ class FastPolicy:
 
     def __call__(
         self, parameters: Float[Tensor, "B P"], observation: Float[Tensor, "B N O"]
-    ) -> Categorical | DiagonalGaussian:
+    ) -> FastDistribution:
         """The distribution of each task at each of its observations, [B, N]."""
         network, spread = parameters.split([self._network.size, self._width], dim=-1)
         output = self._network(network, observation)
