@@ -267,7 +267,7 @@ def evaluate_run(
     parts = build_parts(experiment)
     run.load_into(parts.agent.load_state_dict, tree["agent"], "agent")
     sets = {"tasks": tasks} if tasks is not None else _evaluation_sets(experiment, parts)
-    count = episodes or parts.problem.episodes
+    count = episodes or experiment.evaluation.episodes or parts.problem.episodes
     problem = replace(parts.problem, episodes=count)
     players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.agent}
     if with_players:
