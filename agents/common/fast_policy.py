@@ -99,9 +99,7 @@ class FastPolicy:
         spread = torch.full((self._width,), math.log(self._first_std), device=generator.device)
         return torch.cat([self._network.initial(generator, last=0.01), spread])
 
-    def __call__(
-        self, parameters: Float[Tensor, "B P"], observation: Float[Tensor, "B N O"]
-    ) -> FastDistribution:
+    def __call__(self, parameters: Float[Tensor, "B P"], observation: Float[Tensor, "B N O"]) -> FastDistribution:
         """The distribution of each task at each of its observations, [B, N]."""
         network, spread = parameters.split([self._network.size, self._width], dim=-1)
         output = self._network(network, observation)

@@ -37,7 +37,9 @@ def test_loop_vmap_and_batched_products_agree(rows, monkeypatch):
     found = network(parameters, inputs)
     networks = [_one_network(sizes, row) for row in parameters]
     looped = torch.stack([net(some) for net, some in zip(networks, inputs, strict=True)])
-    stacked = {name: torch.stack([dict(net.named_parameters())[name] for net in networks]) for name in networks[0].state_dict()}
+    stacked = {
+        name: torch.stack([dict(net.named_parameters())[name] for net in networks]) for name in networks[0].state_dict()
+    }
     mapped = vmap(lambda weights, some: functional_call(networks[0], weights, (some,)))(stacked, inputs)
     torch.testing.assert_close(found, looped, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found, mapped, atol=1e-5, rtol=1e-5)
