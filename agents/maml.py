@@ -86,7 +86,7 @@ class MAML(GradientAgent[MAMLConfig]):
         return [fast.parameters for fast in chain]
 
     def _counted(self, chain: Sequence[Tensor], rounds: Sequence[Experience]) -> list[tuple[Tensor, Experience]]:
-        """The rounds after an inner step, and the parameters they are played with; the only round where there is one."""
+        """The rounds after an inner step, with the parameters they are played with; the only round if there is one."""
         return list(zip(chain, rounds, strict=True))[min(1, len(rounds) - 1) :]
 
     def _play(self, parameters: Tensor, data: Experience) -> tuple[FastDistribution, Tensor]:
@@ -108,21 +108,21 @@ class MAML(GradientAgent[MAMLConfig]):
         return torch.stack(losses).mean(), torch.stack(divergences).mean()
 
     def _curvature(self, chain: Sequence[Tensor], rounds: Sequence[Experience]) -> Callable[[Tensor], Tensor]:
-        """Vector [P] -> Hessian [P, P] of the mean divergence times it: sum over rounds of J' F J, damped.
+        """Vector [P] -> Hessian of the mean divergence, times it: the mean over rounds of J' F J, damped.
 
-        J = d adapted / d start is a product of one symmetric matrix for each inner step, 1 - rate * Hessian of the inner
-        loss, so that J v takes vector-Jacobian products too, in the order of the steps. F is taken at every
-        `curvature_stride`-th step of the episodes.
+        J = d adapted / d start is a product of symmetric matrices, 1 - rate * Hessian of the loss for each inner step:
+        J v takes vector-Jacobian products too, in the order of the steps. F is taken at every `curvature_stride`-th
+        step of the episodes.
         """
         counted = self._counted(chain, rounds)
-        fishers = [None] * (len(chain) - len(counted)) + [self._fisher(*pair) for pair in counted]
+        fishers = [torch.zeros_like] * (len(chain) - len(counted)) + [self._fisher(*pair) for pair in counted]
         steps = list(pairwise(chain))
 
         def product(vector: Tensor) -> Tensor:
             ahead = [vector.expand_as(chain[0])]
             for before, after in steps:
                 ahead.append(torch.autograd.grad(after, before, ahead[-1], retain_graph=True)[0])
-            images = [0.0 if fisher is None else fisher(moved) for fisher, moved in zip(fishers, ahead, strict=True)]
+            images = [fisher(moved) for fisher, moved in zip(fishers, ahead, strict=True)]
             back = images.pop()
             for before, after in reversed(steps):
                 back = torch.autograd.grad(after, before, back, retain_graph=True)[0] + images.pop()

@@ -164,7 +164,7 @@ def _gradient_agents() -> list[Entry]:
         Entry(
             "maml",
             "agents.maml:MAML",
-            "MAML: a policy trained, by TRPO, so that a few gradient steps on a task's own episodes make it good there.",
+            "MAML: a policy trained so that a few gradient steps on a task's own episodes make it good at it.",
             config="agents.maml:MAMLConfig",
             citation="Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
             tags=("gradient", "on-policy"),

@@ -103,8 +103,8 @@ def _played(members: Sequence[Experiment], tasks: str, name: str) -> dict[str, A
 
 def _episodes(row: Standing) -> NDArray[np.float64]:
     """Which episode each point of a player's course is, counted from 1; a round is at the middle of its episodes."""
-    abreast = len(row.episodes) / len(row.course)
-    return abreast * np.arange(len(row.course)) + (abreast + 1) / 2
+    points, abreast = len(row.course), len(row.episodes) // len(row.course)
+    return np.arange(points, dtype=np.float64) * abreast + (abreast + 1) / 2
 
 
 def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Axes: B tasks, N samples of a task, P parameters, O observation, A width of an e
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from agents.common.distributions import Categorical, DiagonalGaussian, action_size
+from agents.common.distributions import ActionBox, Categorical, DiagonalGaussian, action_size
 
 ROWS = 2048
 """Samples that go through the layers at once: more fall out of the cache, fewer are lost in overhead (measured by
@@ -27,7 +28,7 @@ class FastMLP:
     """Layers of sizes `sizes`, input first. All its weights are one vector [P], or a row [B, P] for each of B tasks."""
 
     def __init__(self, sizes: Sequence[int], activation: Activation) -> None:
-        self._shapes = [(before, after) for before, after in zip(sizes, sizes[1:], strict=False)]
+        self._shapes = list(pairwise(sizes))
         self._activation = _ACTIVATIONS[activation]
         self._parts = [size for before, after in self._shapes for size in (before * after, after)]
         self.size = sum(self._parts)
@@ -35,7 +36,7 @@ class FastMLP:
     def initial(self, generator: torch.Generator, last: float = 1.0) -> Float[Tensor, "P"]:
         """Weights uniform in +-sqrt(6 / (fan in + fan out)), those of the last layer times `last`; biases zero.
 
-        Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks", section 4.2.
+        Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks", 4.2.
         """
         parts: list[Tensor] = []
         for before, after in self._shapes:
@@ -86,11 +87,7 @@ class FastPolicy:
         self._network = FastMLP([observation_size, *hidden, width], activation)
         self._width = 0 if isinstance(action_space, gym.spaces.Discrete) else width
         self._first_std, self._least = std, least_std
-        if isinstance(action_space, gym.spaces.Box):
-            low, high = (torch.as_tensor(bound, device=device) for bound in (action_space.low, action_space.high))
-            bounded = low.isfinite() & high.isfinite()
-            self._centre = torch.where(bounded, (low + high) / 2, 0.0)
-            self._scale = torch.where(bounded, (high - low) / 2, 1.0)
+        self._box = ActionBox(action_space).to(device) if isinstance(action_space, gym.spaces.Box) else None
         self.size = self._network.size + self._width
         self.continuous = self._width > 0
 
@@ -103,9 +100,9 @@ class FastPolicy:
         """The distribution of each task at each of its observations, [B, N]."""
         network, spread = parameters.split([self._network.size, self._width], dim=-1)
         output = self._network(network, observation)
-        if not self._width:
+        if self._box is None:
             return Categorical(output)
-        return DiagonalGaussian(self._centre + self._scale * output, (self.std(spread) * self._scale).log()[:, None])
+        return DiagonalGaussian(self._box.from_unit(output), (self.std(spread) * self._box.half_range).log()[:, None])
 
     def std(self, parameters: Float[Tensor, "B P"]) -> Float[Tensor, "B A"]:
         """Standard deviations in units of half the range, sqrt(e^2s + least^2): smooth, so that it can rise again."""

@@ -62,8 +62,7 @@ def gradient_step(
         parameters = parameters if parameters.requires_grad else parameters.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(loss(parameters).sum(), parameters, create_graph=differentiable)
         norm = gradient.detach().norm(dim=-1, keepdim=True)
-        stepped = parameters - rate * (longest / norm.clamp(min=1e-12)).clamp(max=1.0) * gradient
-    return stepped
+        return parameters - rate * (longest / norm.clamp(min=1e-12)).clamp(max=1.0) * gradient
 
 
 def policy_gradient_loss(

@@ -26,7 +26,7 @@ def fitted_values(
     weight: Float[Tensor, "B T E"],
     ridge: float = 1e-5,
 ) -> Float[Tensor, "B T E"]:
-    """The values of the ridge regression of `returns` on `features`, one for each task; `weight` 0 leaves a step out."""
+    """The values of a ridge regression of `returns` on `features` for each task; `weight` 0 leaves a step out."""
     size = features.shape[-1]
     design = (features * weight[..., None]).flatten(1, 2).double()
     target = (returns * weight).flatten(1, 2).double()

@@ -54,11 +54,11 @@ def line_search(
 ) -> Step:
     """The first of start - step, start - shrink * step, ... whose loss falls below `loss` within the trust region.
 
-    `evaluate(parameters)` is (loss, divergence); the divergence may be at most `limit`. Schulman et al. 2015, appendix C.
+    `evaluate(parameters)` is (loss, divergence); the divergence may be at most `limit`. Reference: appendix C.
     """
     for attempt in range(attempts):
         parameters = start - shrink**attempt * step
         found, divergence = (float(value) for value in evaluate(parameters))
         if found < loss and divergence <= limit:  # false for NaN as well
-            return Step(parameters, True, divergence, loss - found)
-    return Step(start, False, 0.0, 0.0)
+            return Step(parameters, accepted=True, divergence=divergence, improvement=loss - found)
+    return Step(start, accepted=False, divergence=0.0, improvement=0.0)

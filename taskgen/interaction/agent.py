@@ -61,7 +61,7 @@ class Step:
     trial_start: Tensor
     """bool."""
     episode_index: Tensor
-    """int64, the episode's number in the trial, from 0; a slot that waits is at its next episode, if only there were one."""
+    """int64, the episode's number in the trial, from 0; a slot that waits has the number of its next one already."""
     descriptor: Tensor | None = None
     """[B, D] or [T, B, D]; only for agents with `needs_descriptor`."""
 
@@ -164,7 +164,7 @@ class Trial:
         index = torch.cat([rollout.episode_index for rollout in self.rounds]).clamp(max=episodes)
         returns = torch.zeros(episodes + 1, reward.shape[1], dtype=reward.dtype, device=reward.device)
         returns.scatter_add_(0, index, reward)
-        return returns[:episodes].unflatten(1, (-1, self.plan.slots)).sum(2)  # each was played in one of the slots
+        return returns[:episodes].view(episodes, -1, self.plan.slots).sum(2)  # each was played in one of the slots
 
 
 @runtime_checkable

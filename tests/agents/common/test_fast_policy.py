@@ -1,6 +1,7 @@
 """Batched fast weights against one network at a time."""
 
 import math
+from itertools import pairwise
 
 import gymnasium as gym
 import numpy as np
@@ -17,7 +18,7 @@ CPU = torch.device("cpu")
 def _one_network(sizes, parameters):
     """The same network as modules, as `torch.nn` has it."""
     layers, begin = [], 0
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in pairwise(sizes):
         layer = torch.nn.Linear(before, after)
         weight, bias = parameters[begin:][: before * after], parameters[begin + before * after :][:after]
         layer.load_state_dict({"weight": weight.view(before, after).T, "bias": bias})

@@ -36,8 +36,6 @@ def test_steps_after_the_end_do_not_count():
 
 
 def test_the_mean_is_fitted_where_nothing_else_is_known():
-    returns = torch.tensor(
-        [[[1.0, 3.0]]]
-    )  # one step, two episodes, no observation: t = 0, so only the constant is left
+    returns = torch.tensor([[[1.0, 3.0]]])  # no observation and t = 0: only the constant is left
     values = fitted_values(baseline_features(torch.zeros(1, 1, 2, 0)), returns, torch.ones(1, 1, 2), ridge=0.01)
     torch.testing.assert_close(values, torch.full((1, 1, 2), 4.0 / 2.01))
