@@ -69,3 +69,22 @@ PPO_GRID: dict[str, Any] = {
     "training": {"iterations": 200, "tasks": 64, "episodes": 4, "evaluate_every": 20},
     "evaluation": {"tasks": 1000, "final_tasks": 4000, "players": ["random", "grid-navigation-oracle"]},
 }
+
+MAML_NAVIGATION: dict[str, Any] = {
+    "name": "maml-navigation",
+    "family": {"name": "point-navigation"},
+    "agent": {"name": "maml", "conjugate_steps": 5},
+    "training": {"iterations": 80, "tasks": 20, "episodes": 40, "evaluate_every": 20, "checkpoint_every": 10},
+    "evaluation": {
+        "tasks": 100,
+        "final_tasks": 400,
+        "episodes": 80,
+        "players": ["random", "point-navigation-oracle"],
+    },
+}
+
+REPTILE_NAVIGATION: dict[str, Any] = {
+    **MAML_NAVIGATION,
+    "name": "reptile-navigation",
+    "agent": {"name": "reptile"},
+}

@@ -109,6 +109,7 @@ def register_experiments() -> list[Entry]:
             citation=f"{_RL2}, section 3.2",
         ),
         *_actor_critic_experiments(),
+        *_gradient_experiments(),
     ]
 
 
@@ -178,6 +179,23 @@ def _gradient_agents() -> list[Entry]:
             citation="Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms, algorithm 2",
             tags=("gradient", "on-policy"),
             needs=(_ACTIONS,),
+        ),
+    ]
+
+
+def _gradient_experiments() -> list[Entry]:
+    return [
+        Entry(
+            "maml-navigation",
+            "agents.experiments:MAML_NAVIGATION",
+            "MAML on goals in the plane: a policy gradient of 20 episodes finds the goal. Minutes on a laptop.",
+            citation="Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation, section 5.3",
+        ),
+        Entry(
+            "reptile-navigation",
+            "agents.experiments:REPTILE_NAVIGATION",
+            "Reptile on the same goals in the plane.",
+            citation="Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms",
         ),
     ]
 
