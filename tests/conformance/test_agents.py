@@ -34,3 +34,10 @@ def test_every_agent_fits_some_family():
 @pytest.mark.parametrize("memory", ["trial", "episode"])
 def test_rl2_with_every_network(network, memory):
     check_agent("rl2", {"network": network, "memory": memory, "reward_prediction": 1.0}, family="tabular-mdp")
+
+
+@pytest.mark.parametrize("agent", ["maml", "reptile"])
+@pytest.mark.parametrize("family", ["point-navigation", "grid-navigation"])
+def test_agents_that_adapt_between_rounds(agent, family):
+    """Three rounds of two episodes; by default three episodes are one round."""
+    check_agent(agent, {"trajectories": 2}, family=family, family_settings=_short_episodes(family), episodes=6)

@@ -68,7 +68,7 @@ def _meta_gradient(rewards, pulls, *, credit=0.0, differentiable=True, baseline=
     p = policy(fast, torch.zeros(1, 1, 1, dtype=torch.float64)).log_probabilities[0, 0].exp()
     pay = torch.tensor(rewards)
     value = p @ pay if pulls == 1 else p @ pay @ p
-    assert float(value) == pytest.approx(_adapted_return(START, rewards, pulls), abs=1e-12)
+    assert value.item() == pytest.approx(_adapted_return(START, rewards, pulls), abs=1e-12)
     return torch.autograd.grad(value, start)[0][0, -2:].numpy()
 
 
