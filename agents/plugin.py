@@ -188,7 +188,7 @@ def _gradient_experiments() -> list[Entry]:
         Entry(
             "maml-navigation",
             "agents.experiments:MAML_NAVIGATION",
-            "MAML on goals in the plane: a policy gradient of 20 episodes finds the goal. Minutes on a laptop.",
+            "MAML on goals in the plane: a policy gradient of 20 episodes finds the goal; minutes on a laptop.",
             citation="Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation, section 5.3",
         ),
         Entry(
