@@ -86,5 +86,5 @@ MAML_NAVIGATION: dict[str, Any] = {
 REPTILE_NAVIGATION: dict[str, Any] = {
     **MAML_NAVIGATION,
     "name": "reptile-navigation",
-    "agent": {"name": "reptile"},
+    "agent": {"name": "reptile", "inner_rate": 0.5, "later_rate": 0.5},
 }
