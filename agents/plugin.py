@@ -3,6 +3,8 @@
 from registry import Entry, hookimpl
 
 _ACTIONS = "discrete-actions|continuous-actions"
+_MAML = "Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"
+_REPTILE = "Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms"
 _RL2 = "Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning"
 
 
@@ -166,8 +168,8 @@ def _gradient_agents() -> list[Entry]:
             "maml",
             "agents.maml:MAML",
             "MAML: a policy trained so that a few gradient steps on a task's own episodes make it good at it.",
-            config="agents.maml:MAMLConfig",
-            citation="Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
+            "agents.maml:MAMLConfig",
+            _MAML,
             tags=("gradient", "on-policy"),
             needs=(_ACTIONS,),
         ),
@@ -175,8 +177,8 @@ def _gradient_agents() -> list[Entry]:
             "reptile",
             "agents.reptile:Reptile",
             "Reptile: the start of the inner policy gradient moves towards where it leads.",
-            config="agents.reptile:ReptileConfig",
-            citation="Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms, algorithm 2",
+            "agents.reptile:ReptileConfig",
+            _REPTILE,
             tags=("gradient", "on-policy"),
             needs=(_ACTIONS,),
         ),
@@ -184,19 +186,11 @@ def _gradient_agents() -> list[Entry]:
 
 
 def _gradient_experiments() -> list[Entry]:
+    maml, reptile = "agents.experiments:MAML_NAVIGATION", "agents.experiments:REPTILE_NAVIGATION"
+    found = "MAML on goals in the plane: a policy gradient of 20 episodes finds the goal; minutes on a laptop."
     return [
-        Entry(
-            "maml-navigation",
-            "agents.experiments:MAML_NAVIGATION",
-            "MAML on goals in the plane: a policy gradient of 20 episodes finds the goal; minutes on a laptop.",
-            citation="Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation, section 5.3",
-        ),
-        Entry(
-            "reptile-navigation",
-            "agents.experiments:REPTILE_NAVIGATION",
-            "Reptile on the same goals in the plane.",
-            citation="Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms",
-        ),
+        Entry("maml-navigation", maml, found, citation=f"{_MAML}, section 5.3"),
+        Entry("reptile-navigation", reptile, "Reptile on goals in the plane.", citation=_REPTILE),
     ]
 
 
