@@ -73,7 +73,8 @@ def _problem(number: int, members: Sequence[Experiment]) -> dict[str, Any]:
 def _learning(members: Sequence[Experiment], name: str) -> dict[str, Any]:
     curves = [curve(member) for member in members]
     rows = standings(members, next(iter(members[0].first.evaluation.sets)))
-    references = {row.name: row.trial.value for row in rows if not row.lead}
+    length = members[0].first.config["training"].get("episodes", len(rows[0].episodes))
+    references = {row.name: _first_episodes(row, length) for row in rows if not row.lead}
     ends = ", ".join(f"{curve.label} ends at {curve.mean.mean[-1]:.4g}" for curve in curves)
     lines = ", ".join(f"{label} {value:.4g}" for label, value in references.items())
     return {
@@ -82,6 +83,12 @@ def _learning(members: Sequence[Experiment], name: str) -> dict[str, Any]:
         "averaged": math.ceil(max(len(member.first.steps) for member in members) / CURVE_POINTS),
         "held_out": any(len(curve.held_out.x) for curve in curves),
     }
+
+
+def _first_episodes(row: Standing, length: int) -> float:
+    """Return of a trial of `length` episodes, where the evaluation had longer ones than training."""
+    whole = length >= len(row.episodes)
+    return row.trial.value if whole else sum(interval.value for interval in row.episodes[:length])
 
 
 def _played(members: Sequence[Experiment], tasks: str, name: str) -> dict[str, Any]:
@@ -118,6 +125,7 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         "family": short(config["family"]),
         "source": short(config["source"]),
         "training": config["training"],
+        "trained_episodes": config["training"].get("episodes", first.evaluation.episodes),
         "evaluation": first.evaluation,
         "set": tasks,
         "lead": next(row for row in rows if row.lead),

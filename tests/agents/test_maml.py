@@ -156,6 +156,7 @@ def test_stopped_and_resumed_is_identical(finished, tmp_path):
     assert digest(run) == digest(finished)
 
 
+@pytest.mark.filterwarnings("error:constrained_layout not applied")
 def test_a_run_shows_its_course_over_gradient_steps(finished, capsys, tmp_path):
     name = finished.open().config.agent.name.partition("/")[2]
     players = evaluate_run(finished)["sets"]["held-out"]["players"]
@@ -170,6 +171,10 @@ def test_a_run_shows_its_course_over_gradient_steps(finished, capsys, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "steps of adaptation" in page
     assert f"{name} plays 3 episodes side by side" in page
+    assert "6 episodes on each, 2" in page  # in training
+    assert "6 held-out tasks, 12 episodes on each." in page
+    line = sum(players["random"]["returns"]["mean"][:6])
+    assert f"Dashed lines: random {line:.4g}." in page  # of trials as long as in training
 
 
 def test_a_film_shows_the_first_episode_of_every_round(finished):
