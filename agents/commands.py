@@ -131,18 +131,25 @@ def _write_report(runs: list[Path], output: Path) -> None:
 
 
 def _print_summary(summary: Mapping[str, Any]) -> None:
-    """Mean trial return with its interval and mean return of first and last episode, best player first."""
+    """Mean trial return with its interval and mean return of first and last episode, best player first.
+
+    Of players that adapt between rounds of several episodes, a round's mean episode stands for it.
+    """
     for name, evaluated in summary["sets"].items():
         typer.echo(f"{name}: {summary['tasks']} tasks, {summary['episodes']} episodes each")
         typer.echo(f"  {'player':<20} {'trial return':>12}  {'95% interval':<20} {'first':>9} {'last episode':>13}")
         players = sorted(evaluated["players"].items(), key=lambda pair: -pair[1]["trial"]["mean"])
         for player, figures in players:
-            trial, mean = figures["trial"], figures["returns"]["mean"]
+            trial, mean = figures["trial"], figures.get("rounds", figures["returns"])["mean"]
             interval = f"[{trial['low']:.3f}, {trial['high']:.3f}]"
             faults = f"  {figures['faults']} episodes diverged" if "faults" in figures else ""
             typer.echo(
                 f"  {player:<20} {trial['mean']:>12.3f}  {interval:<20} {mean[0]:>9.3f} {mean[-1]:>13.3f}{faults}"
             )
+        for player, figures in players:
+            if "rounds" in figures:
+                course = ", ".join(f"{value:.3f}" for value in figures["rounds"]["mean"])
+                typer.echo(f"  {player}, mean episode after 0, 1, ... steps of adaptation: {course}")
 
 
 def _resume_command(directory: Path) -> str:

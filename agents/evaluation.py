@@ -1,7 +1,8 @@
 """Evaluation, one protocol for every agent: frozen meta-parameters, adaptation allowed, return per adaptation episode.
 
 All players meet the same tasks with the same environment noise (each task's own seed), so differences between them are
-paired. Axes: K episodes, N tasks.
+paired. Players that adapt between rounds of episodes are judged by round too: after 0, 1, 2, ... steps of adaptation.
+Axes: K episodes, N tasks.
 """
 
 import copy
@@ -20,7 +21,9 @@ from taskgen.spec import TaskSpec
 from taskgen.streams import stream
 
 SLOTS = 4096
-"""Tasks played at once."""
+"""Played at once."""
+STEPS = 2**22
+"""Played at once, in all slots together: what is recorded of a step takes 50 to 100 bytes."""
 
 
 def play(
@@ -35,36 +38,43 @@ def play_counting(
 ) -> tuple[NDArray[np.float64], int]:
     """As `play`; also how many episodes were cut short because their simulation diverged. They count as they are."""
     state = copy.deepcopy(agent.state_dict())
+    plan = agent.plan(episodes)
+    at_once = max(1, min(SLOTS // plan.slots, STEPS // (episodes * family.horizon)))
     parts: list[NDArray[np.float64]] = []
     faults = 0
-    for start in range(0, len(specs), SLOTS):
-        chunk = specs[start : start + SLOTS]
-        batch = family.batch(len(chunk), device)
-        trial = collect(agent, batch, chunk, plan=agent.plan(episodes))
+    for start in range(0, len(specs), at_once):
+        chunk = specs[start : start + at_once]
+        batch = family.batch(len(chunk) * plan.slots, device)
+        trial = collect(agent, batch, chunk, plan=plan)
         parts.append(trial.episode_returns().double().cpu().numpy())
         faults += batch.faults.count if isinstance(batch, Faulting) else 0
     agent.load_state_dict(state)
     return np.concatenate(parts, axis=1), faults
 
 
-def summarise(returns: NDArray[np.float64], seed: int) -> dict[str, Any]:
+def summarise(returns: NDArray[np.float64], seed: int, rounds: int = 1) -> dict[str, Any]:
     """Mean and interquartile mean per episode and mean per trial, each with its 95% interval, as JSON values.
 
-    `seed` decides the bootstrap of the interquartile mean.
+    Where the K episodes were played in several `rounds` of more than one, also the same for the mean episode of each
+    round, under "rounds". `seed` decides the bootstrap of the interquartile mean.
     """
+    trial = mean_interval(returns.sum(axis=0))
+    summary = {"returns": _rows(returns, seed), "trial": trial._asdict() | {"mean": trial.value}}
+    if 1 < rounds < len(returns):
+        summary["rounds"] = _rows(returns.reshape(rounds, -1, returns.shape[1]).mean(axis=1), seed)
+    return summary
+
+
+def _rows(returns: NDArray[np.float64], seed: int) -> dict[str, list[float]]:
     means = [mean_interval(row) for row in returns]
     middles = [iqm_interval(row, stream(seed, "bootstrap", k)) for k, row in enumerate(returns)]
-    trial = mean_interval(returns.sum(axis=0))
     return {
-        "returns": {
-            "mean": [interval.value for interval in means],
-            "low": [interval.low for interval in means],
-            "high": [interval.high for interval in means],
-            "iqm": [interval.value for interval in middles],
-            "iqm_low": [interval.low for interval in middles],
-            "iqm_high": [interval.high for interval in middles],
-        },
-        "trial": trial._asdict() | {"mean": trial.value},
+        "mean": [interval.value for interval in means],
+        "low": [interval.low for interval in means],
+        "high": [interval.high for interval in means],
+        "iqm": [interval.value for interval in middles],
+        "iqm_low": [interval.low for interval in middles],
+        "iqm_high": [interval.high for interval in middles],
     }
 
 
@@ -85,5 +95,6 @@ def evaluate(
     returns: dict[str, NDArray[np.float64]] = {}
     for name, agent in players.items():
         returns[name], faults = play_counting(agent, family, specs, episodes, device)
-        summaries[name] = summarise(returns[name], seed) | ({"faults": faults} if faults else {})
+        summary = summarise(returns[name], seed, agent.plan(episodes).rounds)
+        summaries[name] = summary | ({"faults": faults} if faults else {})
     return summaries, returns

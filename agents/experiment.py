@@ -37,6 +37,9 @@ class Evaluation(Config):
 
     tasks: int = Field(default=1000, ge=2, description="Held-out tasks per evaluation during training.")
     final_tasks: int = Field(default=20_000, ge=2, description="Held-out tasks of the last evaluation.")
+    episodes: int = Field(
+        default=0, ge=0, description="Episodes per trial of the last evaluation; 0: as many as in training."
+    )
     source: Part | None = Field(
         default=None,
         description="Source of held-out tasks; left out: the training source on a stream of its own.",

@@ -70,6 +70,25 @@ PPO_GRID: dict[str, Any] = {
     "evaluation": {"tasks": 1000, "final_tasks": 4000, "players": ["random", "grid-navigation-oracle"]},
 }
 
+MAML_NAVIGATION: dict[str, Any] = {
+    "name": "maml-navigation",
+    "family": {"name": "point-navigation"},
+    "agent": {"name": "maml", "conjugate_steps": 5},
+    "training": {"iterations": 80, "tasks": 20, "episodes": 40, "evaluate_every": 20, "checkpoint_every": 10},
+    "evaluation": {
+        "tasks": 100,
+        "final_tasks": 400,
+        "episodes": 80,
+        "players": ["random", "point-navigation-oracle"],
+    },
+}
+
+REPTILE_NAVIGATION: dict[str, Any] = {
+    **MAML_NAVIGATION,
+    "name": "reptile-navigation",
+    "agent": {"name": "reptile", "inner_rate": 0.5, "later_rate": 0.5},
+}
+
 
 def _unsupervised(name: str, source: dict[str, Any]) -> dict[str, Any]:
     """RL^2 meta-trained on tasks of `source`, judged on PEARL's goals: Gupta et al. 2018, section 5.1, for RL^2."""

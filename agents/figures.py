@@ -110,7 +110,7 @@ def adaptation_figure(leads: Mapping[str, Band], others: Mapping[str, Band], nam
             _shade(axes, band, colour)
             ends.append((float(band.mean[-1]), label, colour, True))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        episodes = max(len(band.x) for band in leads.values())
+        episodes = max(float(band.x[-1]) for band in (*leads.values(), *others.values()))
         axes.set_xlim(1 - max(0.5, 0.04 * episodes), episodes)
         axes.set_xlabel("adaptation episode")
         axes.set_ylabel("mean return of the episode")

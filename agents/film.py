@@ -1,4 +1,7 @@
-"""One trial of one task, watched: as a GIF of the frames that its family draws, or as a transcript in text."""
+"""One trial of one task, watched: as a GIF of the frames that its family draws, or as a transcript in text.
+
+Of episodes played side by side the first of every round is watched.
+"""
 
 import io
 import math
@@ -50,7 +53,7 @@ class Moment:
 
 @dataclass
 class Film:
-    """A `TaskBatch` of one slot that remembers every moment of what is played in it."""
+    """A `TaskBatch` that remembers every moment of what is played in its first slot."""
 
     family: TaskFamily[Any]
     batch: TaskBatch
@@ -60,7 +63,7 @@ class Film:
     moments: list[Moment] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.slots, self.device = 1, self.batch.device
+        self.slots, self.device = self.batch.slots, self.batch.device
         self._episode, self._step, self._total = 0, 0, 0.0
 
     def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
@@ -70,7 +73,7 @@ class Film:
     def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
         """See `TaskBatch.reset`."""
         observation = self.batch.reset(where, seeds)
-        if where is None or bool(where.all()):
+        if where is None or bool(where[0]):
             self._episode, self._step, self._total = self._episode + 1, 0, 0.0
             self.moments.append(Moment(self._episode, 0, _row(observation), self._picture("")))
         return observation
@@ -78,9 +81,11 @@ class Film:
     def step(self, action: Tensor) -> Transition:
         """See `TaskBatch.step`."""
         outcome = self.batch.step(action)
+        if self.moments[-1].ending:  # it waits for its neighbours
+            return outcome
         self._step += 1
-        self._total += float(outcome.reward)
-        ending = "terminated" if bool(outcome.terminated) else "truncated" if bool(outcome.truncated) else ""
+        self._total += float(outcome.reward[0])
+        ending = "terminated" if bool(outcome.terminated[0]) else "truncated" if bool(outcome.truncated[0]) else ""
         self.moments.append(
             Moment(
                 self._episode,
@@ -88,7 +93,7 @@ class Film:
                 _row(outcome.observation),
                 self._picture(ending),
                 _row(action),
-                float(outcome.reward),
+                float(outcome.reward[0]),
                 self._total,
                 ending,
             )
@@ -115,8 +120,9 @@ def film(spec: TaskSpec, player: str, *, episodes: int | None = None, seed: int 
     torch.set_num_threads(1)  # one slot
     family = family_of(spec)
     agent, episodes = _player(spec, family, player, episodes, seed)
-    watched = Film(family, family.batch(1), spec, every)
-    collect(agent, watched, [spec], plan=agent.plan(episodes))
+    plan = agent.plan(episodes)
+    watched = Film(family, family.batch(plan.slots), spec, every)
+    collect(agent, watched, [spec], plan=plan)
     return watched
 
 

@@ -52,13 +52,14 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
     settings = plan.config.training
     parts = build_parts(plan.config)
     books = _Books(plan, run, parts, watcher)
-    batch = parts.family.batch(settings.tasks, parts.problem.device)
+    trial_plan = parts.agent.plan(settings.episodes)
+    batch = parts.family.batch(settings.tasks * trial_plan.slots, parts.problem.device)
     for iteration in range(books.restore(batch) + 1, settings.iterations + 1):
         clock = _Clock()
         specs = quarantine.ask(parts.source, settings.tasks, batch)
         clock.lap("ask")
         seeds = stream(plan.config.seed, "environment", iteration).integers(0, 2**53, settings.tasks).tolist()
-        trial = collect(parts.agent, batch, specs, plan=parts.agent.plan(settings.episodes), seeds=seeds)
+        trial = collect(parts.agent, batch, specs, plan=trial_plan, seeds=seeds)
         clock.lap("collect")
         metrics = parts.agent.learn(trial)
         clock.lap("learn")
@@ -113,7 +114,7 @@ class _Clock:
         self._last = now
 
     def metrics(self, trial: Trial) -> Metrics:
-        steps = trial.rollout.reward.numel()
+        steps = sum(rollout.reward.numel() for rollout in trial.rounds)
         seconds = sum(self._laps.values())
         laps = {f"time/{name}_seconds": value for name, value in self._laps.items()}
         return {**laps, "charts/SPS": steps / seconds, "charts/batch_steps": steps}
@@ -266,7 +267,7 @@ def evaluate_run(
     parts = build_parts(experiment)
     run.load_into(parts.agent.load_state_dict, tree["agent"], "agent")
     sets = {"tasks": tasks} if tasks is not None else _evaluation_sets(experiment, parts)
-    count = episodes or parts.problem.episodes
+    count = episodes or experiment.evaluation.episodes or parts.problem.episodes
     problem = replace(parts.problem, episodes=count)
     players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.agent}
     if with_players:

@@ -3,6 +3,8 @@
 from registry import Entry, hookimpl
 
 _ACTIONS = "discrete-actions|continuous-actions"
+_MAML = "Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"
+_REPTILE = "Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms"
 _RL2 = "Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning"
 
 
@@ -19,6 +21,7 @@ def register_agents() -> list[Entry]:
             tags=("recurrent", "on-policy"),
             needs=(_ACTIONS,),
         ),
+        *_gradient_agents(),
         Entry(
             "random",
             "agents.random_policy:RandomPolicy",
@@ -108,6 +111,7 @@ def register_experiments() -> list[Entry]:
             citation=f"{_RL2}, section 3.2",
         ),
         *_actor_critic_experiments(),
+        *_gradient_experiments(),
     ]
 
 
@@ -174,6 +178,38 @@ def _player(name: str, family: str, target: str, summary: str, citation: str) ->
     """A reference player of `family`; `target` is "module:Class" below agents.reference, its settings beside it."""
     target = f"agents.reference.{target}"
     return Entry(name, target, summary, f"{target}Config", citation, tags=("reference",), needs=(family,))
+
+
+def _gradient_agents() -> list[Entry]:
+    return [
+        Entry(
+            "maml",
+            "agents.maml:MAML",
+            "MAML: a policy trained so that a few gradient steps on a task's own episodes make it good at it.",
+            "agents.maml:MAMLConfig",
+            _MAML,
+            tags=("gradient", "on-policy"),
+            needs=(_ACTIONS,),
+        ),
+        Entry(
+            "reptile",
+            "agents.reptile:Reptile",
+            "Reptile: the start of the inner policy gradient moves towards where it leads.",
+            "agents.reptile:ReptileConfig",
+            _REPTILE,
+            tags=("gradient", "on-policy"),
+            needs=(_ACTIONS,),
+        ),
+    ]
+
+
+def _gradient_experiments() -> list[Entry]:
+    maml, reptile = "agents.experiments:MAML_NAVIGATION", "agents.experiments:REPTILE_NAVIGATION"
+    found = "MAML on goals in the plane: a policy gradient of 20 episodes finds the goal; minutes on a laptop."
+    return [
+        Entry("maml-navigation", maml, found, citation=f"{_MAML}, section 5.3"),
+        Entry("reptile-navigation", reptile, "Reptile on goals in the plane.", citation=_REPTILE),
+    ]
 
 
 def _bandit_players() -> list[Entry]:

@@ -49,6 +49,8 @@ class Player(_Stored):
 
     returns: Returns
     trial: Estimate
+    rounds: Returns | None = None
+    """Of the mean episode of each round, for players that adapt between rounds of several episodes."""
 
 
 class PlayedSet(_Stored):
@@ -72,6 +74,9 @@ class Evaluation(_Stored):
             for player, figures in played.players.items():
                 if any(len(values) != self.episodes for values in figures.returns.model_dump().values()):
                     raise ValueError(f"{name}, {player}: expected {self.episodes} returns, one per episode")
+                rounds = [] if figures.rounds is None else [*figures.rounds.model_dump().values()]
+                if any(len(values) != len(rounds[0]) or self.episodes % len(values) for values in rounds):
+                    raise ValueError(f"{name}, {player}: {self.episodes} episodes do not make {len(rounds[0])} rounds")
         return self
 
 

@@ -73,7 +73,8 @@ def _problem(number: int, members: Sequence[Experiment]) -> dict[str, Any]:
 def _learning(members: Sequence[Experiment], name: str) -> dict[str, Any]:
     curves = [curve(member) for member in members]
     rows = standings(members, next(iter(members[0].first.evaluation.sets)))
-    references = {row.name: row.trial.value for row in rows if not row.lead}
+    length = members[0].first.config["training"].get("episodes", len(rows[0].episodes))
+    references = {row.name: _first_episodes(row, length) for row in rows if not row.lead}
     ends = ", ".join(f"{curve.label} ends at {curve.mean.mean[-1]:.4g}" for curve in curves)
     lines = ", ".join(f"{label} {value:.4g}" for label, value in references.items())
     return {
@@ -84,21 +85,33 @@ def _learning(members: Sequence[Experiment], name: str) -> dict[str, Any]:
     }
 
 
+def _first_episodes(row: Standing, length: int) -> float:
+    """Return of a trial of `length` episodes, where the evaluation had longer ones than training."""
+    whole = length >= len(row.episodes)
+    return row.trial.value if whole else sum(interval.value for interval in row.episodes[:length])
+
+
 def _played(members: Sequence[Experiment], tasks: str, name: str) -> dict[str, Any]:
     present = [member for member in members if tasks in member.first.evaluation.sets]
     rows = standings(present, tasks)
-    episodes = np.arange(1, present[0].first.evaluation.episodes + 1, dtype=np.float64)
-    bands = {row.name: band(episodes, row.episodes) for row in rows}
+    bands = {row.name: band(_episodes(row), row.course) for row in rows}
     leads = [member.label if len(present) > 1 else member.lead for member in present]
     others = {label: line for label, line in bands.items() if label not in leads}
-    ends = ", ".join(f"{row.name} from {row.episodes[0].value:.4g} to {row.episodes[-1].value:.4g}" for row in rows)
+    ends = ", ".join(f"{row.name} from {row.course[0].value:.4g} to {row.course[-1].value:.4g}" for row in rows)
     return {
         "name": tasks,
         "rows": rows,
+        "rounds": [row for row in rows if row.rounds],
         "svg": adaptation_figure({label: bands[label] for label in leads}, others, name),
         "alt": f"Return per adaptation episode on {tasks} tasks, from the first episode to the last: {ends}.",
         **_decimals(rows),
     }
+
+
+def _episodes(row: Standing) -> NDArray[np.float64]:
+    """Which episode each point of a player's course is, counted from 1; a round is at the middle of its episodes."""
+    points, abreast = len(row.course), len(row.episodes) // len(row.course)
+    return np.arange(points, dtype=np.float64) * abreast + (abreast + 1) / 2
 
 
 def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
@@ -112,6 +125,7 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         "family": short(config["family"]),
         "source": short(config["source"]),
         "training": config["training"],
+        "trained_episodes": config["training"].get("episodes", first.evaluation.episodes),
         "evaluation": first.evaluation,
         "set": tasks,
         "lead": next(row for row in rows if row.lead),
@@ -132,7 +146,7 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
 def _decimals(rows: Sequence[Standing]) -> dict[str, int]:
     return {
         "digits": _digits([row.trial for row in rows]),
-        "episode_digits": _digits([interval for row in rows for interval in row.episodes]),
+        "episode_digits": _digits([interval for row in rows for interval in row.course]),
     }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.figures import Band, Curve
-from agents.records import Estimate, Player, Record
+from agents.records import Estimate, Record, Returns
 from agents.statistics import Interval, mean_interval
 from registry.errors import CheckpointError, UserError
 from taskgen.spec import TaskSpec
@@ -81,6 +81,19 @@ class Standing:
     episodes: tuple[Interval, ...]
     middle: tuple[Interval, ...]
     """Interquartile means per episode."""
+    rounds: tuple[Interval, ...] = ()
+    """Of the mean episode of each round, for players that adapt between rounds of several episodes."""
+    rounds_middle: tuple[Interval, ...] = ()
+
+    @property
+    def course(self) -> tuple[Interval, ...]:
+        """What adaptation looks like: by round where there are rounds, else by episode."""
+        return self.rounds or self.episodes
+
+    @property
+    def last_middle(self) -> Interval:
+        """Interquartile mean of the last round or episode."""
+        return (self.rounds_middle or self.middle)[-1]
 
 
 def standings(experiments: Sequence[Experiment], tasks: str) -> list[Standing]:
@@ -96,17 +109,22 @@ def standings(experiments: Sequence[Experiment], tasks: str) -> list[Standing]:
             name = experiment.label if lead and len(experiments) > 1 else player
             players = [players[player] for players in evaluated]
             trial = _trial([player.trial for player in players])
-            middle = _over_runs(players, "iqm", "iqm_low", "iqm_high")
-            found.setdefault(name, Standing(name, lead, trial, _over_runs(players, "mean", "low", "high"), middle))
+            returns = _means_and_middles([player.returns for player in players])
+            rounds = _means_and_middles([player.rounds for player in players if player.rounds is not None])
+            found.setdefault(name, Standing(name, lead, trial, *returns, *rounds))
     return sorted(found.values(), key=lambda standing: -standing.trial.value)
 
 
-def _over_runs(players: Sequence[Player], value: str, low: str, high: str) -> tuple[Interval, ...]:
-    if len(players) == 1:
-        figures = players[0].returns.model_dump()
+def _means_and_middles(runs: Sequence[Returns]) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
+    """Means and interquartile means over runs, which may be none."""
+    return _over_runs(runs, "mean", "low", "high"), _over_runs(runs, "iqm", "iqm_low", "iqm_high")
+
+
+def _over_runs(runs: Sequence[Returns], value: str, low: str, high: str) -> tuple[Interval, ...]:
+    if len(runs) == 1:
+        figures = runs[0].model_dump()
         return tuple(map(Interval, figures[value], figures[low], figures[high]))
-    rows = zip(*(player.returns.model_dump()[value] for player in players), strict=True)
-    return tuple(map(_over_seeds, rows))
+    return tuple(map(_over_seeds, zip(*(run.model_dump()[value] for run in runs), strict=True)))
 
 
 def curve(experiment: Experiment) -> Curve:

@@ -34,29 +34,31 @@ def check_agent(
     *,
     family: str = "bandit",
     family_settings: Mapping[str, Any] | None = None,
+    episodes: int = _EPISODES,
 ) -> None:
-    """Check the protocol of agent `name` on tasks of `family`.
+    """Check the protocol of agent `name` on tasks of `family`, in trials of `episodes` episodes.
 
-    Plays and learns; actions lie in the space; what happens in one trial does not depend on the others; metrics are
-    finite; the state restored into a fresh agent makes it act and learn identically.
+    Plays and learns; actions lie in the space; what happens in one trial does not depend on the others, nor does what
+    `adapt` makes of it; metrics are finite; the state restored into a fresh agent makes it act and learn identically.
     """
     tasks = build_family(family, family_settings)
-    problem = problem_of(tasks, episodes=_EPISODES, seed=7, device=torch.device("cpu"), updates=4)
+    problem = problem_of(tasks, episodes=episodes, seed=7, device=torch.device("cpu"), updates=4)
     part = Part.model_validate({"name": name, **(settings or {})})
     agent = build_agent(part, problem)
     problems: list[str] = []
-    trial = _play(agent, tasks, 1)
+    trial = _play(agent, tasks, episodes, 1)
     problems += _action_problems(problem, trial.rollout)
     problems += [f"learn: {key} = {value}" for key, value in agent.learn(trial).items() if not math.isfinite(value)]
     problems += _independence_problems(agent, trial)
-    problems += _state_problems(agent, build_agent(part, problem), tasks)
+    problems += _state_problems(agent, build_agent(part, problem), tasks, episodes)
     if problems:
         raise AssertionError("\n".join([f"{name} on {family}:", *(f"  - {problem}" for problem in problems)]))
 
 
-def _play(agent: Agent, family: TaskFamily[Any], seed: int) -> Trial:
+def _play(agent: Agent, family: TaskFamily[Any], episodes: int, seed: int) -> Trial:
     specs = [family.spec(seed=int(s)) for s in stream(seed, "check").integers(0, 2**53, _TRIALS)]
-    return collect(agent, family.batch(_TRIALS), specs, plan=agent.plan(_EPISODES))
+    plan = agent.plan(episodes)
+    return collect(agent, family.batch(_TRIALS * plan.slots), specs, plan=plan)
 
 
 def _action_problems(problem: Problem, rollout: Rollout) -> list[str]:
@@ -74,42 +76,47 @@ def _cast(action: Any, problem: Problem) -> Any:
 
 
 def _independence_problems(agent: Agent, trial: Trial) -> list[str]:
-    """Change all rows but the first; the first row's actions must stay."""
-    steps = trial.rollout.steps
-    upset = replace(steps, observation=_upset(steps.observation), previous_reward=_upset(steps.previous_reward))
-    if steps.descriptor is not None:
-        upset = replace(upset, descriptor=_upset(steps.descriptor))
+    """Change all trials but the first; the first one's actions must stay, before and after every `adapt`."""
+    upset = replace(trial, rounds=[_upset(rollout, trial.plan.slots) for rollout in trial.rounds])
     before = copy.deepcopy(agent.state_dict())
-    first = _actions(agent, steps)
+    first = _actions(agent, trial)
     agent.load_state_dict(copy.deepcopy(before))
     second = _actions(agent, upset)
     agent.load_state_dict(before)
     return [] if torch.equal(first, second) else ["the actions of one trial depend on the other trials of the batch"]
 
 
-def _upset(values: Tensor) -> Tensor:
-    """[T, B, ...] with the rows from the second on permuted in time."""
-    return torch.cat([values[:, :1], values[:, 1:].flip(0)], dim=1)
+def _upset(rollout: Rollout, slots: int) -> Rollout:
+    """What the slots after the first `slots` saw and got, with time reversed, and what they were told, exchanged."""
+    observation, reward = (
+        torch.cat([values[:, :slots], values[:, slots:].flip(0)], dim=1)
+        for values in (rollout.observation, rollout.reward)
+    )
+    told = rollout.descriptor
+    told = None if told is None else torch.cat([told[:slots], told[slots:].flip(0)])
+    return replace(rollout, observation=observation, reward=reward, descriptor=told)
 
 
 @torch.no_grad()
-def _actions(agent: Agent, steps: Step) -> Tensor:
-    """[T] actions of the first row when fed `steps`."""
-    carry = agent.begin_trial(steps.previous_reward.shape[1])
+def _actions(agent: Agent, trial: Trial) -> Tensor:
+    """[T, slots of a trial] actions of the first trial when fed what `trial` saw."""
+    carry, steps = agent.begin_trial(_TRIALS), trial.rollout.steps
+    names = ("observation", "previous_action", "previous_reward", "episode_start", "trial_start", "episode_index")
     chosen: list[Tensor] = []
-    for t in range(len(steps.previous_reward)):
-        names = ("observation", "previous_action", "previous_reward", "episode_start", "trial_start", "episode_index")
-        row = {name: getattr(steps, name)[t] for name in names}
-        step = Step(**row, descriptor=None if steps.descriptor is None else steps.descriptor[t])
-        action, carry = agent.act(carry, step)
-        chosen.append(action.value[0])
+    for number, rollout in enumerate(trial.rounds):
+        carry = agent.adapt(carry, trial.rounds[number - 1]) if number else carry
+        for t in range(len(chosen), len(chosen) + len(rollout.reward)):
+            row = {name: getattr(steps, name)[t] for name in names}
+            step = Step(**row, descriptor=None if steps.descriptor is None else steps.descriptor[t])
+            action, carry = agent.act(carry, step)
+            chosen.append(action.value[: trial.plan.slots])
     return torch.stack(chosen)
 
 
-def _state_problems(agent: Agent, fresh: Agent, family: TaskFamily[Any]) -> list[str]:
+def _state_problems(agent: Agent, fresh: Agent, family: TaskFamily[Any], episodes: int) -> list[str]:
     fresh.load_state_dict(copy.deepcopy(agent.state_dict()))
     for turn in (2, 3):
-        one, other = _play(agent, family, turn), _play(fresh, family, turn)
+        one, other = _play(agent, family, episodes, turn), _play(fresh, family, episodes, turn)
         if not torch.equal(one.rollout.action, other.rollout.action):
             return [f"an agent restored from state_dict acts differently in trial {turn - 1} after it"]
         if agent.learn(one) != fresh.learn(other):

@@ -1,11 +1,15 @@
 """The agent protocol: `begin_trial`, `act`, `adapt`, `learn`, and the values that flow through them.
 
-Axes: T time, B slots (one trial each). Arrays are time-major `[T, B, ...]`. Four boundary flags: `terminated[t]` and
-`truncated[t]` are the outcome of step t; `episode_start[t]` and `trial_start[t]` are true *before* step t.
+Axes: T time, B slots. Arrays are time-major `[T, B, ...]`. Four boundary flags: `terminated[t]` and `truncated[t]` are
+the outcome of step t; `episode_start[t]` and `trial_start[t]` are true *before* step t.
+
+A trial has one slot, or E of them where its plan plays E episodes side by side. Then slots are task-major, those of
+trial i are E * i ... E * i + E - 1, while the carry keeps the trials as its leading axis: `values.view(T, -1, E)` are
+the values by time, trial and place.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import gymnasium as gym
@@ -15,7 +19,7 @@ from torch import Tensor
 from taskgen.spec import TaskSpec
 
 Carry: TypeAlias = Any
-"""All of an agent's adaptation state: a tree of tensors with leading axis B. Row i never depends on row j."""
+"""All of an agent's adaptation state: a tree of tensors, leading axis trials. Row i never depends on row j."""
 Metrics: TypeAlias = dict[str, float]
 RewardOf: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """(observation, action, next observation, descriptor or None), each [N, ...] -> reward [N], without gradient."""
@@ -57,7 +61,7 @@ class Step:
     trial_start: Tensor
     """bool."""
     episode_index: Tensor
-    """int64, counted from 0; a slot that has played all its episodes waits at the number of episodes."""
+    """int64, the episode's number in the trial, from 0; a slot that waits has the number of its next one already."""
     descriptor: Tensor | None = None
     """[B, D] or [T, B, D]; only for agents with `needs_descriptor`."""
 
@@ -72,7 +76,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """Consecutive steps of B trials, time-major."""
+    """Consecutive steps of all slots, time-major."""
 
     observation: Tensor
     """[T, B, ...] before the step."""
@@ -86,7 +90,7 @@ class Rollout:
     trial_start: Tensor
     episode_index: Tensor
     valid: Tensor
-    """[T, B] bool: false where a slot had already played all its episodes."""
+    """[T, B] bool: false where a slot had already played all its episodes of the round."""
     record: Mapping[str, Tensor]
     descriptor: Tensor | None = None
     """[B, D]; only for agents with `needs_descriptor`."""
@@ -111,33 +115,56 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """B complete trials, one task each: the rollout of all rounds, in order."""
-
-    specs: Sequence[TaskSpec]
-    rollout: Rollout
-    episodes: int
-    """Episodes of every trial."""
-
-    def episode_returns(self) -> Tensor:
-        """[episodes, B] undiscounted return of every episode."""
-        rollout = self.rollout
-        reward = rollout.reward * rollout.valid
-        returns = torch.zeros(self.episodes + 1, reward.shape[1], dtype=reward.dtype, device=reward.device)
-        return returns.scatter_add_(0, rollout.episode_index, reward)[: self.episodes]
-
-
-@dataclass(frozen=True, slots=True)
 class CollectionPlan:
-    """How a trial is played: `rounds` of `episodes_per_round` episodes with an `adapt` after each round."""
+    """How a trial is played: `rounds` of `episodes_per_round` episodes with an `adapt` between rounds.
+
+    The episodes of a round are played one after another in one slot, or side by side in a slot each: agents that do
+    not adapt within a round need not wait. An episode has the same number in the trial either way.
+    """
 
     rounds: int
     episodes_per_round: int
+    side_by_side: bool = False
 
     @property
     def episodes(self) -> int:
         """Episodes of a trial."""
         return self.rounds * self.episodes_per_round
+
+    @property
+    def slots(self) -> int:
+        """Slots of a batch that one trial takes."""
+        return self.episodes_per_round if self.side_by_side else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Complete trials, one per task."""
+
+    specs: Sequence[TaskSpec]
+    rounds: Sequence[Rollout]
+    """What was played in each round."""
+    plan: CollectionPlan
+
+    @property
+    def rollout(self) -> Rollout:
+        """All rounds, one after another along time."""
+        if len(self.rounds) == 1:
+            return self.rounds[0]
+        kept = [field.name for field in fields(Rollout) if field.name not in ("record", "descriptor")]
+        names = [name for name in kept if getattr(self.rounds[0], name) is not None]
+        joined = {name: torch.cat([getattr(rollout, name) for rollout in self.rounds]) for name in names}
+        record = {name: torch.cat([rollout.record[name] for rollout in self.rounds]) for name in self.rounds[0].record}
+        return Rollout(**joined, record=record, descriptor=self.rounds[0].descriptor)
+
+    def episode_returns(self) -> Tensor:
+        """[episodes, trials] undiscounted return of every episode."""
+        episodes = self.plan.episodes
+        reward = torch.cat([rollout.reward * rollout.valid for rollout in self.rounds])
+        index = torch.cat([rollout.episode_index for rollout in self.rounds]).clamp(max=episodes)
+        returns = torch.zeros(episodes + 1, reward.shape[1], dtype=reward.dtype, device=reward.device)
+        returns.scatter_add_(0, index, reward)
+        return returns[:episodes].view(episodes, -1, self.plan.slots).sum(2)  # each was played in one of the slots
 
 
 @runtime_checkable
@@ -155,11 +182,11 @@ class Agent(Protocol):
         ...
 
     def begin_trial(self, batch: int) -> Carry:
-        """Adaptation state of `batch` trials that are about to begin."""
+        """Adaptation state of `batch` trials that are about to begin, leading axis `batch`."""
         ...
 
     def act(self, carry: Carry, step: Step) -> tuple[Action, Carry]:
-        """Choose actions; recurrent inner loops advance here."""
+        """Choose an action for every slot; recurrent inner loops advance here."""
         ...
 
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:

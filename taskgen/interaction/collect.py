@@ -1,7 +1,7 @@
 """`collect`: play one trial on every task of a batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import gymnasium as gym
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from taskgen.engines.base import TaskBatch
 from taskgen.interaction.agent import Agent, Carry, CollectionPlan, Rollout, Step, Trial
 from taskgen.spec import TaskSpec
+from taskgen.streams import integer_seed
 
 
 @torch.no_grad()
@@ -21,16 +22,18 @@ def collect(
     plan: CollectionPlan,
     seeds: Sequence[int] | None = None,
 ) -> Trial:
-    """Play `plan` on `specs`, one slot each, and return the trials.
+    """Play `plan` on `specs` and return the trials. `batch` has `plan.slots` slots for each of them.
 
-    `seeds` (one per slot) decide the environments' noise; None takes each task's own seed, so that different players
-    meet the same luck on the same tasks. A slot that has played its episodes of a round waits (`valid` false) for the
-    others; agents that advance their carry in `act` play one round, so waiting never reaches what they learn from.
+    `seeds` (one per task) decide the environments' noise; None takes each task's own seed, so that different players
+    meet the same luck on the same tasks. Episodes side by side have noise of their own, the same however many there
+    are. A slot that has played its episodes of a round waits (`valid` false) for the others; agents that advance their
+    carry in `act` play one round, so waiting never reaches what they learn from.
     """
-    batch.set_tasks(specs)
-    observation = batch.reset(seeds=seeds)
+    seeds = [spec.seed for spec in specs] if seeds is None else seeds
+    batch.set_tasks([spec for spec in specs for _ in range(plan.slots)])
+    observation = batch.reset(seeds=[_noise_seed(seed, place) for seed in seeds for place in range(plan.slots)])
     descriptor = batch.descriptor() if agent.needs_descriptor else None
-    step = _first_step(batch, observation, descriptor)
+    step = _first_step(batch, observation, descriptor, plan.slots)
     carry = agent.begin_trial(len(specs))
     rounds: list[Rollout] = []
     for index in range(plan.rounds):
@@ -39,10 +42,15 @@ def collect(
             step = replace(step, observation=batch.reset(), episode_start=torch.ones_like(step.episode_start))
         rollout, step, carry = _play_round(agent, batch, carry, step, plan, goal=(index + 1) * plan.episodes_per_round)
         rounds.append(rollout)
-    return Trial(specs, _concatenate(rounds), plan.episodes)
+    return Trial(specs, rounds, plan)
 
 
-def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None) -> Step:
+def _noise_seed(seed: int, place: int) -> int:
+    """The noise seed of the place-th of the slots of a task; of the first, or only, one the seed itself."""
+    return seed if place == 0 else integer_seed(seed, "slot", place)
+
+
+def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None, slots_of_task: int) -> Step:
     slots, device, space = batch.slots, batch.device, batch.family.action_space
     discrete = isinstance(space, gym.spaces.Discrete)
     shape = (slots,) if discrete else (slots, *(space.shape or ()))
@@ -53,7 +61,7 @@ def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None
         previous_reward=torch.zeros(slots, device=device),
         episode_start=true,
         trial_start=true,
-        episode_index=torch.zeros(slots, dtype=torch.int64, device=device),
+        episode_index=torch.arange(slots, device=device) % slots_of_task,
         descriptor=descriptor,
     )
 
@@ -61,13 +69,16 @@ def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None
 def _play_round(
     agent: Agent, batch: TaskBatch, carry: Carry, step: Step, plan: CollectionPlan, goal: int
 ) -> tuple[Rollout, Step, Carry]:
-    """Step until every slot has finished `goal` episodes. Returns the rollout, the step that comes next, the carry."""
+    """Step until every slot has finished its episodes below number `goal`.
+
+    Returns the rollout, the step that comes next, the carry.
+    """
     # On a CPU a look at a flag is free; on a GPU it would be a host sync, so there every reset goes by mask.
     look = batch.device.type == "cpu"
     first = torch.zeros_like(step.trial_start)
     rows: list[dict[str, Tensor]] = []
     records: list[Mapping[str, Tensor]] = []
-    for _ in range(plan.episodes_per_round * batch.family.horizon):
+    for _ in range(plan.episodes_per_round // plan.slots * batch.family.horizon):
         action, carry = agent.act(carry, step)
         transition = batch.step(action.value)
         valid = step.episode_index < goal
@@ -76,7 +87,7 @@ def _play_round(
             played = torch.where(valid.view(-1, *(1,) * (played.ndim - 1)), played, step.previous_action)
             reward = torch.where(valid, reward, step.previous_reward)
         ended = (transition.terminated | transition.truncated) & valid
-        episode_index = step.episode_index + ended
+        episode_index = step.episode_index + ended * plan.slots
         rows.append(
             {
                 "observation": step.observation,
@@ -109,14 +120,3 @@ def _play_round(
     stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
     record = {name: torch.stack([kept[name] for kept in records]) for name in records[0]}
     return Rollout(**stacked, record=record, descriptor=step.descriptor), step, carry
-
-
-def _concatenate(rounds: Sequence[Rollout]) -> Rollout:
-    """The rounds one after another along time."""
-    if len(rounds) == 1:
-        return rounds[0]
-    kept = [field.name for field in fields(Rollout) if field.name not in ("record", "descriptor")]
-    names = [name for name in kept if getattr(rounds[0], name) is not None]
-    joined = {name: torch.cat([getattr(rollout, name) for rollout in rounds]) for name in names}
-    record = {name: torch.cat([rollout.record[name] for rollout in rounds]) for name in rounds[0].record}
-    return Rollout(**joined, record=record, descriptor=rounds[0].descriptor)

@@ -35,3 +35,10 @@ def test_every_agent_fits_some_family():
 def test_rl2_with_every_network(network, memory, reward_input):
     settings = {"network": network, "memory": memory, "reward_prediction": 1.0, "reward_input": reward_input}
     check_agent("rl2", settings, family="tabular-mdp")
+
+
+@pytest.mark.parametrize("agent", ["maml", "reptile"])
+@pytest.mark.parametrize("family", ["point-navigation", "grid-navigation"])
+def test_agents_that_adapt_between_rounds(agent, family):
+    """Three rounds of two episodes; by default three episodes are one round."""
+    check_agent(agent, {"trajectories": 2}, family=family, family_settings=_short_episodes(family), episodes=6)

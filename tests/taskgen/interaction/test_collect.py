@@ -13,6 +13,7 @@ from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Action, CollectionPlan, Rollout, Step, Trial
 from taskgen.interaction.collect import collect
 from taskgen.spec import TaskSpec
+from taskgen.streams import integer_seed
 
 pytestmark = pytest.mark.usefixtures("scripted_families")
 
@@ -246,7 +247,7 @@ def test_returns_of_episodes_by_hand() -> None:
         valid=valid,
         record={},
     )
-    assert Trial([], rollout, episodes=2).episode_returns().tolist() == [[3.0, 10.0], [12.0, 60.0]]
+    assert Trial([], [rollout], CollectionPlan(1, 2)).episode_returns().tolist() == [[3.0, 10.0], [12.0, 60.0]]
 
 
 def test_returns_of_a_played_trial() -> None:
@@ -258,3 +259,73 @@ def test_returns_of_a_played_trial() -> None:
         for row in alone(spec, 4, seed=spec.seed):
             expected[row["episode_index"]] += row["reward"]
         assert returns[:, slot].tolist() == pytest.approx(expected)
+
+
+def beside(stop: float = 0.3, tasks: int = 3, abreast: int = 4) -> tuple[list[TaskSpec], TaskBatch]:
+    family = taskgen.build_family("scripted_families/coins")
+    return [family.spec({"stop": stop}, seed=100 + task) for task in range(tasks)], family.batch(tasks * abreast)
+
+
+@pytest.mark.parametrize("stop", [0.0, 0.3, 1.0])
+def test_side_by_side_every_slot_plays_its_task_alone_with_luck_of_its_own(stop: float) -> None:
+    specs, batch = beside(stop)
+    agent = Scripted()
+    trial = collect(agent, batch, specs, plan=CollectionPlan(2, 4, side_by_side=True))
+    seeds: set[int] = set()
+    for slot in range(12):
+        task, place = divmod(slot, 4)
+        seed = specs[task].seed if place == 0 else integer_seed(specs[task].seed, "slot", place)
+        seeds.add(seed)
+        expected = [
+            {**row, "episode_index": place + 4 * row["episode_index"]} for row in alone(specs[task], 2, seed=seed)
+        ]
+        assert seen(agent, trial.rollout, slot) == expected
+    assert len(seeds) == 12
+
+
+def test_side_by_side_carry_and_adaptation_are_by_task() -> None:
+    specs, batch = beside()
+    agent = Scripted()
+    trial = collect(agent, batch, specs, plan=CollectionPlan(3, 4, side_by_side=True))
+    assert [len(carry) for carry, _ in agent.adapted] == [3, 3]
+    assert [len(step.observation) for step in agent.steps] == [12] * len(agent.steps)
+    assert [rollout is played for rollout, (_, played) in zip(trial.rounds, agent.adapted, strict=False)] == [True] * 2
+    for number, rollout in enumerate(trial.rounds):
+        valid = rollout.valid.unflatten(1, (3, 4))
+        assert valid[0].all()
+        index = rollout.episode_index.unflatten(1, (3, 4))
+        assert index[0].tolist() == [[4 * number + place for place in range(4)]] * 3
+        ended = ((rollout.terminated | rollout.truncated) & rollout.valid).sum(0)
+        assert ended.tolist() == [1] * 12
+
+
+def test_side_by_side_returns_are_those_of_each_episode() -> None:
+    specs, batch = beside()
+    trial = collect(Scripted(), batch, specs, plan=CollectionPlan(2, 4, side_by_side=True))
+    returns = trial.episode_returns()
+    assert returns.shape == (8, 3)
+    for task, spec in enumerate(specs):
+        for place in range(4):
+            seed = spec.seed if place == 0 else integer_seed(spec.seed, "slot", place)
+            expected = [0.0, 0.0]
+            for row in alone(spec, 2, seed=seed):
+                expected[row["episode_index"]] += row["reward"]
+            assert [returns[place, task], returns[4 + place, task]] == pytest.approx(expected)
+
+
+def test_side_by_side_tasks_and_places_do_not_depend_on_how_many_there_are() -> None:
+    specs, batch = beside()
+    many = collect(Scripted(), batch, specs, plan=CollectionPlan(2, 4, side_by_side=True)).episode_returns()
+    family = batch.family
+    alone_task = collect(Scripted(), family.batch(4), specs[1:2], plan=CollectionPlan(2, 4, side_by_side=True))
+    assert torch.equal(alone_task.episode_returns()[:, 0], many[:, 1])
+    two = collect(Scripted(), family.batch(6), specs, plan=CollectionPlan(1, 2, side_by_side=True)).episode_returns()
+    assert torch.equal(two, many[:2])
+
+
+def test_one_episode_side_by_side_is_one_after_another() -> None:
+    _, specs, batch = coins()
+    plans = [CollectionPlan(3, 1, side_by_side=side) for side in (False, True)]
+    one, other = (collect(Scripted(), batch, specs, plan=plan).rollout for plan in plans)
+    assert torch.equal(one.reward, other.reward)
+    assert torch.equal(one.episode_index, other.episode_index)

@@ -1,0 +1,142 @@
+"""MAML: model-agnostic meta-learning of a policy's starting point.
+
+A policy is trained so that a few steps of policy gradient on a task's own episodes make it good at that task.
+
+*What adapts*: the policy's weights theta_i of each task.  *What is meta-learned*: where they start, theta.
+
+    theta_i <- theta_i - rate * grad L_i(theta_i; D_i),  D_i: E episodes side by side with theta_i
+    min_theta  sum_i L_i(theta_i'; D_i')  within  mean KL(pi_old' || pi_theta_i') <= divergence,  ' after adaptation
+
+Reference: Finn, Abbeel and Levine 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", section
+3.2 and appendix A.2; trust region: Schulman et al. 2015, "Trust Region Policy Optimization", appendix C.
+
+Differences from the paper: second derivatives credit exploration in the likelihood-ratio form (ProMP's low variance
+curvature; DiCE with `credit` 1), which differentiating the paper's surrogate does not; every round after an inner step
+counts in the meta-objective, so that further steps go on improving.
+
+Axes: T time, B tasks, E episodes of a task side by side, P parameters.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from agents.common.divergence import kl_divergence
+from agents.common.fast_policy import FastDistribution
+from agents.common.inner_loop import Experience
+from agents.common.losses import weighted_mean
+from agents.common.trust_region import conjugate_gradient, line_search
+from agents.gradient import GradientAgent, GradientConfig
+from taskgen.interaction.agent import Metrics, Trial
+
+
+class MAMLConfig(GradientConfig):
+    """Settings of `MAML`."""
+
+    second_order: bool = Field(default=True, description="Differentiate through inner steps; else first-order MAML.")
+    credit: float = Field(0.0, ge=0, le=1, description="0: low variance curvature; 1: DiCE, unbiased.")
+    divergence: float = Field(0.01, gt=0, description="Mean KL divergence of one update, after adaptation.")
+    conjugate_steps: int = Field(10, ge=1, description="Iterations of the conjugate gradient.")
+    curvature_stride: int = Field(5, ge=1, description="The divergence's curvature is taken at every so many-th step.")
+    damping: float = Field(1e-5, ge=0, description="Added to the diagonal of the curvature.")
+
+
+class MAML(GradientAgent[MAMLConfig]):
+    """Learns by TRPO on adapted policies."""
+
+    def learn(self, trial: Trial) -> Metrics:
+        """One trust-region step; the parameters stay where no step in its direction is an improvement."""
+        rounds = [self.experience(rollout, len(trial.specs)) for rollout in trial.rounds]
+        with torch.no_grad():
+            played = [self._play(*pair) for pair in self._counted(self._adapted(self.parameters, rounds), rounds)]
+        with torch.enable_grad():
+            start = self.parameters.clone().requires_grad_()
+            chain = self._adapted(start, rounds, differentiable=self.config.second_order)
+            loss, _ = self._objective(chain, rounds, played)
+            (gradient,) = torch.autograd.grad(loss, start, retain_graph=True)
+            curvature = self._curvature(chain, rounds)
+        direction = conjugate_gradient(curvature, gradient, self.config.conjugate_steps)
+        length = (2 * self.config.divergence / (direction @ curvature(direction)).clamp(min=1e-12)).sqrt()
+        with torch.no_grad():
+            found = line_search(
+                lambda parameters: self._objective(self._adapted(parameters, rounds), rounds, played),
+                self.parameters,
+                length * direction,
+                loss=loss.item(),
+                limit=self.config.divergence,
+            )
+        self.parameters = found.parameters
+        return {
+            "losses/policy_loss": loss.item() - found.improvement,
+            "losses/kl": found.divergence,
+            "losses/step_accepted": float(found.accepted),
+            "losses/gradient_norm": float(gradient.norm()),
+            "charts/policy_std": self.policy_std,
+        }
+
+    def _adapted(self, start: Tensor, rounds: Sequence[Experience], *, differentiable: bool = False) -> list[Tensor]:
+        """The parameters [B, P] that every round is played with when tasks begin at `start` [P]."""
+        fast = self.begin_trial(len(rounds[0].weight))
+        chain = [fast._replace(parameters=start.expand_as(fast.parameters))]
+        for data in rounds[:-1]:
+            chain.append(self.inner_step(chain[-1], data, credit=self.config.credit, differentiable=differentiable))
+        return [fast.parameters for fast in chain]
+
+    def _counted(self, chain: Sequence[Tensor], rounds: Sequence[Experience]) -> list[tuple[Tensor, Experience]]:
+        """The rounds after an inner step, with the parameters they are played with; the only round if there is one."""
+        return list(zip(chain, rounds, strict=True))[min(1, len(rounds) - 1) :]
+
+    def _play(self, parameters: Tensor, data: Experience) -> tuple[FastDistribution, Tensor]:
+        """Distributions [B, N] at what was seen, and the log-probability [B, N] of what was done."""
+        distribution = self.policy(parameters, data.observation.flatten(1, 2))
+        return distribution, distribution.log_prob(data.action.flatten(1, 2))
+
+    def _objective(
+        self, chain: Sequence[Tensor], rounds: Sequence[Experience], played: Sequence[tuple[FastDistribution, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """Surrogate loss of the adapted policies, and their mean divergence from those that played; scalars."""
+        losses: list[Tensor] = []
+        divergences: list[Tensor] = []
+        for (parameters, data), (old, old_log_prob) in zip(self._counted(chain, rounds), played, strict=True):
+            new, log_prob = self._play(parameters, data)
+            weight, advantage = data.weight.flatten(1), data.advantage.flatten(1)
+            losses.append(-weighted_mean((log_prob - old_log_prob).exp() * advantage, weight))
+            divergences.append(weighted_mean(kl_divergence(old, new), weight))
+        return torch.stack(losses).mean(), torch.stack(divergences).mean()
+
+    def _curvature(self, chain: Sequence[Tensor], rounds: Sequence[Experience]) -> Callable[[Tensor], Tensor]:
+        """Vector [P] -> Hessian of the mean divergence, times it: the mean over rounds of J' F J, damped.
+
+        J = d adapted / d start is a product of symmetric matrices, 1 - rate * Hessian of the loss for each inner step:
+        J v takes vector-Jacobian products too, in the order of the steps. F is taken at every `curvature_stride`-th
+        step of the episodes.
+        """
+        counted = self._counted(chain, rounds)
+        fishers = [torch.zeros_like] * (len(chain) - len(counted)) + [self._fisher(*pair) for pair in counted]
+        steps = list(pairwise(chain))
+
+        def product(vector: Tensor) -> Tensor:
+            ahead = [vector.expand_as(chain[0])]
+            for before, after in steps:
+                ahead.append(torch.autograd.grad(after, before, ahead[-1], retain_graph=True)[0])
+            images = [fisher(moved) for fisher, moved in zip(fishers, ahead, strict=True)]
+            back = images.pop()
+            for before, after in reversed(steps):
+                back = torch.autograd.grad(after, before, back, retain_graph=True)[0] + images.pop()
+            return back.sum(0) / len(counted) + self.config.damping * vector
+
+        return product
+
+    def _fisher(self, parameters: Tensor, data: Experience) -> Callable[[Tensor], Tensor]:
+        """Vectors [B, P] -> Hessian of the mean divergence from the policies `parameters`, times them."""
+        observation = data.observation[:, :: self.config.curvature_stride].flatten(1, 2)
+        weight = data.weight[:, :: self.config.curvature_stride].flatten(1)
+        here = parameters.detach().requires_grad_()
+        with torch.no_grad():
+            old = self.policy(here, observation)
+        divergence = weighted_mean(kl_divergence(old, self.policy(here, observation)), weight)
+        (slope,) = torch.autograd.grad(divergence, here, create_graph=True)
+        return lambda vectors: torch.autograd.grad(slope, here, vectors, retain_graph=True)[0]

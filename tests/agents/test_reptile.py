@@ -1,0 +1,41 @@
+"""Reptile on tasks whose answer is known, and on episodes."""
+
+import torch
+
+from agents.common.inner_loop import gradient_step
+from agents.reptile import moved
+
+CENTRES = torch.tensor([[0.0, 3.0], [2.0, -1.0], [4.0, 1.0]])
+
+
+def _quadratic(parameters):
+    """Distance to each task's own centre, squared and halved."""
+    return 0.5 * (parameters - CENTRES).square().sum(1)
+
+
+def _adapted(start, steps):
+    fast = start.expand(3, -1)
+    for _ in range(steps):
+        fast = gradient_step(_quadratic, fast, 0.1).detach()
+    return fast
+
+
+def test_quadratic_tasks_lead_to_the_mean_of_their_centres():
+    start = torch.tensor([50.0, -50.0])
+    for update in range(200):
+        start = moved(start, _adapted(start, 5), 1 - update / 200)
+    torch.testing.assert_close(start, CENTRES.mean(0), atol=1e-4, rtol=0)
+
+
+def test_one_update_by_hand():
+    # three steps towards c leave 0.9^3 of the way; half of that change is kept
+    start = torch.tensor([10.0, 10.0])
+    expected = start + 0.5 * (1 - 0.9**3) * (CENTRES.mean(0) - start)
+    torch.testing.assert_close(moved(start, _adapted(start, 3), 0.5), expected)
+
+
+def test_one_inner_step_is_joint_training():
+    start = torch.tensor([1.0, 2.0], requires_grad=True)
+    loss = 0.5 * (start - CENTRES).square().sum(1).mean()
+    (gradient,) = torch.autograd.grad(loss, start)
+    torch.testing.assert_close(moved(start.detach(), _adapted(start.detach(), 1), 1.0), start.detach() - 0.1 * gradient)
