@@ -66,7 +66,7 @@ PPO_GRID: dict[str, Any] = {
     "name": "ppo-grid",
     "family": {"name": "grid-navigation"},
     "agent": {"name": "ppo"},
-    "training": {"iterations": 200, "tasks": 64, "episodes": 4, "evaluate_every": 20},
+    "training": {"iterations": 100, "tasks": 64, "episodes": 4, "evaluate_every": 20},
     "evaluation": {"tasks": 1000, "final_tasks": 4000, "players": ["random", "grid-navigation-oracle"]},
 }
 

@@ -43,6 +43,7 @@ class PPOConfig(Config):
         "descriptor", description="What is told of the task: its descriptor, nothing, or its one-hot training number."
     )
     numbers: int = Field(128, ge=1, description="Training tasks that get a number, where the context is one-hot.")
+    normalize: bool = Field(default=True, description="Normalise observation and descriptor by running statistics.")
     hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="Widths of the hidden layers (paper: 64, 64).")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (paper: 3e-4).")
     final_learning_rate: float = Field(6e-5, gt=0, description="Learning rate at the end, reached linearly.")
@@ -82,7 +83,7 @@ class PPO:
         self.config = config
         self._device = problem.device
         self._updates = problem.updates
-        self._inputs = ContextEncoder(problem, config.context, config.numbers)
+        self._inputs = ContextEncoder(problem, config.context, config.numbers, normalize=config.normalize)
         self.needs_descriptor = self._inputs.needs_descriptor
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(problem.seed)
@@ -136,12 +137,12 @@ class PPO:
             self._optimizer.step()
             for name, value in {**losses, "losses/gradient_norm": norm}.items():
                 sums[name] = sums.get(name, 0.0) + value.detach()
-        self._inputs.enter(rollout.descriptor)
+        self._inputs.update(rollout)
         means = (torch.stack(list(sums.values())) / len(batches)).tolist()
         return {**dict(zip(sums, means, strict=True)), "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
 
     def state_dict(self) -> dict[str, Any]:
-        """Model, optimiser, value normalisation, numbered tasks, sampling stream."""
+        """Model, optimiser, normalisation of inputs and values, numbered tasks, sampling stream."""
         return {
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),

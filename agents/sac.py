@@ -141,7 +141,7 @@ class SAC:
 
     def learn(self, trial: Trial) -> Metrics:
         """Remember the trials, then make the updates their steps are worth. Two host syncs, whatever their number."""
-        self._inputs.enter(trial.rollout.descriptor)
+        self._inputs.update(trial.rollout)
         self._remember(trial.rollout)
         updates, self._owed = divmod(self._owed, 1.0)
         metrics = {"replay/size": float(len(self._replay)), "charts/updates": updates}

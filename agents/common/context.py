@@ -7,23 +7,24 @@ import torch
 from torch import Tensor
 
 from agents.common.encoding import StepEncoder
+from agents.common.normalisation import RunningNormalizer
 from registry.errors import UserError
-from taskgen.interaction.agent import Problem
+from taskgen.interaction.agent import Problem, Rollout
 
 Context: TypeAlias = Literal["descriptor", "none", "one-hot"]
 """The family's task descriptor; nothing; or the number of the task among those trained on, one-hot."""
 
 
 class ContextEncoder:
-    """Encodes observation and context as one vector, [..., size].
+    """Encodes observation and context as one vector, [..., size], and learns from `update` how.
 
-    One-hot numbers are given by `enter` in the order in which descriptors are first seen. A task is known by its
-    descriptor, compared exactly: tasks that differ only in their seed share a number. A task that was never entered,
-    or came when all `numbers` were taken, has no number: its code is zero. So such a policy cannot generalise, which
-    is what it is there to show.
+    One-hot numbers are given in the order in which descriptors are first seen. A task is known by its descriptor,
+    compared exactly: tasks that differ only in their seed share a number. A task that was never seen, or came when all
+    `numbers` were taken, has no number: its code is zero. So such a policy cannot generalise, which is what it is there
+    to show. With `normalize`, observation and descriptor are shifted and scaled by their running statistics.
     """
 
-    def __init__(self, problem: Problem, context: Context, numbers: int) -> None:
+    def __init__(self, problem: Problem, context: Context, numbers: int, *, normalize: bool = False) -> None:
         self.context = context
         self._encoder = StepEncoder(problem.observation_space, problem.action_space)
         code = {"descriptor": problem.descriptor_size, "none": 0, "one-hot": numbers}[context]
@@ -32,6 +33,8 @@ class ContextEncoder:
         # NaN equals nothing, so rows that are still free match no descriptor.
         self._known = torch.full((rows, problem.descriptor_size), torch.nan, device=problem.device)
         self._entered = 0
+        features = self.size - rows
+        self._normalizer = RunningNormalizer(features).to(problem.device) if normalize else None
 
     @property
     def needs_descriptor(self) -> bool:
@@ -43,26 +46,30 @@ class ContextEncoder:
 
         Raises `UserError` without the descriptor it needs.
         """
-        encoded = self._encoder.observation(observation)
-        if self.context == "none":
-            return encoded
-        if descriptor is None:
-            raise UserError(f"context = {self.context!r} needs the task descriptor: collect with needs_descriptor")
-        code = self._number(descriptor) if self.context == "one-hot" else descriptor
-        return torch.cat([encoded, code.expand(*encoded.shape[:-1], -1)], dim=-1)
+        features = self._features(observation, descriptor)
+        if self._normalizer is not None:
+            features = self._normalizer(features)
+        if self.context != "one-hot":
+            return features
+        number = self._number(_told(descriptor, self.context))
+        return torch.cat([features, number.expand(*features.shape[:-1], -1)], dim=-1)
 
-    def enter(self, descriptor: Tensor | None) -> None:
-        """Number the tasks with `descriptor` [B, D] that have none yet, as long as there are free numbers."""
-        if self.context != "one-hot" or descriptor is None or self._entered == len(self._known):
+    def update(self, rollout: Rollout) -> None:
+        """Number the tasks that have no number yet, as long as there are free ones; renew the running statistics."""
+        if self._normalizer is not None:
+            self._normalizer.update(self._features(rollout.observation, rollout.descriptor)[rollout.valid])
+        if self._entered == len(self._known):
             return
+        descriptor = _told(rollout.descriptor, self.context)
         for row in descriptor[~self._number(descriptor).any(-1)]:
             if self._entered < len(self._known) and not (self._known == row).all(-1).any():
                 self._known[self._entered] = row
                 self._entered += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """The descriptors in the order of their numbers."""
-        return {"known": self._known[: self._entered].clone()}
+        """The descriptors in the order of their numbers, the running statistics."""
+        statistics = {} if self._normalizer is None else self._normalizer.state_dict()
+        return {"known": self._known[: self._entered].clone(), "statistics": statistics}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`. Raises `RuntimeError` when there are fewer numbers or other descriptors."""
@@ -72,7 +79,23 @@ class ContextEncoder:
         self._entered = len(known)
         self._known.fill_(torch.nan)
         self._known[: self._entered] = known.to(self._known)
+        if self._normalizer is not None:
+            self._normalizer.load_state_dict(state["statistics"])
+
+    def _features(self, observation: Tensor, descriptor: Tensor | None) -> Tensor:
+        """[..., F] observation, and the descriptor where it is told."""
+        encoded = self._encoder.observation(observation)
+        if self.context != "descriptor":
+            return encoded
+        return torch.cat([encoded, _told(descriptor, self.context).expand(*encoded.shape[:-1], -1)], dim=-1)
 
     def _number(self, descriptor: Tensor) -> Tensor:
         """[..., D] -> [..., numbers], 1 at the task's number."""
         return (descriptor[..., None, :] == self._known).all(-1).to(torch.float32)
+
+
+def _told(descriptor: Tensor | None, context: Context) -> Tensor:
+    """The descriptor. Raises `UserError` without one."""
+    if descriptor is None:
+        raise UserError(f"context = {context!r} needs the task descriptor: collect with needs_descriptor")
+    return descriptor
