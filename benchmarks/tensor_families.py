@@ -2,11 +2,12 @@
 
     python -m benchmarks.tensor_families          about five minutes; nothing else should run beside it
 
-All contestants play the same dynamics on one thread with random actions, and episodes that end are reset. They take
-turns, so that a machine that slows down slows all of them. SyncVectorEnv runs Gymnasium's own cart-pole and pendulum
-and environments written by hand in plain NumPy; calls that only reset do not count as steps. The JAX twin of
-cart-pole is a jitted `lax.scan` of as many steps as the chunk, which draws the noise of its resets at once, and is
-measured where JAX is installed. Ratios are medians over turns of the ratio within a turn, with their range.
+All contestants play the same dynamics on one thread with random actions drawn beforehand, and episodes that end are
+reset. They take turns, so that a machine that slows down slows all of them. SyncVectorEnv runs Gymnasium's own
+cart-pole and pendulum and environments written by hand in plain NumPy; calls that only reset do not count as steps. The
+JAX twin of cart-pole is a jitted `lax.scan` of as many steps as the chunk with the same results, which draws the noise
+of its resets at once, and is measured where JAX is installed; states in columns, an unrolled scan and JAX's other
+generator were slower. Ratios are medians over turns of the ratio within a turn, with their range.
 """
 
 import math
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import cycle
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -38,6 +40,8 @@ SECONDS = 0.4
 SLOTS = (64, 16384)
 STEPS = 8
 """Of a chunk."""
+POOL = 16
+"""Blocks of random actions, drawn beforehand and played in turn."""
 SOURCE = "design of the tensor engine"
 Box = gym.spaces.Box
 
@@ -124,8 +128,9 @@ class Engine:
         self._batch: Any = family.batch(slots, device)
         self._batch.set_tasks([family.spec(seed=seed) for seed in range(slots)])
         self._batch.reset()
-        self._space, self._slots, self._steps = family.action_space, slots, steps
-        self._generator = torch.Generator(device).manual_seed(SEED)
+        self._slots, self._steps = slots, steps
+        shape = (POOL, steps, slots) if steps else (POOL, slots)
+        self._actions = cycle(draw(family.action_space, shape, torch.Generator(device).manual_seed(SEED)))
         self._chunk = Chunk(self._batch, steps) if steps else None
 
     @torch.no_grad()
@@ -133,14 +138,14 @@ class Engine:
         """Take `calls` steps or chunks."""
         for _ in range(calls):
             if self._chunk is not None:
-                self._chunk.play(draw(self._space, (self._steps, self._slots), self._generator))
+                self._chunk.play(next(self._actions))
                 continue
-            outcome = self._batch.step(draw(self._space, (self._slots,), self._generator))
+            outcome = self._batch.step(next(self._actions))
             ended = outcome.terminated | outcome.truncated
             # On a CPU a look is free; on a GPU it would be a host sync, so there the mask alone decides.
             if ended.device.type == "cuda" or bool(ended.any()):
                 self._batch.reset(ended)
-        if self._generator.device.type == "cuda":
+        if self._batch.device.type == "cuda":
             torch.cuda.synchronize()
         return calls * self._slots * max(1, self._steps)
 
@@ -153,15 +158,15 @@ class Sync:
         environments = [TimeLimit(plain(number), horizon) for number in range(slots)]
         self._vector = SyncVectorEnv([lambda environment=environment: environment for environment in environments])
         self._vector.reset(seed=SEED)
-        self._generator = torch.Generator().manual_seed(SEED)
+        actions = draw(self._vector.single_action_space, (POOL, slots), torch.Generator().manual_seed(SEED))
+        self._actions = cycle(actions.numpy())
         self._resetting = 0
 
     def play(self, calls: int) -> int:
         """Call `step` `calls` times."""
         played = 0
         for _ in range(calls):
-            action = draw(self._vector.single_action_space, (self._vector.num_envs,), self._generator).numpy()
-            _, _, terminated, truncated, _ = self._vector.step(action)
+            _, _, terminated, truncated, _ = self._vector.step(next(self._actions))
             played += self._vector.num_envs - self._resetting
             self._resetting = int((terminated | truncated).sum())
         return played
@@ -178,13 +183,14 @@ class Jax:
         tables = {**numbers, "timestep": 0.02, "spread": 0.05}
         self._tables = {key: jax.numpy.full(slots, value, "float32") for key, value in tables.items()}
         self._run = jax.jit(self._chunk)
-        self._key, self._state = jax.random.PRNGKey(SEED), jax.numpy.zeros((slots, 4), "float32")
+        self._key, luck = jax.random.split(jax.random.PRNGKey(SEED))
+        self._actions = cycle(list(jax.random.bernoulli(luck, 0.5, (POOL, steps, slots))))
+        self._state = jax.numpy.zeros((slots, 4), "float32")
         self._time = jax.numpy.zeros(slots, "int32")
 
-    def _chunk(self, tables: Any, key: Any, state: Any, clock: Any) -> Any:
+    def _chunk(self, tables: Any, key: Any, state: Any, clock: Any, actions: Any) -> Any:
         jax = self._jax
-        key, noise, luck = jax.random.split(key, 3)
-        actions = jax.random.bernoulli(luck, 0.5, (self._steps, self._slots))
+        key, noise = jax.random.split(key)
         uniforms = jax.random.uniform(noise, (self._steps, self._slots, 4))
 
         def step(carry: Any, given: Any) -> Any:
@@ -209,14 +215,15 @@ class Jax:
         late = clock >= 500
         ended = failed | late
         initial = (2 * uniform - 1) * tables["spread"][:, None]
-        seen = (state, action, jnp.ones(self._slots), failed, late, following)
+        seen = (state, jnp.ones(self._slots), failed, late, following)
         return (jnp.where(ended[:, None], initial, following), jnp.where(ended, 0, clock)), seen
 
     def play(self, calls: int) -> int:
         """Run `calls` scans."""
         seen = None
         for _ in range(calls):
-            self._key, self._state, self._time, seen = self._run(self._tables, self._key, self._state, self._time)
+            moving = (self._tables, self._key, self._state, self._time, next(self._actions))
+            self._key, self._state, self._time, seen = self._run(*moving)
         self._jax.block_until_ready(seen)
         return calls * self._slots * self._steps
 
