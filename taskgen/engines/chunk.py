@@ -28,6 +28,7 @@ from taskgen.engines.tensor import Columnar, Columns, Dynamics, Position, Tables
 Act = Callable[[Tensor], Tensor]
 """From observations [B, ...] to actions [B, ...]; pure torch, and on a GPU without looking at values."""
 _SPARE = 24  # rows of noise beyond those one chunk can use: the more, the seldomer and the cheaper they are drawn
+_BLOCK = 8192  # episodes whose noise is drawn at once: more would not stay in the cache of one core
 _COMPILER: dict[str, Any] = {
     "cpp_wrapper": True,  # a chunk of few slots costs little but its calls
     "max_fusion_size": 16,  # beyond that so many streams are written at once that they evict each other
@@ -160,12 +161,16 @@ class Chunk:
 
     def drawn(self, episode: Tensor, seed_key: Tensor, rows: int) -> _Ahead:
         """Noise for the next `rows` episodes."""
-        width = self.batch.start_uniforms
-        coming = episode + torch.arange(rows, device=episode.device)[:, None]
-        keys = noise.child(seed_key.expand(rows, -1).flatten(), coming.flatten())
-        uniforms = noise.uniforms(keys, torch.zeros_like(keys), width)[0].view(rows, self.batch.slots, width)
-        used = torch.zeros_like(episode, dtype=torch.int32)
-        return _Ahead(keys.view(rows, self.batch.slots), uniforms.transpose(1, 2).contiguous(), used)
+        width, slots = self.batch.start_uniforms, self.batch.slots
+        keys, uniforms = episode.new_empty(rows, slots), episode.new_empty(rows, width, slots, dtype=torch.float32)
+        step = max(1, _BLOCK // slots)
+        for start in range(0, rows, step):
+            coming = episode + torch.arange(start, min(rows, start + step), device=episode.device)[:, None]
+            key = noise.child(seed_key.expand(len(coming), -1).flatten(), coming.flatten())
+            drawn = noise.uniforms(key, torch.zeros_like(key), width)[0].view(len(coming), slots, width)
+            keys[start : start + step] = key.view(-1, slots)
+            uniforms[start : start + step] = drawn.transpose(1, 2)
+        return _Ahead(keys, uniforms, torch.zeros_like(episode, dtype=torch.int32))
 
     def run(
         self, tables: dict[str, Tensor], position: Position, ahead: _Ahead, actions: Tensor | None
