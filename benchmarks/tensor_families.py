@@ -1,6 +1,6 @@
-"""Environment steps per second of the control families: tensor engine, compiled chunk, SyncVectorEnv and JAX.
+"""Environment steps per second of the tensor families: tensor engine, compiled chunk, SyncVectorEnv and JAX.
 
-    python -m benchmarks.tensor_families          about five minutes; nothing else should run beside it
+    python -m benchmarks.tensor_families          about ten minutes; nothing else should run beside it
 
 All contestants play the same dynamics on one thread with random actions drawn beforehand, and episodes that end are
 reset. They take turns, so that a machine that slows down slows all of them. SyncVectorEnv runs Gymnasium's own
@@ -13,7 +13,7 @@ generator were slower. Ratios are medians over turns of the ratio within a turn,
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import cycle
@@ -22,18 +22,15 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.envs.classic_control.cartpole import CartPoleEnv
-from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 import taskgen
 from benchmarks.harness import Row, record, row
+from benchmarks.plain_worlds import PLAIN, SEED, context
 from taskgen.engines.chunk import Chunk
-from taskgen.streams import stream
 
-SEED = 0
 TURNS = 5
 SECONDS = 0.4
 """Of a turn, at least."""
@@ -44,63 +41,6 @@ POOL = 16
 """Blocks of random actions, drawn beforehand and played in turn."""
 SOURCE = "design of the tensor engine"
 Box = gym.spaces.Box
-
-
-class PlainNavigation(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
-    """2D navigation as one would write it by hand."""
-
-    def __init__(self, number: int) -> None:
-        self.observation_space, self.action_space = Box(-11, 11, (2,)), Box(np.float32(-0.1), np.float32(0.1), (2,))
-        self.goal = stream(SEED, "goal", number).uniform(-0.5, 0.5, 2)
-        self.position = np.zeros(2)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Go to the origin."""
-        super().reset(seed=seed)
-        self.position = np.zeros(2)
-        return self.position.astype(np.float32), {}
-
-    def step(self, action: NDArray[np.float32]) -> Any:
-        """Move."""
-        self.position = self.position + np.clip(action, -0.1, 0.1)
-        x, y = self.position - self.goal
-        ended = abs(x) < 0.01 and abs(y) < 0.01
-        return self.position.astype(np.float32), -math.hypot(x, y), bool(ended), False, {}
-
-
-class PlainTreasure(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
-    """Mountain Treasure as one would write it by hand."""
-
-    def __init__(self, number: int) -> None:
-        self.observation_space, self.action_space = Box(-1.5, 1.5, (4,)), Box(-1.0, 1.0, (2,))
-        angle = stream(SEED, "treasure", number).uniform(0, 2 * np.pi)
-        self.goal = np.array([math.cos(angle), math.sin(angle)])
-        self.position = np.array([0.0, -1.0])
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Go to the start."""
-        super().reset(seed=seed)
-        self.position = np.array([0.0, -1.0])
-        return self._observation(), {}
-
-    def step(self, action: NDArray[np.float32]) -> Any:
-        """Move."""
-        self.position = np.clip(self.position + 0.1 * np.clip(action, -1, 1), -1.5, 1.5)
-        top, (x, y) = math.hypot(*self.position), self.position - self.goal
-        away = 10.0 if math.hypot(x, y) <= 0.1 else -5 * max(1.0, top)
-        return self._observation(), top - 5.5 if top <= 0.5 else away, False, False, {}
-
-    def _observation(self) -> NDArray[np.float32]:
-        shown = self.goal if math.hypot(*self.position) < 0.1 else (0.0, 0.0)
-        return np.array([*self.position, *shown], dtype=np.float32)
-
-
-PLAIN: Mapping[str, Callable[[int], gym.Env[Any, Any]]] = {
-    "point-navigation": PlainNavigation,
-    "mountain-treasure": PlainTreasure,
-    "cartpole": lambda _: CartPoleEnv(),
-    "pendulum": lambda _: PendulumEnv(),
-}
 
 
 class Contestant(Protocol):
@@ -126,7 +66,7 @@ class Engine:
     def __init__(self, name: str, slots: int, device: str, steps: int = 0) -> None:
         family = taskgen.build_family(name)
         self._batch: Any = family.batch(slots, device)
-        self._batch.set_tasks([family.spec(seed=seed) for seed in range(slots)])
+        self._batch.set_tasks([family.spec(context(name, number), seed=number) for number in range(slots)])
         self._batch.reset()
         self._slots, self._steps = slots, steps
         shape = (POOL, steps, slots) if steps else (POOL, slots)
@@ -155,7 +95,7 @@ class Sync:
 
     def __init__(self, name: str, slots: int) -> None:
         horizon, plain = taskgen.build_family(name).horizon, PLAIN[name]
-        environments = [TimeLimit(plain(number), horizon) for number in range(slots)]
+        environments = [TimeLimit(plain(context(name, number)), horizon) for number in range(slots)]
         self._vector = SyncVectorEnv([lambda environment=environment: environment for environment in environments])
         self._vector.reset(seed=SEED)
         actions = draw(self._vector.single_action_space, (POOL, slots), torch.Generator().manual_seed(SEED))
