@@ -26,6 +26,6 @@ def drawn_tasks() -> Callable[..., list[TaskSpec]]:
 
     def draw(family: TaskFamily[Any], count: int = 3) -> list[TaskSpec]:
         generator = "random-mazes" if family.name == "builtin/maze" else "domain-randomization"
-        return list(build_source(Part(generator), family, np.random.SeedSequence(0)).ask(count))
+        return list(build_source(Part(name=generator), family, np.random.SeedSequence(0)).ask(count))
 
     return draw
