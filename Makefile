@@ -10,7 +10,7 @@ help:
 	@echo "make demo               train an agent on generated bandits, evaluate it, write demo/report.html"
 	@echo "make test               run the tests (make test-slow: the slow ones too)"
 	@echo "make check              lint, formatting, types, import layers"
-	@echo "make bench NAME=...     run one benchmark; without NAME list them"
+	@echo "make bench NAME=...     run one benchmark; without NAME those of the speed table, and print it"
 
 install: $(STAMP)
 
@@ -43,7 +43,7 @@ bench: $(STAMP)
 ifdef NAME
 	$(BIN)/python -m benchmarks.$(NAME)
 else
-	@ls benchmarks/*.py | sed 's|benchmarks/||; s|\.py$$||' | grep -v '^__'
+	$(BIN)/python -m benchmarks.speed
 endif
 
 clean:

@@ -7,8 +7,8 @@ from pathlib import Path
 from benchmarks.harness import RESULTS
 
 HERE = Path(__file__).parent
-TOOLS = ("__main__", "table")
-"""Modules with a `main` that are no benchmarks."""
+TOOLS = ("__main__", "speed", "table")
+"""Modules with a `main` that are no benchmarks of their own."""
 
 
 def listing() -> list[str]:
@@ -36,7 +36,10 @@ def standing(path: Path) -> str:
 def main() -> None:
     """Print the list."""
     print("\n".join(listing()))
-    print("\nRun one with `python -m benchmarks.NAME`; `python -m benchmarks.table` puts the results into the README.")
+    print(
+        "\n`make bench` runs those of the speed table. Run one with `python -m benchmarks.NAME`; "
+        "`python -m benchmarks.table` puts the results into the README."
+    )
 
 
 if __name__ == "__main__":

@@ -1,102 +1,46 @@
-"""Environment steps per second of the control families: tensor engine, compiled chunk, SyncVectorEnv and JAX.
+"""Environment steps per second of the tensor families: tensor engine, compiled chunk, SyncVectorEnv and JAX.
 
-    python -m benchmarks.tensor_families          about five minutes; nothing else should run beside it
+    python -m benchmarks.tensor_families          about ten minutes; nothing else should run beside it
 
-All contestants play the same dynamics on one thread with random actions, and episodes that end are reset. They take
-turns, so that a machine that slows down slows all of them. SyncVectorEnv runs Gymnasium's own cart-pole and pendulum
-and environments written by hand in plain NumPy; calls that only reset do not count as steps. The JAX twin of
-cart-pole is a jitted `lax.scan` of as many steps as the chunk, which draws the noise of its resets at once, and is
-measured where JAX is installed. Ratios are medians over turns of the ratio within a turn, with their range.
+All contestants play the same dynamics on one thread with random actions drawn beforehand, and episodes that end are
+reset. They take turns, so that a machine that slows down slows all of them. SyncVectorEnv runs Gymnasium's own
+cart-pole and pendulum and environments written by hand in plain NumPy; calls that only reset do not count as steps. The
+JAX twin of cart-pole is a jitted `lax.scan` of as many steps as the chunk with the same results, which draws the noise
+of its resets at once, and is measured where JAX is installed; states in columns, an unrolled scan and JAX's other
+generator were slower. Ratios are medians over turns of the ratio within a turn, with their range.
 """
 
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import cycle
 from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.envs.classic_control.cartpole import CartPoleEnv
-from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 import taskgen
 from benchmarks.harness import Row, record, row
+from benchmarks.plain_worlds import PLAIN, SEED, context
 from taskgen.engines.chunk import Chunk
-from taskgen.streams import stream
 
-SEED = 0
 TURNS = 5
 SECONDS = 0.4
 """Of a turn, at least."""
 SLOTS = (64, 16384)
 STEPS = 8
 """Of a chunk."""
+POOL = 16
+"""Blocks of random actions, drawn beforehand and played in turn."""
 SOURCE = "design of the tensor engine"
 Box = gym.spaces.Box
-
-
-class PlainNavigation(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
-    """2D navigation as one would write it by hand."""
-
-    def __init__(self, number: int) -> None:
-        self.observation_space, self.action_space = Box(-11, 11, (2,)), Box(np.float32(-0.1), np.float32(0.1), (2,))
-        self.goal = stream(SEED, "goal", number).uniform(-0.5, 0.5, 2)
-        self.position = np.zeros(2)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Go to the origin."""
-        super().reset(seed=seed)
-        self.position = np.zeros(2)
-        return self.position.astype(np.float32), {}
-
-    def step(self, action: NDArray[np.float32]) -> Any:
-        """Move."""
-        self.position = self.position + np.clip(action, -0.1, 0.1)
-        x, y = self.position - self.goal
-        ended = abs(x) < 0.01 and abs(y) < 0.01
-        return self.position.astype(np.float32), -math.hypot(x, y), bool(ended), False, {}
-
-
-class PlainTreasure(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
-    """Mountain Treasure as one would write it by hand."""
-
-    def __init__(self, number: int) -> None:
-        self.observation_space, self.action_space = Box(-1.5, 1.5, (4,)), Box(-1.0, 1.0, (2,))
-        angle = stream(SEED, "treasure", number).uniform(0, 2 * np.pi)
-        self.goal = np.array([math.cos(angle), math.sin(angle)])
-        self.position = np.array([0.0, -1.0])
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Go to the start."""
-        super().reset(seed=seed)
-        self.position = np.array([0.0, -1.0])
-        return self._observation(), {}
-
-    def step(self, action: NDArray[np.float32]) -> Any:
-        """Move."""
-        self.position = np.clip(self.position + 0.1 * np.clip(action, -1, 1), -1.5, 1.5)
-        top, (x, y) = math.hypot(*self.position), self.position - self.goal
-        away = 10.0 if math.hypot(x, y) <= 0.1 else -5 * max(1.0, top)
-        return self._observation(), top - 5.5 if top <= 0.5 else away, False, False, {}
-
-    def _observation(self) -> NDArray[np.float32]:
-        shown = self.goal if math.hypot(*self.position) < 0.1 else (0.0, 0.0)
-        return np.array([*self.position, *shown], dtype=np.float32)
-
-
-PLAIN: Mapping[str, Callable[[int], gym.Env[Any, Any]]] = {
-    "point-navigation": PlainNavigation,
-    "mountain-treasure": PlainTreasure,
-    "cartpole": lambda _: CartPoleEnv(),
-    "pendulum": lambda _: PendulumEnv(),
-}
 
 
 class Contestant(Protocol):
@@ -122,10 +66,11 @@ class Engine:
     def __init__(self, name: str, slots: int, device: str, steps: int = 0) -> None:
         family = taskgen.build_family(name)
         self._batch: Any = family.batch(slots, device)
-        self._batch.set_tasks([family.spec(seed=seed) for seed in range(slots)])
+        self._batch.set_tasks([family.spec(context(name, number), seed=number) for number in range(slots)])
         self._batch.reset()
-        self._space, self._slots, self._steps = family.action_space, slots, steps
-        self._generator = torch.Generator(device).manual_seed(SEED)
+        self._slots, self._steps = slots, steps
+        shape = (POOL, steps, slots) if steps else (POOL, slots)
+        self._actions = cycle(draw(family.action_space, shape, torch.Generator(device).manual_seed(SEED)))
         self._chunk = Chunk(self._batch, steps) if steps else None
 
     @torch.no_grad()
@@ -133,14 +78,14 @@ class Engine:
         """Take `calls` steps or chunks."""
         for _ in range(calls):
             if self._chunk is not None:
-                self._chunk.play(draw(self._space, (self._steps, self._slots), self._generator))
+                self._chunk.play(next(self._actions))
                 continue
-            outcome = self._batch.step(draw(self._space, (self._slots,), self._generator))
+            outcome = self._batch.step(next(self._actions))
             ended = outcome.terminated | outcome.truncated
             # On a CPU a look is free; on a GPU it would be a host sync, so there the mask alone decides.
             if ended.device.type == "cuda" or bool(ended.any()):
                 self._batch.reset(ended)
-        if self._generator.device.type == "cuda":
+        if self._batch.device.type == "cuda":
             torch.cuda.synchronize()
         return calls * self._slots * max(1, self._steps)
 
@@ -150,18 +95,18 @@ class Sync:
 
     def __init__(self, name: str, slots: int) -> None:
         horizon, plain = taskgen.build_family(name).horizon, PLAIN[name]
-        environments = [TimeLimit(plain(number), horizon) for number in range(slots)]
+        environments = [TimeLimit(plain(context(name, number)), horizon) for number in range(slots)]
         self._vector = SyncVectorEnv([lambda environment=environment: environment for environment in environments])
         self._vector.reset(seed=SEED)
-        self._generator = torch.Generator().manual_seed(SEED)
+        actions = draw(self._vector.single_action_space, (POOL, slots), torch.Generator().manual_seed(SEED))
+        self._actions = cycle(actions.numpy())
         self._resetting = 0
 
     def play(self, calls: int) -> int:
         """Call `step` `calls` times."""
         played = 0
         for _ in range(calls):
-            action = draw(self._vector.single_action_space, (self._vector.num_envs,), self._generator).numpy()
-            _, _, terminated, truncated, _ = self._vector.step(action)
+            _, _, terminated, truncated, _ = self._vector.step(next(self._actions))
             played += self._vector.num_envs - self._resetting
             self._resetting = int((terminated | truncated).sum())
         return played
@@ -178,13 +123,14 @@ class Jax:
         tables = {**numbers, "timestep": 0.02, "spread": 0.05}
         self._tables = {key: jax.numpy.full(slots, value, "float32") for key, value in tables.items()}
         self._run = jax.jit(self._chunk)
-        self._key, self._state = jax.random.PRNGKey(SEED), jax.numpy.zeros((slots, 4), "float32")
+        self._key, luck = jax.random.split(jax.random.PRNGKey(SEED))
+        self._actions = cycle(list(jax.random.bernoulli(luck, 0.5, (POOL, steps, slots))))
+        self._state = jax.numpy.zeros((slots, 4), "float32")
         self._time = jax.numpy.zeros(slots, "int32")
 
-    def _chunk(self, tables: Any, key: Any, state: Any, clock: Any) -> Any:
+    def _chunk(self, tables: Any, key: Any, state: Any, clock: Any, actions: Any) -> Any:
         jax = self._jax
-        key, noise, luck = jax.random.split(key, 3)
-        actions = jax.random.bernoulli(luck, 0.5, (self._steps, self._slots))
+        key, noise = jax.random.split(key)
         uniforms = jax.random.uniform(noise, (self._steps, self._slots, 4))
 
         def step(carry: Any, given: Any) -> Any:
@@ -209,14 +155,15 @@ class Jax:
         late = clock >= 500
         ended = failed | late
         initial = (2 * uniform - 1) * tables["spread"][:, None]
-        seen = (state, action, jnp.ones(self._slots), failed, late, following)
+        seen = (state, jnp.ones(self._slots), failed, late, following)
         return (jnp.where(ended[:, None], initial, following), jnp.where(ended, 0, clock)), seen
 
     def play(self, calls: int) -> int:
         """Run `calls` scans."""
         seen = None
         for _ in range(calls):
-            self._key, self._state, self._time, seen = self._run(self._tables, self._key, self._state, self._time)
+            moving = (self._tables, self._key, self._state, self._time, next(self._actions))
+            self._key, self._state, self._time, seen = self._run(*moving)
         self._jax.block_until_ready(seen)
         return calls * self._slots * self._steps
 

@@ -5,7 +5,7 @@ horizon, masked reset.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from taskgen.spec import TaskSpec
 
 Tables = Mapping[str, Tensor]
 """The tasks as tensors, each [B, ...]."""
+Columns = tuple[Tensor, ...]
+"""A state [B, D] as D tensors [B]."""
 _LOOK_AHEAD = 4096  # uniforms drawn at once: beyond that, drawing costs no less by the step
 
 
@@ -52,6 +54,25 @@ class Dynamics(Protocol):
         ...
 
 
+@runtime_checkable
+class Columnar(Protocol):
+    """`Dynamics` of a state [B, D] that also step its columns apart: much faster in a compiled chunk. Optional."""
+
+    def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
+        """As in `Dynamics`: [B, D]."""
+        ...
+
+    def observe_columns(self, tables: Tables, columns: Columns) -> Columns:
+        """`observe`, its result [B, O] as O columns."""
+        ...
+
+    def step_columns(
+        self, tables: Tables, columns: Columns, action: Tensor, uniform: Tensor
+    ) -> tuple[Columns, Tensor, Tensor]:
+        """`step`, the same numbers up to rounding."""
+        ...
+
+
 class Position(NamedTuple):
     """Where every slot stands: all that a batch changes by stepping and resetting."""
 
@@ -83,8 +104,8 @@ class TensorBatch:
         self._episode_key = torch.zeros_like(self._time)
         # Between two resets noise may be drawn for several steps at once, which small batches gain most from. While
         # slots are reset one by one, most of it would be thrown away.
-        self._step_uniforms = 0 if getattr(dynamics, "deterministic", False) else dynamics.uniforms
-        self._start_uniforms = 0 if getattr(dynamics, "fixed_start", False) else dynamics.uniforms
+        self.step_uniforms: int = 0 if getattr(dynamics, "deterministic", False) else dynamics.uniforms
+        self.start_uniforms = 0 if getattr(dynamics, "fixed_start", False) else dynamics.uniforms
         self._rewards = SlotRewards(family, slots, self.device)
         self._observation = torch.empty(0)
         self._no_uniforms = torch.empty(slots, 0, device=self.device)
@@ -122,7 +143,7 @@ class TensorBatch:
             self._episode = episode if where is None else torch.where(where, episode, self._episode)
         time = torch.zeros_like(self._time)
         key = noise.child(self._seed_key, self._episode)
-        uniform = noise.uniforms(key, time, self._start_uniforms)[0] if self._start_uniforms else self._no_uniforms
+        uniform = noise.uniforms(key, time, self.start_uniforms)[0] if self.start_uniforms else self._no_uniforms
         initial = self._dynamics.initial(self._tables, uniform)
         self._ahead.clear()
         self._together = where is None
@@ -140,7 +161,7 @@ class TensorBatch:
     def step(self, action: Tensor) -> Transition:
         """See `TaskBatch.step`."""
         self._time = self._time + 1  # counter 0 of an episode's noise belongs to its reset
-        uniform = self._next_uniforms() if self._step_uniforms else self._no_uniforms
+        uniform = self._next_uniforms() if self.step_uniforms else self._no_uniforms
         self._state, reward, terminated = self._dynamics.step(self._tables, self._state, action, uniform)
         before, self._observation = self._observation, self._dynamics.observe(self._tables, self._state)
         truncated = self._time >= self.family.horizon
@@ -152,7 +173,7 @@ class TensorBatch:
     def _next_uniforms(self) -> Tensor:
         if not self._ahead:
             steps = self._look_ahead if self._together else 1
-            drawn = noise.uniforms(self._episode_key, self._time, self._step_uniforms, steps)
+            drawn = noise.uniforms(self._episode_key, self._time, self.step_uniforms, steps)
             self._ahead = list(drawn.unbind())[::-1]
         return self._ahead.pop()
 

@@ -162,3 +162,16 @@ def _same(one: dict[str, object], other: dict[str, object]) -> None:
             _same(value, other[name])  # type: ignore[arg-type]
         elif name != "final_obs":
             np.testing.assert_array_equal(value, other[name], err_msg=name)  # type: ignore[arg-type]
+
+
+def test_a_chunk_refuses_rewards_it_would_not_pay() -> None:
+    from registry.errors import UserError
+    from taskgen.engines.chunk import Chunk
+
+    family = build_family("point-navigation")
+    batch = family.batch(2)
+    assert isinstance(batch, TensorBatch)
+    batch.set_tasks([family.spec(reward=paying(skill=1))] * 2)
+    batch.reset()
+    with pytest.raises(UserError, match="step the batch where tasks have a reward of their own"):
+        Chunk(batch, 4)

@@ -62,10 +62,12 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("spare", [0, 1, 24])
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=lambda value: value if isinstance(value, str) else "")
-def test_the_steps_of_a_chunk_are_those_of_the_engine(name, settings, monkeypatch):
-    """What is compiled, run without compiling it."""
+def test_the_steps_of_a_chunk_are_those_of_the_engine(name, settings, spare, monkeypatch):
+    """What is compiled, run without compiling it, however far ahead the noise is drawn."""
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr("taskgen.engines.chunk._SPARE", spare)
     chunk = Chunk(batch_of(name, settings), STEPS)
     same_as_stepping(chunk, batch_of(name, settings), 12, actions_of(name, 12 * STEPS))
 
@@ -89,7 +91,21 @@ def test_chunks_and_steps_alternate(monkeypatch):
     assert torch.equal(again.reward[0], reference.step(actions[STEPS + 3]).reward)
 
 
-def test_mistakes_are_named():
+def test_tasks_and_seeds_that_change_between_chunks(monkeypatch):
+    """Noise drawn ahead belongs to the seeds and the episodes it was drawn for."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    batch, reference = batch_of("cartpole"), batch_of("cartpole")
+    chunk = Chunk(batch, STEPS, push_back)
+    same_as_stepping(chunk, reference, 20)
+    for one in (batch, reference):
+        one.reset(torch.tensor([True, False, True, False, False]), seeds=range(70, 70 + SLOTS))
+    same_as_stepping(chunk, reference, 20)
+    for one in (batch, reference):
+        one.set_tasks([one.family.spec({"force": 5.0}, seed=90)], slots=[1])
+    same_as_stepping(chunk, reference, 20)
+
+
+def test_mistakes_are_named(monkeypatch):
     batch = batch_of("cartpole")
     with pytest.raises(UserError, match="steps = 0"):
         Chunk(batch, 0)
@@ -103,6 +119,11 @@ def test_mistakes_are_named():
         Chunk(batch, 4, push_back).play(torch.zeros(4, SLOTS, dtype=torch.int64))
     with pytest.raises(UserError, match=r"actions \(3, 5\): expected \[4, 5"):
         Chunk(batch, 4).play(torch.zeros(3, SLOTS, dtype=torch.int64))
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    chunk = Chunk(batch, 4)
+    chunk.play(torch.zeros(4, SLOTS, dtype=torch.int64))
+    with pytest.raises(UserError, match="torch.int32: the chunk was made for"):
+        chunk.play(torch.zeros(4, SLOTS, dtype=torch.int32))
 
 
 def test_a_machine_without_a_compiler_is_told_so(monkeypatch):

@@ -4,6 +4,7 @@ import copy
 import itertools
 import pickle
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 
 import gymnasium as gym
@@ -15,6 +16,7 @@ import registry
 import taskgen
 from registry.errors import TaskError
 from taskgen.faces.env import TaskEnv
+from taskgen.spec import TaskSpec
 
 pytestmark = pytest.mark.usefixtures("scripted_families")
 
@@ -41,14 +43,18 @@ def trajectory(env: gym.Env, steps: int, seed: int | None) -> list[object]:
 
 
 @pytest.mark.parametrize("name", [*BUILT_IN, *SCRIPTED])
-def test_passes_the_checker_of_gymnasium(name: str) -> None:
+def test_passes_the_checker_of_gymnasium(name: str, drawn_tasks: Callable[..., list[TaskSpec]]) -> None:
+    """With the default task and three others."""
     taskgen.register_envs()
     short = name.partition("/")[2]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", ".*Box (action|observation) space")  # advice on the bounds a family chose
         check_env(gym.make(f"taskgen/{short}-v0").unwrapped)
-        check_env(gym.make(f"taskgen/{short}-v0", task=taskgen.build_family(name).spec(seed=5)).unwrapped)
+        tasks = drawn_tasks(taskgen.build_family(name))
+        assert len({task.id for task in tasks}) == 3
+        for task in tasks:
+            check_env(gym.make(f"taskgen/{short}-v0", task=task).unwrapped, skip_render_check=True)
 
 
 @pytest.mark.parametrize("name", [*BUILT_IN, *SCRIPTED])

@@ -9,12 +9,14 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import vector as wrappers
 
+import registry
 import taskgen
 from registry.errors import TaskError
 from taskgen.spec import TaskSpec
 
 pytestmark = pytest.mark.usefixtures("scripted_families")
 
+BUILT_IN = [item.full_name for item in registry.catalogue().items("families")]
 FAMILIES = ["bandit", "tabular-mdp", "scripted_families/coins", "scripted_families/drift"]
 Seed = int | list[int | None] | None
 
@@ -89,6 +91,26 @@ def test_equals_a_sync_vector_env_bit_for_bit(name: str, mode: AutoresetMode, se
     assert ours.metadata["autoreset_mode"] is theirs.metadata["autoreset_mode"]
     assert ours.observation_space == theirs.observation_space
     assert ours.action_space == theirs.action_space
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_family_equals_a_sync_vector_env_bit_for_bit(
+    name: str, drawn_tasks: Callable[..., list[TaskSpec]]
+) -> None:
+    """Three different tasks, half-way handed on by one slot, over several episodes."""
+    settings = {"pulls": 7} if name == "builtin/bandit" else {"horizon": 7}
+    specs = drawn_tasks(taskgen.build_family(name, settings))
+    others = specs[1:] + specs[:1]
+    ours, theirs = both(specs, AutoresetMode.NEXT_STEP)
+
+    def change_theirs() -> None:
+        for env, task in zip(theirs.envs, others, strict=True):
+            env.unwrapped.set_task(task)
+
+    left = play(ours, AutoresetMode.NEXT_STEP, 30, 7, lambda: ours.set_tasks(others))
+    same(left, play(theirs, AutoresetMode.NEXT_STEP, 30, 7, change_theirs), name)
+    ends = sum(terminated | truncated for _, _, terminated, truncated, _ in left[1:-1])
+    assert (ends >= 3).all()
 
 
 def test_the_comparison_meets_staggered_ends() -> None:
