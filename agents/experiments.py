@@ -98,6 +98,7 @@ def _unsupervised(name: str, source: dict[str, Any]) -> dict[str, Any]:
         "source": source,
         "agent": {
             "name": "rl2",
+            "network": {"name": "gru", "hidden_size": 64},
             "reward_input": "standardised",  # learned rewards and distances are in different currencies
             "learning_rate": 1e-3,
             "discount": 0.99,

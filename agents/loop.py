@@ -83,7 +83,7 @@ def score(specs: Sequence[TaskSpec], trial: Trial) -> list[TaskResult]:
 def trial_metrics(trial: Trial) -> Metrics:
     """Mean returns of a batch of trials: per trial, per episode, and the gain from first to last episode."""
     per_episode = trial.episode_returns().mean(1).tolist()
-    own = {} if trial.rollout.family_reward is None else {"tasks/family_return": _family_return(trial)}
+    own = {} if trial.rounds[0].family_reward is None else {"tasks/family_return": _family_return(trial)}
     return {
         **own,
         "meta/trial_return": sum(per_episode),
@@ -96,9 +96,8 @@ def trial_metrics(trial: Trial) -> Metrics:
 
 def _family_return(trial: Trial) -> float:
     """Mean return per episode under the family's own reward, where the tasks have replaced it."""
-    rollout = trial.rollout
-    played = replace(trial, rollout=replace(rollout, reward=rollout.family_reward))
-    return float(played.episode_returns().mean())
+    rounds = [replace(rollout, reward=rollout.family_reward) for rollout in trial.rounds]
+    return float(replace(trial, rounds=rounds).episode_returns().mean())
 
 
 class _Clock:
