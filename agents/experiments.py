@@ -105,7 +105,7 @@ def _unsupervised(name: str, source: dict[str, Any]) -> dict[str, Any]:
             "trace": 0.95,
             "entropy": 0.0,
         },
-        "training": {"iterations": 800, "tasks": 40, "episodes": 5, "evaluate_every": 100},
+        "training": {"iterations": 600, "tasks": 40, "episodes": 5, "evaluate_every": 100},
         "evaluation": {
             "source": "domain-randomization",
             "tasks": 500,
@@ -117,4 +117,5 @@ def _unsupervised(name: str, source: dict[str, Any]) -> dict[str, Any]:
 
 UML_GOALS = _unsupervised("uml-goals", {"name": "domain-randomization"})
 UML_RANDOM = _unsupervised("uml-random", {"name": "random-rewards"})
-UML_DIAYN = _unsupervised("uml-diayn", {"name": "diayn", "iterations": 100})
+# The more D is decayed the less it pays below zero far from a skill, which RL^2's value function has to bear.
+UML_DIAYN = _unsupervised("uml-diayn", {"name": "diayn", "iterations": 60, "decay": 3.0})
