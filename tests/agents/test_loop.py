@@ -180,6 +180,28 @@ def test_results_carry_episode_returns():
     assert [result.returns for result in score(specs, trial)] == [(0.0,) * 4, (1.0,) * 4]
 
 
+def test_the_familys_own_return_is_the_mean_over_all_rounds():
+    from dataclasses import replace
+
+    import torch
+
+    from agents.experiment import build_agent, problem_of
+    from agents.loop import trial_metrics
+    from registry.config import Part
+    from taskgen.build import build_family
+    from taskgen.interaction.collect import collect
+
+    family = build_family("bandit")
+    problem = problem_of(family, episodes=4, seed=0, device=torch.device("cpu"))
+    agent = build_agent(Part.model_validate({"name": "maml", "trajectories": 2}), problem)
+    specs = [family.spec({"probabilities": [p] * 5}, seed=1) for p in (0.0, 1.0)]
+    trial = collect(agent, family.batch(4), specs, plan=agent.plan(4))
+    assert "tasks/family_return" not in trial_metrics(trial)
+    own = [replace(rollout, family_reward=rollout.reward + 3.0 * n) for n, rollout in enumerate(trial.rounds)]
+    metrics = trial_metrics(replace(trial, rounds=own))
+    assert metrics["tasks/family_return"] == metrics["charts/episodic_return"] + 1.5 == 2.0
+
+
 def test_players_of_one_name_are_told_apart():
     plan = load_experiment("rl2-bandit", ['evaluation.players=["ucb1", {name="ucb1", exploration=0.7}]'])
     assert [player_label(part) for part in plan.config.evaluation.players] == ["ucb1", "ucb1(exploration=0.7)"]

@@ -97,8 +97,8 @@ def test_steps_after_the_end_do_not_count():
     reward = trial.rollout.reward.clone()
     reward[HORIZON:, 1] = 1e6
     cut = dataclasses.replace(trial.rollout, valid=valid)
-    one = plain.learn(dataclasses.replace(trial, rollout=cut))
-    other = noisy.learn(dataclasses.replace(trial, rollout=dataclasses.replace(cut, reward=reward)))
+    one = plain.learn(dataclasses.replace(trial, rounds=[cut]))
+    other = noisy.learn(dataclasses.replace(trial, rounds=[dataclasses.replace(cut, reward=reward)]))
     assert one == other
 
 
