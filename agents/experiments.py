@@ -70,6 +70,21 @@ PPO_GRID: dict[str, Any] = {
     "evaluation": {"tasks": 1000, "final_tasks": 4000, "players": ["random", "grid-navigation-oracle"]},
 }
 
+SAC_NAVIGATION: dict[str, Any] = {
+    "name": "sac-navigation",
+    "family": {"name": "point-navigation"},
+    "agent": {
+        "name": "sac",
+        "hidden": [128, 128],
+        "batch": 128,
+        "learning_rate": 1e-3,
+        "warm_up": 2000,
+        "updates_per_step": 0.5,
+    },
+    "training": {"iterations": 60, "tasks": 10, "episodes": 1, "evaluate_every": 10},
+    "evaluation": {"tasks": 200, "final_tasks": 2000, "players": ["random", "point-navigation-oracle"]},
+}
+
 MAML_NAVIGATION: dict[str, Any] = {
     "name": "maml-navigation",
     "family": {"name": "point-navigation"},

@@ -148,6 +148,12 @@ def _actor_critic_experiments() -> list[Entry]:
             citation="Finn et al. 2017, Model-Agnostic Meta-Learning, section 5.3",
         ),
         Entry(
+            "sac-navigation",
+            "agents.experiments:SAC_NAVIGATION",
+            "The contextual oracle on MAML's 2D navigation, learned off-policy.",
+            citation="Haarnoja et al. 2018, Soft Actor-Critic Algorithms and Applications",
+        ),
+        Entry(
             "ppo-grid",
             "agents.experiments:PPO_GRID",
             "The contextual oracle on GridNavi: is told the goal and learns to walk there and stay.",

@@ -1,6 +1,6 @@
-"""`ppo` as the contextual oracle on point-navigation and grid-navigation: 3 seeds beside random play and the optimum.
+"""`ppo` and `sac` as contextual oracles on point-navigation and grid-navigation, beside random play and the optimum.
 
-    python -m benchmarks.contextual_oracle        about twenty minutes on one thread
+    python -m benchmarks.contextual_oracle        about twenty minutes on one thread, three seeds
 
 First the shipped experiments, whose tasks are drawn without end. Then a fixed set of training goals and goals that are
 none of them, with the task told as its descriptor and as its one-hot training number: the number cannot help on a goal
@@ -28,7 +28,11 @@ from taskgen.streams import seed_sequence
 from taskgen.taskset import write_tasks
 
 SEEDS = (0, 1, 2)
-EXPERIMENTS = {"point-navigation": "ppo-navigation", "grid-navigation": "ppo-grid"}
+EXPERIMENTS = {
+    "ppo-navigation": "point-navigation",
+    "sac-navigation": "point-navigation",
+    "ppo-grid": "grid-navigation",
+}
 OPTIMUM = {"point-navigation": -0.506, "grid-navigation": 930 / 21}
 """Mean return of a trial: of one episode, or of four."""
 SPLIT = {"point-navigation": (50, 200), "grid-navigation": (14, 7)}
@@ -40,31 +44,31 @@ def main() -> None:
     """Train, evaluate, record."""
     torch.set_num_threads(1)
     rows: list[Row] = []
-    for family in EXPERIMENTS:
-        rows += _endless(family)
-        rows += _fixed(family)
+    for experiment, family in EXPERIMENTS.items():
+        rows += _endless(experiment, family)
+    for experiment in ("ppo-navigation", "ppo-grid"):
+        rows += _fixed(experiment, EXPERIMENTS[experiment])
     record("contextual_oracle", rows, seeds=SEEDS)
 
 
-def _endless(family: str) -> Iterator[Row]:
-    """The shipped experiment, beside its players."""
-    experiment = EXPERIMENTS[family]
+def _endless(experiment: str, family: str) -> Iterator[Row]:
+    """A shipped experiment, beside its players."""
     runs = [run_seed(f"contextual_oracle-{experiment}", experiment, seed, ()) for seed in SEEDS]
-    sets = [_players(run.path) for run in runs]
-    oracle = f"{family}-oracle"
-    for player, target in (("ppo", None), (oracle, OPTIMUM[family]), ("random", None)):
-        returns = mean_interval([found["held-out"][player] for found in sets])
-        yield row(f"{family}, {player}: mean trial return", *returns, target=target, source="exact")
-    shares = [_share(found["held-out"], oracle) for found in sets]
-    yield row(f"{family}, ppo: share of the optimum", *mean_interval(shares), target=">= 0.95", source=ISSUE)
-    ratios = [_ratio(found["held-out"], oracle) for found in sets]
-    yield row(f"{family}, ppo: plain ratio of return and optimum, at most 1", *mean_interval(ratios))
+    sets = [_players(run.path)["held-out"] for run in runs]
+    agent, oracle = experiment.partition("-")[0], f"{family}-oracle"
+    for player, target in ((agent, None), (oracle, OPTIMUM[family]), ("random", None)):
+        returns = mean_interval([found[player] for found in sets])
+        yield row(f"{experiment}, {player}: mean trial return", *returns, target=target, source="exact")
+    shares = mean_interval([_share(found, agent, oracle) for found in sets])
+    yield row(f"{experiment}, {agent}: share of the optimum", *shares, target=">= 0.95", source=ISSUE)
+    ratios = mean_interval([_ratio(found, agent, oracle) for found in sets])
+    yield row(f"{experiment}, {agent}: plain ratio of return and optimum, at most 1", *ratios)
     last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in runs]
-    yield row(f"{family}, ppo: seconds of training, one thread", *mean_interval([line["seconds"] for line in last]))
-    yield row(f"{family}, ppo: environment steps", *mean_interval([line["steps"] for line in last]))
+    for what, key in (("seconds of training, one thread", "seconds"), ("environment steps", "steps")):
+        yield row(f"{experiment}, {agent}: {what}", *mean_interval([line[key] for line in last]))
 
 
-def _fixed(family: str) -> Iterator[Row]:
+def _fixed(experiment: str, family: str) -> Iterator[Row]:
     """Few training goals: what the descriptor and the training number are worth on them and on others."""
     tasks = build_family(family)
     training, held_out = _split(tasks, *SPLIT[family])
@@ -84,12 +88,12 @@ def _fixed(family: str) -> Iterator[Row]:
             "training.evaluate_every=0",
         )
         name = f"contextual_oracle-{family}-{context}"
-        sets = [_players(run_seed(name, EXPERIMENTS[family], seed, overrides).path) for seed in SEEDS]
+        sets = [_players(run_seed(name, experiment, seed, overrides).path) for seed in SEEDS]
         for goals, count, wanted in (
             ("training", len(training), ">= 0.95"),
             ("held-out", len(held_out), target),
         ):
-            shares = [_share(found[goals], f"{family}-oracle") for found in sets]
+            shares = [_share(found[goals], "ppo", f"{family}-oracle") for found in sets]
             what = f"{family}, ppo told the {_TOLD[context]} of {len(training)} goals: share of the optimum on "
             yield row(f"{what}{count} {goals} goals", *mean_interval(shares), target=wanted, source=ISSUE)
 
@@ -117,13 +121,13 @@ def _players(path: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def _share(returns: dict[str, float], oracle: str) -> float:
-    return (returns["ppo"] - returns["random"]) / (returns[oracle] - returns["random"])
+def _share(returns: dict[str, float], agent: str, oracle: str) -> float:
+    return (returns[agent] - returns["random"]) / (returns[oracle] - returns["random"])
 
 
-def _ratio(returns: dict[str, float], oracle: str) -> float:
+def _ratio(returns: dict[str, float], agent: str, oracle: str) -> float:
     """Which of the two is the larger depends on their sign."""
-    smaller, larger = sorted((abs(returns["ppo"]), abs(returns[oracle])))
+    smaller, larger = sorted((abs(returns[agent]), abs(returns[oracle])))
     return smaller / larger
 
 
