@@ -146,6 +146,16 @@ class _Kitchen:
         drawer_of = torch.full((SIZE**2,), -1)
         drawer_of[[x * SIZE + y for x, y in DRAWERS]] = torch.arange(len(DRAWERS))
         self.drawer_of = drawer_of.to(device)
+        # One look into a table costs less than working an observation out.
+        place = torch.arange(SIZE**2)
+        here = torch.stack([place == _BOWL_CELL, drawer_of >= 0], dim=1).to(torch.float32)
+        columns = (grids.one_hot(place // SIZE, SIZE), grids.one_hot(place % SIZE, SIZE))
+        self.places = torch.cat([*columns, here], dim=1).to(device)
+        digits = torch.arange(INGREDIENTS + 1)
+        held = torch.cartesian_prod(*(digits,) * (1 + CAPACITY))
+        self.held = grids.one_hot(held, INGREDIENTS + 1).flatten(1).to(device)
+        recipes = torch.cartesian_prod(digits[:-1], digits[:-1])
+        self.recipes = grids.one_hot(recipes, INGREDIENTS).flatten(1).to(device)
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
         return {"drawers": torch.tensor([drawers(cast(int, spec.context["kitchen"])) for spec in specs])}
@@ -157,14 +167,14 @@ class _Kitchen:
         return torch.cat([zero + _BOWL_CELL, empty, zero, recipe, zero], dim=1)
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
-        place = state[:, 0]
-        here = torch.stack([place == _BOWL_CELL, self.drawer_of.index_select(0, place) >= 0], dim=1)
+        place, *held, _, first, second, _ = state.unbind(1)
+        holding = held[0]
+        for what in held[1:]:
+            holding = torch.add(what, holding, alpha=INGREDIENTS + 1)
         parts = [
-            grids.one_hot(place // SIZE, SIZE),
-            grids.one_hot(place % SIZE, SIZE),
-            here.to(torch.float32),
-            grids.one_hot(state[:, 1 : 2 + CAPACITY], INGREDIENTS + 1).flatten(1),
-            grids.one_hot(state[:, 3 + CAPACITY : 5 + CAPACITY], INGREDIENTS).flatten(1),
+            self.places.index_select(0, place),
+            self.held.index_select(0, holding),
+            self.recipes.index_select(0, torch.add(second, first, alpha=INGREDIENTS)),
         ]
         return torch.cat(parts, dim=1)
 

@@ -254,6 +254,7 @@ class _Walk:
         self.view = torch.stack([(ahead * moves[d] + side * moves[(d + 1) % 4]).flatten() for d in range(4)])
         self.turns = torch.tensor([-1, 1, 0], device=device)
         self.compass = torch.arange(4, device=device)
+        self.facing = torch.eye(4, device=device)
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
         contexts = [cast(Mapping[str, Any], spec.context) for spec in specs]
@@ -274,9 +275,13 @@ class _Walk:
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
         direction = state[:, 1]
-        seen = tables["cells"].gather(1, self.view.index_select(0, direction) + state[:, :1])
-        facing = direction[:, None] == self.compass
-        return torch.cat([seen == _WALL, seen == _GOAL, facing], dim=1).to(torch.float32)
+        seen = tables["cells"].gather(1, self.view.index_select(0, direction).add_(state[:, :1]))
+        cells = self.view.shape[1]
+        observation = torch.empty(len(state), 2 * cells + 4, device=state.device)
+        torch.eq(seen, _WALL, out=observation[:, :cells])
+        torch.eq(seen, _GOAL, out=observation[:, cells : 2 * cells])
+        observation[:, 2 * cells :] = self.facing.index_select(0, direction)
+        return observation
 
     def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         place, direction, time = state.unbind(1)
