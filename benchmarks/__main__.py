@@ -36,10 +36,8 @@ def standing(path: Path) -> str:
 def main() -> None:
     """Print the list."""
     print("\n".join(listing()))
-    print(
-        "\n`make bench` runs those of the speed table. Run one with `python -m benchmarks.NAME`; "
-        "`python -m benchmarks.table` puts the results into the README."
-    )
+    print("\nRun one with `python -m benchmarks.NAME`; `python -m benchmarks.speed` runs those of the speed table,")
+    print("`python -m benchmarks.table` puts the results into the README.")
 
 
 if __name__ == "__main__":

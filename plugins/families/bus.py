@@ -160,55 +160,73 @@ def _lines(task: int, variant: str) -> list[tuple[grids.Cell, grids.Cell]]:
 
 
 class _City:
-    """State [B, 3] int64: cell, goal, steps made. Only the goal is random."""
+    """State [B, 3] int64: cell, goal, steps made. Only the goal is random.
+
+    Cities are few: where moves lead, and what is seen, are tables over all of them, in which a step looks up a row.
+    """
 
     uniforms = 1
     deterministic = True
 
     def __init__(self, config: BusConfig, device: torch.device | str) -> None:
         self.config = config
-        self.after = grids.neighbours(SIZE, MOVES).to(device)
+        self.tasks = len(PERMUTATIONS) ** (2 if config.variant == "distraction" else 1)
+        ride = torch.arange(SIZE**2).repeat(self.tasks, 1)  # a ride from where no bus stops leads nowhere
+        for task in range(self.tasks):
+            for stop, end in _lines(task, config.variant):
+                one, other = (x * SIZE + y for x, y in (stop, end))
+                ride[task, one], ride[task, other] = other, one
+        after = grids.neighbours(SIZE, MOVES).repeat(self.tasks, 1, 1)
+        after[:, :, RIDE] = ride
+        self.after = after.flatten().to(device)
+        self.seen = _observations(ride[0], config.variant).to(device)
         self.goals = torch.tensor([x * SIZE + y for x, y in GOALS], device=device)
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
         tasks = [cast(int, spec.context["permutation"]) for spec in specs]
-        ride = np.tile(np.arange(SIZE**2), (len(specs), 1))  # a ride from where no bus stops leads nowhere
-        for row, task in zip(ride, tasks, strict=True):
-            for stop, end in _lines(task, self.config.variant):
-                one, other = (x * SIZE + y for x, y in (stop, end))
-                row[one], row[other] = other, one
         orders = np.array([[d for order in _orders(task, self.config.variant) for d in order] for task in tasks])
-        return {"task": torch.tensor(tasks), "ride": torch.from_numpy(ride), "orders": torch.from_numpy(orders)}
+        task = torch.tensor(tasks)
+        return {
+            "row": task * SIZE**2,
+            "city": task * (SIZE**2 * len(GOALS) if self.config.variant == "map" else 0),
+            "orders": torch.from_numpy(orders),
+        }
 
     def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
         goal = (uniform[:, 0] * len(GOALS)).to(torch.int64)
         place = torch.full_like(goal, START[0] * SIZE + START[1])
-        return torch.stack([place, goal, torch.zeros_like(goal)], dim=1)
+        return torch.stack([place, goal, torch.zeros_like(goal)]).T
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
         place, goal, _ = state.unbind(1)
-        stop = tables["ride"].gather(1, place[:, None]) != place[:, None]
-        parts = [
-            grids.one_hot(place // SIZE, SIZE),
-            grids.one_hot(place % SIZE, SIZE),
-            stop.to(torch.float32),
-            grids.one_hot(goal, len(GOALS)),
-        ]
-        if self.config.variant == "map":
-            here = place == MAP[0] * SIZE + MAP[1]
-            parts.append(grids.one_hot(torch.where(here, tables["task"], -1), len(PERMUTATIONS)))
-        return torch.cat(parts, dim=1)
+        return self.seen.index_select(0, torch.add(tables["city"], place, alpha=len(GOALS)).add_(goal))
 
     def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         place, goal, time = state.unbind(1)
-        walked = self.after.view(-1).index_select(0, place * len(MOVES) + action)
-        place = torch.where(action == RIDE, tables["ride"].gather(1, place[:, None])[:, 0], walked)
         time = time + 1
+        place = self.after.index_select(0, torch.add(action, tables["row"] + place, alpha=len(MOVES)))
         arrived = place == self.goals.index_select(0, goal)
         ended = action == END
-        cost = -_COST * (1 + ended * (self.config.horizon - time)).to(torch.float32)
-        reward = torch.where(arrived, _ARRIVAL, cost)
-        return torch.stack([place, goal, time], dim=1), reward, arrived | ended
+        cost = torch.where(ended, self.config.horizon + 1 - time, 1).to(torch.float32).mul_(-_COST)
+        return torch.stack([place, goal, time]).T, torch.where(arrived, _ARRIVAL, cost), arrived | ended
 
     def descriptor(self, tables: Tables) -> Tensor:
         return grids.one_hot(tables["orders"], 4).flatten(1)
+
+
+def _observations(ride: Tensor, variant: str) -> Tensor:
+    """[rows, width] of every cell and goal, row `4 * cell + goal`; in the variant "map" once for every task.
+
+    Where buses stop is the same in all cities: `ride` [81] is that of any.
+    """
+    row = torch.arange(SIZE**2 * len(GOALS))
+    place, goal = row // len(GOALS), row % len(GOALS)
+    stop = ride[place] != place
+    columns = (grids.one_hot(place // SIZE, SIZE), grids.one_hot(place % SIZE, SIZE))
+    seen = torch.cat([*columns, stop[:, None].to(torch.float32), grids.one_hot(goal, len(GOALS))], dim=1)
+    if variant != "map":
+        return seen
+    here = place == MAP[0] * SIZE + MAP[1]
+    tasks = torch.arange(len(PERMUTATIONS))[:, None]
+    shown = grids.one_hot(torch.where(here, tasks, -1), len(PERMUTATIONS))
+    return torch.cat([seen.expand(len(tasks), -1, -1), shown], dim=2).flatten(0, 1)

@@ -51,7 +51,8 @@ CAPACITY = 3
 MOVES = (grids.LEFT, grids.UP, grids.RIGHT, grids.DOWN, *(grids.STAY,) * 4)
 """Where the actions walk, in their order: left, up, right, down, stay, end the episode, pick up, drop."""
 END, PICK_UP, DROP = 5, 6, 7
-_NOTHING = INGREDIENTS
+_NOTHING, _THINGS = INGREDIENTS, INGREDIENTS + 1
+_BOWLS, _RECIPES, _PARTS = _THINGS**CAPACITY, INGREDIENTS**2, 4
 _COST, _RIGHT, _WRONG = 0.1, 0.25, 0.25
 _BOWL_CELL = BOWL[0] * SIZE + BOWL[1]
 _COLOURS = ((60, 90, 220), (140, 140, 60), (235, 60, 140), (150, 150, 245))
@@ -106,9 +107,10 @@ class Cooking(TaskFamily[CookingConfig]):
 
     def frame(self, spec: TaskSpec, state: Tensor) -> NDArray[np.uint8]:
         """The same in `state`; below, what is in hand, in the bowl, and the recipe."""
-        place, hand, *bowl, _, first, second, _ = state.tolist()
+        held, bowl, _, recipe, _ = state.tolist()
+        place, hand = divmod(held, _THINGS)
         kitchen = self._draw(spec, divmod(place, SIZE))
-        shown = [hand, *bowl, first, second]
+        shown = [hand, *(bowl // _THINGS**i % _THINGS for i in reversed(range(CAPACITY))), *divmod(recipe, INGREDIENTS)]
         strip = {(i, 0): _COLOURS[what] for i, what in enumerate(shown) if what != _NOTHING}
         return np.concatenate([kitchen, grids.paint(len(shown), 1, strip, pixels=kitchen.shape[1] // len(shown))])
 
@@ -131,9 +133,10 @@ def drawers(kitchen: int) -> tuple[int, ...]:
 
 
 class _Kitchen:
-    """State [B, 9] int64: cell, in hand, three in the bowl, parts completed, the recipe's two, steps made.
+    """State [B, 5] int64: held, bowl, parts completed, recipe, steps made. Only the recipe is random.
 
-    Only the recipe is random.
+    `held` is 5 * cell + what is in hand, `bowl` the three things in it as digits in base 5, the first one highest, and
+    `recipe` 4 * first + second. All kitchens together are few: what a step does is looked up in tables of them.
     """
 
     uniforms = 2
@@ -141,57 +144,98 @@ class _Kitchen:
 
     def __init__(self, config: CookingConfig, device: torch.device | str) -> None:
         self.horizon = config.horizon
-        self.after = grids.neighbours(SIZE, MOVES).to(device)
-        self.slot = torch.arange(CAPACITY, device=device)
-        drawer_of = torch.full((SIZE**2,), -1)
-        drawer_of[[x * SIZE + y for x, y in DRAWERS]] = torch.arange(len(DRAWERS))
-        self.drawer_of = drawer_of.to(device)
+        self.empty = _BOWL_CELL * _THINGS + _NOTHING
+        self.after = _held_after().flatten().to(device)
+        self.put, self.bowl_after = (table.flatten().to(device) for table in _put())
+        self.reward, self.part_after = (table.to(device) for table in _judged())
+        place, things = torch.arange(SIZE**2), torch.eye(_THINGS)
+        here = torch.stack([place == _BOWL_CELL, _drawer_of() >= 0], dim=1).to(torch.float32)
+        places = torch.cat([grids.one_hot(place // SIZE, SIZE), grids.one_hot(place % SIZE, SIZE), here], dim=1)
+        self.held_seen = torch.cat([places.repeat_interleave(_THINGS, 0), things.repeat(SIZE**2, 1)], dim=1).to(device)
+        self.bowl_seen = things[_digits(_BOWLS, _THINGS, CAPACITY)].flatten(1).to(device)
+        self.recipe_seen = torch.eye(INGREDIENTS)[_digits(_RECIPES, INGREDIENTS, 2)].flatten(1).to(device)
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
-        return {"drawers": torch.tensor([drawers(cast(int, spec.context["kitchen"])) for spec in specs])}
+        kitchens = [cast(int, spec.context["kitchen"]) for spec in specs]
+        row = torch.tensor(kitchens) * (SIZE**2 * _THINGS)
+        return {"row": row, "drawers": torch.tensor([drawers(kitchen) for kitchen in kitchens])}
 
     def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
-        recipe = tables["drawers"].gather(1, (uniform * len(DRAWERS)).to(torch.int64))
-        zero = torch.zeros_like(recipe[:, :1])
-        empty = (zero + _NOTHING).expand(-1, 1 + CAPACITY)
-        return torch.cat([zero + _BOWL_CELL, empty, zero, recipe, zero], dim=1)
+        first, second = tables["drawers"].gather(1, (uniform * len(DRAWERS)).to(torch.int64)).unbind(1)
+        zero = torch.zeros_like(first)
+        recipe = torch.add(second, first, alpha=INGREDIENTS)
+        return torch.stack([zero + self.empty, zero + (_BOWLS - 1), zero, recipe, zero]).T
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
-        place = state[:, 0]
-        here = torch.stack([place == _BOWL_CELL, self.drawer_of.index_select(0, place) >= 0], dim=1)
+        held, bowl, _, recipe, _ = state.unbind(1)
         parts = [
-            grids.one_hot(place // SIZE, SIZE),
-            grids.one_hot(place % SIZE, SIZE),
-            here.to(torch.float32),
-            grids.one_hot(state[:, 1 : 2 + CAPACITY], INGREDIENTS + 1).flatten(1),
-            grids.one_hot(state[:, 3 + CAPACITY : 5 + CAPACITY], INGREDIENTS).flatten(1),
+            self.held_seen.index_select(0, held),
+            self.bowl_seen.index_select(0, bowl),
+            self.recipe_seen.index_select(0, recipe),
         ]
         return torch.cat(parts, dim=1)
 
     def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        place, hand = state[:, 0], state[:, 1]
-        bowl, part = state[:, 2 : 2 + CAPACITY], state[:, 2 + CAPACITY]
-        recipe, time = state[:, 3 + CAPACITY : 5 + CAPACITY], state[:, 5 + CAPACITY] + 1
-        at_bowl, drawer = place == _BOWL_CELL, self.drawer_of.index_select(0, place)
-        pick, drop, ended = action == PICK_UP, action == DROP, action == END
-        put = drop & at_bowl & (hand != _NOTHING)
-        first_free = (bowl != _NOTHING).sum(1)
-        bowl = torch.where(put[:, None] & (self.slot == first_free[:, None]), hand[:, None], bowl)
-        found = tables["drawers"].gather(1, drawer.clamp(min=0)[:, None])[:, 0]
-        taken = torch.where(drawer >= 0, found, torch.where(at_bowl, _NOTHING, hand))
-        hand = torch.where(pick, taken, torch.where(drop, _NOTHING, hand))
-        reward, part, cooked = _judge(part, recipe, hand, bowl, pick)
-        reward = reward - _COST * (ended * (self.horizon - time)).to(torch.float32)
-        place = self.after.view(-1).index_select(0, place * len(MOVES) + action)
-        columns = [place[:, None], hand[:, None], bowl, part[:, None], recipe, time[:, None]]
-        return torch.cat(columns, dim=1), reward, cooked | ended
+        held, bowl, part, recipe, time = state.unbind(1)
+        time = time + 1
+        put = self.put.index_select(0, torch.add(action, held, alpha=len(MOVES)))
+        bowl = self.bowl_after.index_select(0, torch.add(put, bowl, alpha=_THINGS))
+        held = self.after.index_select(0, torch.add(action, tables["row"] + held, alpha=len(MOVES)))
+        case = torch.add(recipe, part, alpha=_RECIPES).mul_(_THINGS).add_(held % _THINGS).mul_(_BOWLS).add_(bowl)
+        case = torch.add(action == PICK_UP, case, alpha=2)
+        part, ended = self.part_after.index_select(0, case), action == END
+        left = torch.where(ended, self.horizon - time, 0).to(torch.float32)
+        reward = self.reward.index_select(0, case) - _COST * left
+        return torch.stack([held, bowl, part, recipe, time]).T, reward, (part == _PARTS) | ended
 
     def descriptor(self, tables: Tables) -> Tensor:
         return grids.one_hot(tables["drawers"], INGREDIENTS).flatten(1)
 
 
-def _judge(part: Tensor, recipe: Tensor, hand: Tensor, bowl: Tensor, pick: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """[B] reward, parts completed and whether the dish is, from the hand [B] and bowl [B, 3] after a step."""
+def _digits(numbers: int, base: int, count: int) -> Tensor:
+    """[numbers, count] digits of 0, 1, ..., the highest first."""
+    return torch.arange(numbers)[:, None] // base ** torch.arange(count - 1, -1, -1) % base
+
+
+def _drawer_of() -> Tensor:
+    """[cells] the drawer there, -1 for none."""
+    drawer_of = torch.full((SIZE**2,), -1)
+    drawer_of[[x * SIZE + y for x, y in DRAWERS]] = torch.arange(len(DRAWERS))
+    return drawer_of
+
+
+def _held_after() -> Tensor:
+    """[kitchens, cell, in hand, action] cell and hand, as one number, after the action."""
+    held, drawer = torch.tensor([drawers(kitchen) for kitchen in range(KITCHENS)]), _drawer_of()
+    hand = torch.arange(_THINGS).expand(KITCHENS, SIZE**2, -1)
+    found = held[:, drawer.clamp(min=0), None].expand_as(hand)
+    elsewhere = torch.where((torch.arange(SIZE**2) == _BOWL_CELL)[:, None], _NOTHING, hand)
+    hands = hand[..., None].repeat(1, 1, 1, len(MOVES))
+    hands[..., PICK_UP] = torch.where((drawer >= 0)[:, None], found, elsewhere)
+    hands[..., DROP] = _NOTHING
+    return grids.neighbours(SIZE, MOVES)[:, None] * _THINGS + hands
+
+
+def _put() -> tuple[Tensor, Tensor]:
+    """[cell, in hand, action] what is put in the bowl, and [bowls, what is put] the bowl after that."""
+    put = torch.full((SIZE**2, _THINGS, len(MOVES)), _NOTHING)
+    put[_BOWL_CELL, :, DROP] = torch.arange(_THINGS)
+    inside = _digits(_BOWLS, _THINGS, CAPACITY)[:, None].repeat(1, _THINGS, 1)
+    first_free = (inside != _NOTHING).sum(-1, keepdim=True)
+    inside = torch.where(torch.arange(CAPACITY) == first_free, torch.arange(_THINGS)[:, None], inside)
+    return put, (inside * _THINGS ** torch.arange(CAPACITY - 1, -1, -1)).sum(-1)
+
+
+def _judged() -> tuple[Tensor, Tensor]:
+    """Reward and parts completed after a step, by part, recipe, hand and bowl after it, and whether it picked up."""
+    sizes = (_PARTS, _RECIPES, _THINGS, _BOWLS, 2)
+    part, recipe, hand, bowl, pick = torch.cartesian_prod(*map(torch.arange, sizes)).unbind(1)
+    recipes, bowls = _digits(_RECIPES, INGREDIENTS, 2)[recipe], _digits(_BOWLS, _THINGS, CAPACITY)[bowl]
+    return _judge(part, recipes, hand, bowls, pick.bool())
+
+
+def _judge(part: Tensor, recipe: Tensor, hand: Tensor, bowl: Tensor, pick: Tensor) -> tuple[Tensor, Tensor]:
+    """[B] reward and parts completed, all four when the dish is, from the hand [B] and bowl [B, 3] after a step."""
     second, in_bowl = part >= 2, part % 2 == 1  # which ingredient it is about; holding it, or having put it in the bowl
     holds = hand == torch.where(second, recipe[:, 1], recipe[:, 0])
     right_first = bowl[:, 0] == recipe[:, 0]
@@ -199,4 +243,4 @@ def _judge(part: Tensor, recipe: Tensor, hand: Tensor, bowl: Tensor, pick: Tenso
     right = torch.where(in_bowl, in_place, holds)
     wrong = ~right & torch.where(in_bowl, ~holds, pick)
     reward = torch.where(right, _RIGHT, torch.where(wrong, -_COST - _WRONG, -_COST))
-    return reward, part + right.long() - (wrong & in_bowl).long(), right & (part == 3)
+    return reward, part + right.long() - (wrong & in_bowl).long()

@@ -89,10 +89,13 @@ class HiddenGoal:
         *,
         coordinates: bool,
     ) -> None:
-        self.size, self.coordinates = size, coordinates
         self.paid, self.unpaid = rewards
-        self.after = neighbours(size, moves).to(device)
+        self.after = neighbours(size, moves).flatten().to(device)
         self.actions = len(moves)
+        number = torch.arange(size**2, device=device)
+        self.places = torch.stack([number // size, number % size], dim=1).to(torch.float32)
+        # One look into a table costs less than working an observation out.
+        self.shown = self.places if coordinates else one_hot(number, size**2)
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
         return {"goal": torch.tensor([spec.context["goal"] for spec in specs], dtype=torch.int64)}
@@ -101,17 +104,13 @@ class HiddenGoal:
         return torch.zeros_like(tables["goal"])[:, None]
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
-        return self._place(state[:, 0]) if self.coordinates else one_hot(state[:, 0], self.size**2)
+        return self.shown.index_select(0, state.view(-1))
 
     def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        cell = self.after.view(-1).index_select(0, state[:, 0] * self.actions + action)
+        cell = self.after.index_select(0, torch.add(action, state.view(-1), alpha=self.actions))
         found = cell == tables["goal"]
         reward = torch.where(found, self.paid, self.unpaid)
         return cell[:, None], reward, torch.zeros_like(found)
 
     def descriptor(self, tables: Tables) -> Tensor:
-        return self._place(tables["goal"])
-
-    def _place(self, cell: Tensor) -> Tensor:
-        """[B, 2] float32 column and row."""
-        return torch.stack([cell // self.size, cell % self.size], dim=1).to(torch.float32)
+        return self.places.index_select(0, tables["goal"])

@@ -238,22 +238,27 @@ def _arrow() -> NDArray[np.bool_]:
 
 
 class _Walk:
-    """State [B, 3] int64: cell, direction, steps made. Cells are numbered row by row with `view - 1` walls around."""
+    """State [B, 3] int64: cell, direction, steps made. Cells are numbered row by row with `view - 1` walls around.
+
+    A view is looked up row by row: `rows` holds, for every direction and cell, the code of the view's row around it.
+    """
 
     uniforms = 0
 
     def __init__(self, config: MazeConfig, device: torch.device | str) -> None:
-        self.size, self.margin = config.size, config.view - 1
+        self.size, self.margin, self.view = config.size, config.view - 1, config.view
         self.width = config.size + 2 * self.margin
         self.decay = config.time_penalty / config.horizon
-        moves = torch.tensor([row * self.width + column for row, column in DIRECTIONS], device=device)
-        self.moves = moves
-        ahead = torch.arange(config.view - 1, -1, -1, device=device)[:, None]
-        side = torch.arange(config.view, device=device) - config.view // 2
-        # [4, view * view] where the cells of the view are, from the agent's cell on, facing each direction
-        self.view = torch.stack([(ahead * moves[d] + side * moves[(d + 1) % 4]).flatten() for d in range(4)])
-        self.turns = torch.tensor([-1, 1, 0], device=device)
-        self.compass = torch.arange(4, device=device)
+        self.moves = torch.tensor([row * self.width + column for row, column in DIRECTIONS], device=device)
+        ahead = torch.arange(config.view - 1, -1, -1, device=device)
+        planes = torch.arange(4, device=device)[:, None] * self.width**2
+        self.ahead = planes + ahead * self.moves[:, None]  # [4, view], from the agent's cell on, to its rows' codes
+        self.turned = (torch.arange(4, device=device)[:, None] + torch.tensor([-1, 1, 0], device=device)).flatten() & 3
+        self.facing = torch.eye(4, device=device)
+        bits = torch.arange(2**config.view, device=device)[:, None] >> torch.arange(config.view, device=device) & 1
+        self.wall_row = bits.to(torch.float32)  # [2^view, view]
+        none = torch.zeros(1, config.view, device=device)
+        self.goal_row = torch.cat([none, torch.eye(config.view, device=device)])  # [1 + view, view]
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
         contexts = [cast(Mapping[str, Any], spec.context) for spec in specs]
@@ -262,8 +267,10 @@ class _Walk:
         cells[:, inside, inside] = np.array([context["walls"] for context in contexts], dtype=np.uint8)
         start, goal = (np.array([context[name] for context in contexts]) + self.margin for name in ("start", "goal"))
         cells[np.arange(len(specs)), goal[:, 0], goal[:, 1]] = _GOAL
+        flat = torch.from_numpy(cells).flatten(1)
         return {
-            "cells": torch.from_numpy(cells).flatten(1),
+            "cells": flat,
+            "rows": self._rows(flat),
             "start": torch.from_numpy(start[:, 0] * self.width + start[:, 1]),
             "direction": torch.tensor([context["direction"] for context in contexts]),
         }
@@ -274,9 +281,10 @@ class _Walk:
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
         direction = state[:, 1]
-        seen = tables["cells"].gather(1, self.view.index_select(0, direction) + state[:, :1])
-        facing = direction[:, None] == self.compass
-        return torch.cat([seen == _WALL, seen == _GOAL, facing], dim=1).to(torch.float32)
+        codes = tables["rows"].gather(1, self.ahead.index_select(0, direction).add_(state[:, :1])).to(torch.int64)
+        walls = self.wall_row.index_select(0, (codes & (2**self.view - 1)).view(-1)).view(len(state), -1)
+        goal = self.goal_row.index_select(0, (codes >> self.view).view(-1)).view(len(state), -1)
+        return torch.cat([walls, goal, self.facing.index_select(0, direction)], dim=1)
 
     def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         place, direction, time = state.unbind(1)
@@ -284,11 +292,23 @@ class _Walk:
         cell = tables["cells"].gather(1, ahead[:, None])[:, 0]
         forward = action == _FORWARD
         place = torch.where(forward & (cell != _WALL), ahead, place)
-        direction = (direction + self.turns.index_select(0, action)) & 3
+        direction = self.turned.index_select(0, torch.add(action, direction, alpha=3))
         time = time + 1
         arrived = forward & (cell == _GOAL)
         reward = torch.where(arrived, 1.0 - self.decay * time.to(torch.float32), 0.0)
-        return torch.stack([place, direction, time], dim=1), reward, arrived
+        return torch.stack([place, direction, time]).T, reward, arrived
+
+    def _rows(self, cells: Tensor) -> Tensor:
+        """[B, 4 * cells] codes: bit j is set where cell j of a row is a wall; above, 1 + j where it is the goal."""
+        codes = torch.zeros(len(cells), 4, cells.shape[1], dtype=torch.int32)
+        wall, goal = (cells == _WALL).to(torch.int32), (cells == _GOAL).to(torch.int32)
+        for d in range(4):
+            for j in range(self.view):
+                # What wraps around at the edges is in the middle of no row that is ever seen.
+                offset = (j - self.view // 2) * int(self.moves[(d + 1) % 4])
+                code = wall * 2**j + goal * ((1 + j) * 2**self.view)
+                codes[:, d] += code.roll(-offset, dims=1)
+        return codes.flatten(1).to(torch.uint8 if (1 + self.view) * 2**self.view <= 256 else torch.int32)
 
     def descriptor(self, tables: Tables) -> Tensor:
         cells = tables["cells"].view(-1, self.width, self.width)
@@ -296,4 +316,4 @@ class _Walk:
         start = numbers == tables["start"][:, None, None]
         inside = slice(self.margin, self.margin + self.size)
         planes = [plane[:, inside, inside].flatten(1) for plane in (cells == _WALL, start, cells == _GOAL)]
-        return torch.cat([*planes, tables["direction"][:, None] == self.compass], dim=1).to(torch.float32)
+        return torch.cat([*planes, self.facing[tables["direction"]]], dim=1).to(torch.float32)

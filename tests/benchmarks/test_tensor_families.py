@@ -24,7 +24,7 @@ def begin(name: str, env: Any, batch: Any, seed: int | None) -> None:
     if name == "bus":
         env.goal = int(state[1])
     if name == "cooking":
-        env.recipe = tuple(state[6:8].tolist())
+        env.recipe = divmod(int(state[3]), 4)
     observation = env._observation() if hasattr(env, "_observation") else env.reset()[0]
     np.testing.assert_allclose(ours, observation, atol=1e-5)
 
