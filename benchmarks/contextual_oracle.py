@@ -1,4 +1,4 @@
-"""`ppo` and `sac` as contextual oracles on point-navigation and grid-navigation, beside random play and the optimum.
+"""Contextual oracles ppo and sac on point-navigation and grid-navigation, beside random play and the optimum.
 
     python -m benchmarks.contextual_oracle        about twenty minutes on one thread, three seeds
 

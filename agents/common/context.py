@@ -25,7 +25,7 @@ class ContextEncoder:
     """
 
     def __init__(self, problem: Problem, context: Context, numbers: int, *, normalize: bool = False) -> None:
-        self.context = context
+        self.context: Context = context
         self._encoder = StepEncoder(problem.observation_space, problem.action_space)
         code = {"descriptor": problem.descriptor_size, "none": 0, "one-hot": numbers}[context]
         self.size = self._encoder.observation_size + code
