@@ -15,7 +15,7 @@ Differences from the paper: the value loss is not clipped and the networks share
 and scaled by running statistics; a Gaussian's mean and standard deviation are measured in half-ranges of the action
 space; an episode cut by the horizon is bootstrapped from the value of its true last observation.
 
-The reward is read from `trial.rollout.reward`: whoever drives the agent may write another one there before `learn`.
+The reward is read from the trial's rollout: whoever drives the agent may replace it there before `learn`.
 
 Axes: T time, B trials, N valid steps of a batch.
 """
