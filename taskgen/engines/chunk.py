@@ -270,7 +270,8 @@ class _Graph:
 def _stacked(column: tuple[Columns, ...], *, columnar: bool = False) -> Tensor:
     """[K, B, ...] of what K steps gave. Slots are innermost in memory: what is compiled works on them in vectors."""
     if columnar:
-        return torch.stack([part for parts in column for part in parts]).unflatten(0, (len(column), -1)).transpose(1, 2)
+        flat = torch.stack([part for parts in column for part in parts])
+        return flat.view(len(column), len(column[0]), -1).transpose(1, 2)
     values = [parts[0] for parts in column]
     if values[0].ndim != 2:
         return torch.stack(values)
