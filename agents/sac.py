@@ -16,9 +16,10 @@ Reference: Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications"
 Differences from the paper: temperature learned through its logarithm; transitions come as whole trials, after which
 the updates they are worth are made in one go.
 
-Other rewards than the environment's: transitions keep the reward of the trial's rollout as it is when `learn` is called.
-A reward that itself keeps changing, such as that of a discriminator which learns along, is set as `agent.reward_of`,
-and is then asked for every batch that is drawn (`taskgen.interaction.agent.Relabels`). It is no part of the state.
+Other rewards than the environment's: transitions keep the reward of the trial's rollout as it is when `learn` is
+called. A reward that itself keeps changing, such as that of a discriminator which learns along, is set as
+`agent.reward_of`, and is then asked for every batch that is drawn (`taskgen.interaction.agent.Relabels`). It is no part
+of the state.
 
 Axes: T time, B trials, N transitions of a batch, A action dimensions, 2 critics.
 """

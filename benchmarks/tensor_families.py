@@ -1,6 +1,6 @@
 """Environment steps per second of the tensor families: tensor engine, compiled chunk, SyncVectorEnv and JAX.
 
-    python -m benchmarks.tensor_families          about ten minutes; nothing else should run beside it
+    python -m benchmarks.tensor_families          about six minutes; nothing else should run beside it
 
 All contestants play the same dynamics on one thread with random actions drawn beforehand, and episodes that end are
 reset. They take turns, so that a machine that slows down slows all of them. SyncVectorEnv runs Gymnasium's own
@@ -10,11 +10,13 @@ of its resets at once, and is measured where JAX is installed; states in columns
 generator were slower. Ratios are medians over turns of the ratio within a turn, with their range.
 """
 
+import itertools
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import cycle
 from typing import Any, Protocol
@@ -27,7 +29,7 @@ from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 import taskgen
-from benchmarks.harness import Row, record, row
+from benchmarks.harness import Resume, Row, record, row
 from benchmarks.plain_worlds import PLAIN, SEED, context
 from taskgen.engines.chunk import Chunk
 
@@ -225,6 +227,10 @@ def rows(name: str, slots: int, *, with_jax: bool = False) -> Iterator[Row]:
         yield _row(what, measured[ratio.ours] / measured[ratio.theirs], ratio.target)
 
 
+def _measured(name: str, slots: int, *, with_jax: bool) -> list[Row]:
+    return list(rows(name, slots, with_jax=with_jax))
+
+
 def _row(what: str, values: NDArray[np.float64], target: str | None = None) -> Row:
     low, middle, high = float(values.min()), float(np.median(values)), float(values.max())
     print(f"{what:80} {middle:14,.1f}   ({low:,.1f} to {high:,.1f})", flush=True)
@@ -240,8 +246,12 @@ def main() -> None:
     notes = "" if with_jax else "without the JAX twin: install jax (pip install jax) beside the package to measure it"
     if notes:
         print(notes, flush=True)
-    found = [measured for name in PLAIN for slots in SLOTS for measured in rows(name, slots, with_jax=with_jax)]
-    record("tensor_families", found, [SEED], notes)
+    resume = Resume("tensor_families", {"jax": with_jax})
+    found: list[Row] = []
+    for name, slots in itertools.product(PLAIN, SLOTS):
+        found += resume.part(f"{name}, {slots}", partial(_measured, name, slots, with_jax=with_jax))
+    record("tensor_families", found, [SEED], "; ".join(filter(None, (notes, resume.notes))))
+    resume.done()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ slot that resets takes the row of its next episode. A generator inside what is c
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import count
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -28,6 +30,7 @@ from taskgen.engines.tensor import Columnar, Columns, Dynamics, Position, Tables
 Act = Callable[[Tensor], Tensor]
 """From observations [B, ...] to actions [B, ...]; pure torch, and on a GPU without looking at values."""
 _SPARE = 24  # rows of noise beyond those one chunk can use: the more, the seldomer and the cheaper they are drawn
+_NUMBERS = count()
 _BLOCK = 8192  # episodes whose noise is drawn at once: more would not stay in the cache of one core
 _COMPILER: dict[str, Any] = {
     "cpp_wrapper": True,  # a chunk of few slots costs little but its calls
@@ -96,7 +99,7 @@ class Chunk:
         self._given: tuple[torch.Size, torch.dtype] | None = None
         self._compiled = None
         if batch.device.type != "cuda":
-            self._compiled = torch.compile(self.run, dynamic=False, options=_COMPILER)  # pyright: ignore[reportUnknownMemberType]
+            self._compiled = torch.compile(_own(self.run), dynamic=False, options=_COMPILER)  # pyright: ignore[reportUnknownMemberType]
 
     @torch.no_grad()
     def play(self, actions: Tensor | None = None) -> Chunked:
@@ -269,11 +272,21 @@ class _Graph:
         return self._chunked, Position(*(part.clone() for part in self._after))
 
 
+def _own(method: MethodType) -> MethodType:
+    """`method` with a code object of its own.
+
+    Compiled code is kept by code object; without guards nothing else tells that of one chunk from that of another.
+    """
+    function = cast(FunctionType, method.__func__)
+    code = function.__code__.replace(co_name=f"{function.__name__}_{next(_NUMBERS)}")
+    return MethodType(FunctionType(code, function.__globals__), method.__self__)
+
+
 def _stacked(column: tuple[Columns, ...], *, columnar: bool = False) -> Tensor:
     """[K, B, ...] of what K steps gave. Slots are innermost in memory: what is compiled works on them in vectors."""
     if columnar:
-        rows = torch.stack([part for parts in column for part in parts])
-        return rows.view(len(column), -1, rows.shape[1]).transpose(1, 2)
+        flat = torch.stack([part for parts in column for part in parts])
+        return flat.view(len(column), len(column[0]), -1).transpose(1, 2)
     values = [parts[0] for parts in column]
     if values[0].ndim != 2:
         return torch.stack(values)

@@ -105,6 +105,16 @@ def test_tasks_and_seeds_that_change_between_chunks(monkeypatch):
     same_as_stepping(chunk, reference, 20)
 
 
+def test_every_chunk_has_code_of_its_own(monkeypatch):
+    """Compiled code is kept by code object and, without guards, taken for whatever has the same one."""
+    codes = []
+    monkeypatch.setattr(torch, "compile", lambda function, **_: codes.append(function.__code__))
+    for _ in range(2):
+        Chunk(batch_of("cartpole"), STEPS)
+    assert codes[0] is not codes[1]
+    assert codes[0].co_name != codes[1].co_name
+
+
 def test_mistakes_are_named(monkeypatch):
     batch = batch_of("cartpole")
     with pytest.raises(UserError, match="steps = 0"):
@@ -143,6 +153,13 @@ def test_a_machine_without_a_compiler_is_told_so(monkeypatch):
 @pytest.mark.parametrize("name", ["cartpole", "tabular-mdp"])
 def test_compiled(name):
     same_as_stepping(Chunk(batch_of(name), STEPS), batch_of(name), 12, actions_of(name, 12 * STEPS))
+
+
+@pytest.mark.slow
+def test_compiled_chunks_do_not_share_their_code():
+    for settings in ({"horizon": 500}, {"horizon": 6}):
+        batches = [batch_of("cartpole", settings) for _ in range(2)]
+        same_as_stepping(Chunk(batches[0], STEPS), batches[1], 12, actions_of("cartpole", 12 * STEPS))
 
 
 @pytest.mark.slow
