@@ -39,7 +39,7 @@ from taskgen import artefacts
 from taskgen.artefacts import Artefact
 from taskgen.engines.base import TaskBatch, Transition
 from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent, Problem, Trial
+from taskgen.interaction.agent import Agent, Problem, Relabels, Trial
 from taskgen.interaction.collect import collect
 from taskgen.progress import track
 from taskgen.spec import RewardSpec, TaskSpec
@@ -147,6 +147,8 @@ def learn_skills(config: DiaynConfig, family: TaskFamily[Any], task: TaskSpec) -
     generator = torch.Generator().manual_seed(integer_seed(config.learning_seed, "skills"))
     batch = _SkillBatch(family.batch(config.slots), config, task)
     skills = Skills(_build_agent(config, family), batch)
+    if isinstance(skills.agent, Relabels):  # what it remembers is paid by the discriminator of today
+        skills.agent.reward_of = batch.pay
     batch.discriminator.standardise(_random_states(batch, generator))
     parameters = batch.discriminator.layers.parameters()
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.decay)
@@ -236,9 +238,15 @@ class _SkillBatch:
 
     def step(self, action: Tensor) -> Transition:
         outcome = self._batch.step(action)
-        logits = self.discriminator(self.discriminator.features(outcome.observation))
-        reward = logits.log_softmax(1).gather(1, self.skill[:, None])[:, 0] + math.log(self.config.skills)
+        reward = self.pay(outcome.observation, action, outcome.observation, self.descriptor())
         return Transition(outcome.observation, reward, outcome.terminated, outcome.truncated, outcome.reward)
+
+    @torch.no_grad()
+    def pay(self, observation: Tensor, action: Tensor, next_observation: Tensor, skill: Tensor | None) -> Tensor:
+        """[N] `log D(z|s') - log p(z)` by the discriminator as it is now; `skill` [N, K] is z, one-hot."""
+        assert skill is not None, "_build_agent takes agents that see the descriptor"
+        logits = self.discriminator(self.discriminator.features(next_observation))
+        return (logits.log_softmax(1) * skill).sum(1) + math.log(self.config.skills)
 
     def descriptor(self) -> Tensor:
         return nn.functional.one_hot(self.skill, self.config.skills).to(torch.float32)

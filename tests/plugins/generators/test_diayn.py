@@ -6,10 +6,12 @@ import pytest
 import torch
 
 import registry
+from plugins.generators.diayn import DiaynConfig, learn_skills
 from registry.config import Part
 from registry.errors import TaskError
 from taskgen import artefacts
 from taskgen.build import build_family, build_source
+from taskgen.interaction.agent import Relabels
 from taskgen.source import TaskSource
 from taskgen.streams import seed_sequence
 
@@ -96,3 +98,21 @@ def test_skills_of_a_point_can_be_told_apart() -> None:
     spec = build_source(part, family, seed_sequence(0, "test")).ask(1)[0]
     assert float(artefacts.load(str(artefacts.referred(spec))).metadata["accuracy"]) >= 0.9
     assert registry.catalogue().get("rewards", spec.reward.name)  # type: ignore[union-attr]
+
+
+def test_an_off_policy_agent_is_paid_by_the_discriminator_of_today() -> None:
+    family = build_family("point-navigation", {"horizon": 5})
+    agent = Part.model_validate({"name": "sac", "hidden": [8]})
+    config = DiaynConfig(iterations=2, slots=6, skills=3, hidden=(8,), agent=agent)
+    skills = learn_skills(config, family, family.spec())
+    assert isinstance(skills.agent, Relabels)
+    skills.batch.skill = torch.tensor([0, 1, 2, 0, 1, 2])
+    rollout = skills.play("again").rollout
+    row = rollout.next_observation[0]
+    reward_of = skills.agent.reward_of
+    assert reward_of is not None
+    paid = reward_of(rollout.observation[0], rollout.action[0], row, skills.batch.descriptor())
+    assert torch.equal(paid, rollout.reward[0])
+    with torch.no_grad():
+        skills.batch.discriminator.layers[-1].bias[0] += 1.0
+    assert not torch.equal(reward_of(row, rollout.action[0], row, skills.batch.descriptor()), paid)
