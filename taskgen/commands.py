@@ -83,10 +83,16 @@ def show(
             values = [number for spec in specs for number in _numbers(spec.context.get(knob))]
             unit = knobs[knob].unit if knob in knobs else ""
             typer.echo(f"  {knob:<{width}}  {_distribution(values)} {unit}".rstrip())
+        paid = Counter("the family's own" if spec.reward is None else spec.reward.name for spec in specs)
+        if set(paid) != {"the family's own"}:
+            typer.echo(f"  rewards: {', '.join(f'{name} in {count:,}' for name, count in paid.items())}")
     for spec in found[:first]:
         picture = family_of(spec).render(spec)
         text = picture if isinstance(picture, str) else "\n".join(_knob_line(*knob) for knob in spec.context.items())
         typer.echo(f"\ntask {spec.id}, {spec.family}, seed {spec.seed}\n{text}")
+        if spec.reward is not None:
+            settings = ", ".join(f"{name} = {value}" for name, value in spec.reward.settings.items())
+            typer.echo(f"reward: {spec.reward.name} with {settings}")
 
 
 def validate(tasks: _TaskFile) -> None:

@@ -90,22 +90,32 @@ def read_tasks(path: str | Path, *, check: bool = True) -> list[TaskSpec]:
     path = Path(path)
     artefacts.look_beside(path)
     specs: list[TaskSpec] = []
-    broken: list[str] = []
+    broken: dict[str, list[int]] = {}
     try:
         with path.open("rb") as file:
             for number, line in _lines(file):
                 try:
                     specs.append(_read_line(line, check))
                 except TaskError as error:
-                    broken.append(f"line {number}: {error}")
+                    broken.setdefault(str(error), []).append(number)
     except OSError as error:
         raise TaskError(f"{path}: cannot be read: {error.strerror}") from None
     if broken:
-        total = len(specs) + len(broken)
-        title = f"{path}: {len(broken)} of {total} lines {'is' if len(broken) == 1 else 'are'} broken"
-        shown = broken[:_SHOWN] + ([f"and {len(broken) - _SHOWN} more"] if len(broken) > _SHOWN else [])
+        count = sum(map(len, broken.values()))
+        title = f"{path}: {count} of {len(specs) + count} lines {'is' if count == 1 else 'are'} broken"
+        reasons = [f"{_places(numbers)}: {reason}" for reason, numbers in broken.items()]
+        more = sum(map(len, list(broken.values())[_SHOWN:]))
+        shown = reasons[:_SHOWN] + ([f"and {more} more"] if more else [])
         raise TaskError("\n".join([title, *(f"  {line}" for line in shown)]))
     return specs
+
+
+def _places(numbers: Sequence[int]) -> str:
+    """Where something is wrong: "line 3", "lines 1, 2 and 5", "lines 1, 2, 3 and 17 more"."""
+    if len(numbers) == 1:
+        return f"line {numbers[0]}"
+    first, last = (numbers[:3], f"{len(numbers) - 3} more") if len(numbers) > 4 else (numbers[:-1], numbers[-1])
+    return f"lines {', '.join(map(str, first))} and {last}"
 
 
 def write_tasks(path: str | Path, specs: Iterable[TaskSpec], *, overwrite: bool = False) -> int:

@@ -175,3 +175,15 @@ def test_a_chunk_refuses_rewards_it_would_not_pay() -> None:
     batch.reset()
     with pytest.raises(UserError, match="step the batch where tasks have a reward of their own"):
         Chunk(batch, 4)
+
+
+def test_show_tells_the_reward(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from registry.cli import main
+
+    family = build_family("grid-navigation")
+    specs = [family.spec(), family.spec(reward=paying(skill=1)), family.spec(reward=paying(skill=2))]
+    taskgen.TaskSet(specs).write(tmp_path / "tasks.jsonl")
+    assert main(["show", str(tmp_path / "tasks.jsonl")]) == 0
+    shown = capsys.readouterr().out
+    assert "rewards: the family's own in 1, builtin/random-discriminator in 2" in shown
+    assert "reward: builtin/random-discriminator with seed = 0, skill = 2, skills = 10" in shown

@@ -133,7 +133,7 @@ def test_a_broken_line_is_named_and_the_rest_counted(tmp_path: Path, kind: str) 
 
 def test_every_broken_line_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
-    path.write_text("x\n" * 30 + tasks(1)[0].to_json())
+    path.write_text("".join(f'{{"family": {n}}}\n' for n in range(30)) + tasks(1)[0].to_json())
     with pytest.raises(TaskError, match=r"30 of 31 lines are broken\n  line 1: (?s:.*)line 20: .*\n  and 10 more$"):
         TaskSet.read(path)
 
@@ -170,3 +170,13 @@ def test_unchecked_reading_needs_no_family(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text(TaskSpec("nobody/nothing", {"x": 1}).to_json())
     assert len(TaskSet.read(path, check=False)) == 1
+
+
+def test_equal_reasons_are_given_once(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("[]\n" * 6 + "{}\n" + "1\n" * 2)
+    with pytest.raises(TaskError) as refusal:
+        TaskSet.read(path)
+    title, *lines = str(refusal.value).splitlines()
+    assert title.endswith("9 of 9 lines are broken")
+    assert [line.partition(":")[0] for line in lines] == ["  lines 1, 2, 3 and 3 more", "  line 7", "  lines 8 and 9"]
