@@ -105,32 +105,50 @@ REPTILE_NAVIGATION: dict[str, Any] = {
 }
 
 
-def _unsupervised(name: str, source: dict[str, Any]) -> dict[str, Any]:
-    """RL^2 meta-trained on tasks of `source`, judged on PEARL's goals: Gupta et al. 2018, section 5.1, for RL^2."""
+def _unsupervised(
+    name: str, source: dict[str, Any], family: dict[str, Any], training: dict[str, Any], players: list[str]
+) -> dict[str, Any]:
+    """RL^2 meta-trained on tasks of `source`, judged on the family's own: Gupta et al. 2018, section 5, for RL^2."""
     return {
         "name": name,
-        "family": {"name": "point-navigation", "goals": "half-circle"},
+        "family": family,
         "source": source,
         "agent": {
             "name": "rl2",
             "network": {"name": "gru", "hidden_size": 64},
-            "reward_input": "standardised",  # learned rewards and distances are in different currencies
+            "reward_input": "standardised",  # learned rewards and the family's are in different currencies
             "learning_rate": 1e-3,
             "discount": 0.99,
             "trace": 0.95,
             "entropy": 0.0,
         },
-        "training": {"iterations": 600, "tasks": 40, "episodes": 5, "evaluate_every": 100},
-        "evaluation": {
-            "source": "domain-randomization",
-            "tasks": 500,
-            "final_tasks": 2000,
-            "players": ["random", "point-navigation-oracle"],
-        },
+        "training": {"tasks": 40, **training},
+        "evaluation": {"source": "domain-randomization", "tasks": 500, "final_tasks": 2000, "players": players},
     }
 
 
-UML_GOALS = _unsupervised("uml-goals", {"name": "domain-randomization"})
-UML_RANDOM = _unsupervised("uml-random", {"name": "random-rewards"})
+def _on_a_point(name: str, source: dict[str, Any]) -> dict[str, Any]:
+    """PEARL's goals on a half circle, dense reward."""
+    family = {"name": "point-navigation", "goals": "half-circle"}
+    training = {"iterations": 600, "episodes": 5, "evaluate_every": 100}
+    return _unsupervised(name, source, family, training, ["random", "point-navigation-oracle"])
+
+
+def _on_a_cheetah(name: str, source: dict[str, Any]) -> dict[str, Any]:
+    """Running forwards or backwards."""
+    family = {"name": "half-cheetah", "task": "direction", "horizon": 100}
+    experiment = _unsupervised(
+        name, source, family, {"iterations": 200, "episodes": 2, "evaluate_every": 50}, ["random"]
+    )
+    return {**experiment, "evaluation": {**experiment["evaluation"], "tasks": 100, "final_tasks": 400}}
+
+
 # The more D is decayed the less it pays below zero far from a skill, which RL^2's value function has to bear.
-UML_DIAYN = _unsupervised("uml-diayn", {"name": "diayn", "iterations": 60, "decay": 3.0})
+UML_GOALS = _on_a_point("uml-goals", {"name": "domain-randomization"})
+UML_RANDOM = _on_a_point("uml-random", {"name": "random-rewards"})
+UML_DIAYN = _on_a_point("uml-diayn", {"name": "diayn", "iterations": 60, "decay": 3.0})
+UML_CHEETAH_GOALS = _on_a_cheetah("uml-cheetah-goals", {"name": "domain-randomization"})
+UML_CHEETAH_RANDOM = _on_a_cheetah("uml-cheetah-random", {"name": "random-rewards", "scale": 3.0})
+UML_CHEETAH_DIAYN = _on_a_cheetah(
+    "uml-cheetah-diayn", {"name": "diayn", "skills": 20, "slots": 60, "iterations": 150, "decay": 3.0}
+)

@@ -167,11 +167,12 @@ def _unsupervised() -> list[Entry]:
     """Where do the tasks come from? One agent, three distributions, judged on the same goals."""
     return [
         Entry(
-            f"uml-{name}",
-            f"agents.experiments:UML_{name.upper()}",
-            f"RL^2 meta-trained on {tasks}, judged on goals on a half circle.",
+            f"uml-{world}{name}",
+            "agents.experiments:" + f"uml_{world}{name}".replace("-", "_").upper(),
+            f"RL^2 meta-trained on {tasks}, judged on {judged}.",
             citation="Gupta et al. 2018, Unsupervised Meta-Learning for Reinforcement Learning, section 5",
         )
+        for world, judged in (("", "goals on a half circle"), ("cheetah-", "running forwards and backwards"))
         for name, tasks in (
             ("goals", "hand-made goals"),
             ("random", "random rewards"),
