@@ -227,11 +227,15 @@ def _put() -> tuple[Tensor, Tensor]:
 
 
 def _judged() -> tuple[Tensor, Tensor]:
-    """Reward and parts completed after a step, by part, recipe, hand and bowl after it, and whether it picked up."""
-    sizes = (_PARTS, _RECIPES, _THINGS, _BOWLS, 2)
+    """Reward and parts completed after a step, by part, recipe, hand and bowl after it, and whether it picked up.
+
+    A dish that is complete stays so: a slot may be stepped past its end.
+    """
+    sizes = (_PARTS + 1, _RECIPES, _THINGS, _BOWLS, 2)
     part, recipe, hand, bowl, pick = torch.cartesian_prod(*map(torch.arange, sizes)).unbind(1)
     recipes, bowls = _digits(_RECIPES, INGREDIENTS, 2)[recipe], _digits(_BOWLS, _THINGS, CAPACITY)[bowl]
-    return _judge(part, recipes, hand, bowls, pick.bool())
+    reward, part = _judge(part, recipes, hand, bowls, pick.bool())
+    return reward, part.clamp(max=_PARTS)
 
 
 def _judge(part: Tensor, recipe: Tensor, hand: Tensor, bowl: Tensor, pick: Tensor) -> tuple[Tensor, Tensor]:
