@@ -20,6 +20,7 @@ Tables = Mapping[str, Tensor]
 """The tasks as tensors, each [B, ...]."""
 Columns = tuple[Tensor, ...]
 """A state [B, D] as D tensors [B]."""
+_LARGE, _FEW = 1024, 4  # in a large batch a reset of at most one in so many slots looks at these alone
 _LOOK_AHEAD = 4096  # uniforms drawn at once: beyond that, drawing costs no less by the step
 
 
@@ -122,6 +123,7 @@ class TensorBatch:
         self._rewards.set_tasks(specs, slots)
         new = {name: table.to(self.device) for name, table in self._dynamics.tables(specs).items()}
         key = noise.keys([spec.seed for spec in specs], self.device)
+        self._observation = torch.empty(0)  # the new tasks may look different
         if slots is None:
             self._tables, self._seed_key = new, key
             self._episode = torch.zeros_like(self._episode)
@@ -135,8 +137,12 @@ class TensorBatch:
 
     def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
         """See `TaskBatch.reset`."""
-        if where is not None and where.device.type == "cpu" and bool(where.all()):
-            where = None  # on a GPU the look would be a host sync
+        if where is not None and where.device.type == "cpu":  # on a GPU the look would be a host sync
+            rows = where.nonzero()[:, 0]
+            if self.slots >= _LARGE and _FEW * len(rows) <= self.slots:
+                return self._reset_rows(rows, seeds)
+            if len(rows) == self.slots:
+                where = None
         if seeds is not None:
             key, episode = noise.keys(seeds, self.device), torch.zeros_like(self._episode)
             self._seed_key = key if where is None else torch.where(where, key, self._seed_key)
@@ -156,6 +162,28 @@ class TensorBatch:
             self._episode_key = torch.where(where, key, self._episode_key)
             self._episode = self._episode + where
         self._observation = self._dynamics.observe(self._tables, self._state)
+        return self._observation
+
+    def _reset_rows(self, rows: Tensor, seeds: Sequence[int] | None) -> Tensor:
+        """`reset` of the slots `rows` alone, which costs less than a look at all where these are few of many."""
+        if len(self._observation) != self.slots:
+            self._observation = self._dynamics.observe(self._tables, self._state)
+        if seeds is not None:
+            key = noise.keys(seeds, self.device).index_select(0, rows)
+            self._seed_key = self._seed_key.index_copy(0, rows, key)
+            self._episode = self._episode.index_fill(0, rows, 0)
+        tables = {name: table.index_select(0, rows) for name, table in self._tables.items()}
+        episode = self._episode.index_select(0, rows)
+        key, time = noise.child(self._seed_key.index_select(0, rows), episode), torch.zeros_like(episode)
+        uniform = noise.uniforms(key, time, self.start_uniforms)[0] if self.start_uniforms else self._no_uniforms
+        initial = self._dynamics.initial(tables, uniform[: len(rows)])
+        self._ahead.clear()
+        self._together = False
+        self._state = self._state.index_copy(0, rows, initial)
+        self._time = self._time.index_copy(0, rows, time)
+        self._episode_key = self._episode_key.index_copy(0, rows, key)
+        self._episode = self._episode.index_copy(0, rows, episode + 1)
+        self._observation = self._observation.index_copy(0, rows, self._dynamics.observe(tables, initial))
         return self._observation
 
     def step(self, action: Tensor) -> Transition:
@@ -209,6 +237,7 @@ class TensorBatch:
     @position.setter
     def position(self, position: Position) -> None:
         self._state, self._time, self._episode, self._episode_key = position
+        self._observation = torch.empty(0)  # nobody has looked
         if self._rewards.active:
             self._observation = self._dynamics.observe(self._tables, self._state)
         self._ahead.clear()
