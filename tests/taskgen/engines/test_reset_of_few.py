@@ -27,7 +27,8 @@ def _play(family: TaskFamily, actions: Tensor, resets: Tensor) -> list[Tensor]:
     specs = [family.spec(seed=seed) for seed in range(SLOTS)]
     batch.set_tasks(specs)
     seen = [batch.reset()]
-    for step, (action, where) in enumerate(zip(actions, resets, strict=True)):
+    for step, action in enumerate(actions):
+        where = resets[step]
         outcome = batch.step(action)
         seen += [outcome.observation.clone(), outcome.reward, outcome.terminated, outcome.truncated]
         if step == STEPS // 2:
