@@ -92,7 +92,12 @@ def _measure(tasks: int, samples: int) -> list[Row]:
     rows.append(row(f"{where}: agents / best other", rate["agents"] / best, target=">= 0.95", source="never slower"))
     goal = ">= 3" if (tasks, samples) == (40, 20) else None
     rows.append(
-        row(f"{where}: agents / loop", rate["agents"] / rate["loop"], target=goal, source="design of the inner loop" * bool(goal))
+        row(
+            f"{where}: agents / loop",
+            rate["agents"] / rate["loop"],
+            target=goal,
+            source="design of the inner loop" * bool(goal),
+        )
     )
     rows.append(row(f"{where}: largest difference of results", apart, target="<= 1e-5", source="same results"))
     return rows

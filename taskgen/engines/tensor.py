@@ -87,6 +87,15 @@ class Position(NamedTuple):
     """[B] int64 key of this episode's noise."""
 
 
+class _Start(NamedTuple):
+    """How an episode of every slot starts: number `episode`, with noise `key`."""
+
+    state: Tensor
+    observation: Tensor
+    key: Tensor
+    episode: Tensor
+
+
 class TensorBatch:
     """A `TaskBatch` over `Dynamics`."""
 
@@ -109,6 +118,7 @@ class TensorBatch:
         self.start_uniforms = 0 if getattr(dynamics, "fixed_start", False) else dynamics.uniforms
         self._rewards = SlotRewards(family, slots, self.device)
         self._observation = torch.empty(0)
+        self._start: _Start | None = None
         self._no_uniforms = torch.empty(slots, 0, device=self.device)
         self._look_ahead = max(1, min(family.horizon, _LOOK_AHEAD // max(1, slots * dynamics.uniforms)))
         self._together = False
@@ -123,7 +133,7 @@ class TensorBatch:
         self._rewards.set_tasks(specs, slots)
         new = {name: table.to(self.device) for name, table in self._dynamics.tables(specs).items()}
         key = noise.keys([spec.seed for spec in specs], self.device)
-        self._observation = torch.empty(0)  # the new tasks may look different
+        self._observation, self._start = torch.empty(0), None  # the new tasks may look different
         if slots is None:
             self._tables, self._seed_key = new, key
             self._episode = torch.zeros_like(self._episode)
@@ -147,31 +157,50 @@ class TensorBatch:
             key, episode = noise.keys(seeds, self.device), torch.zeros_like(self._episode)
             self._seed_key = key if where is None else torch.where(where, key, self._seed_key)
             self._episode = episode if where is None else torch.where(where, episode, self._episode)
-        time = torch.zeros_like(self._time)
-        key = noise.child(self._seed_key, self._episode)
-        uniform = noise.uniforms(key, time, self.start_uniforms)[0] if self.start_uniforms else self._no_uniforms
-        initial = self._dynamics.initial(self._tables, uniform)
+            self._start = None
         self._ahead.clear()
         self._together = where is None
         if where is None:
-            self._state, self._time, self._episode_key = initial, time, key
+            start = self._start = self._draw_start()
+            self._state, self._observation, self._episode_key = start.state, start.observation, start.key
+            self._time = torch.zeros_like(self._time)
             self._episode = self._episode + 1
-        else:
-            self._state = torch.where(where.view(-1, *(1,) * (initial.ndim - 1)), initial, self._state)
-            self._time = torch.where(where, time, self._time)
-            self._episode_key = torch.where(where, key, self._episode_key)
-            self._episode = self._episode + where
-        self._observation = self._dynamics.observe(self._tables, self._state)
+            return self._observation
+        start, seen = self._next_start(where), self._seen()
+        self._state = torch.where(_rows(where, start.state), start.state, self._state)
+        self._observation = torch.where(_rows(where, start.observation), start.observation, seen)
+        self._time = self._time.masked_fill(where, 0)
+        self._episode_key = torch.where(where, start.key, self._episode_key)
+        self._episode = self._episode + where
+        return self._observation
+
+    def _next_start(self, where: Tensor) -> "_Start":
+        """The starts of the next episodes, right in the slots `where`: drawn for all, kept until one is used up."""
+        start = self._start
+        if start is None or where.device.type != "cpu" or bool((where & (start.episode != self._episode)).any()):
+            start = self._start = self._draw_start()
+        return start
+
+    def _draw_start(self) -> "_Start":
+        key = noise.child(self._seed_key, self._episode)
+        time = torch.zeros_like(self._time)
+        uniform = noise.uniforms(key, time, self.start_uniforms)[0] if self.start_uniforms else self._no_uniforms
+        initial = self._dynamics.initial(self._tables, uniform)
+        return _Start(initial, self._dynamics.observe(self._tables, initial), key, self._episode)
+
+    def _seen(self) -> Tensor:
+        """The current observation of all slots."""
+        if len(self._observation) != self.slots:
+            self._observation = self._dynamics.observe(self._tables, self._state)
         return self._observation
 
     def _reset_rows(self, rows: Tensor, seeds: Sequence[int] | None) -> Tensor:
         """`reset` of the slots `rows` alone, which costs less than a look at all where these are few of many."""
-        if len(self._observation) != self.slots:
-            self._observation = self._dynamics.observe(self._tables, self._state)
         if seeds is not None:
             key = noise.keys(seeds, self.device).index_select(0, rows)
             self._seed_key = self._seed_key.index_copy(0, rows, key)
             self._episode = self._episode.index_fill(0, rows, 0)
+        seen = self._seen()
         tables = {name: table.index_select(0, rows) for name, table in self._tables.items()}
         episode = self._episode.index_select(0, rows)
         key, time = noise.child(self._seed_key.index_select(0, rows), episode), torch.zeros_like(episode)
@@ -183,7 +212,8 @@ class TensorBatch:
         self._time = self._time.index_copy(0, rows, time)
         self._episode_key = self._episode_key.index_copy(0, rows, key)
         self._episode = self._episode.index_copy(0, rows, episode + 1)
-        self._observation = self._observation.index_copy(0, rows, self._dynamics.observe(tables, initial))
+        self._start = None
+        self._observation = seen.index_copy(0, rows, self._dynamics.observe(tables, initial))
         return self._observation
 
     def step(self, action: Tensor) -> Transition:
@@ -237,7 +267,7 @@ class TensorBatch:
     @position.setter
     def position(self, position: Position) -> None:
         self._state, self._time, self._episode, self._episode_key = position
-        self._observation = torch.empty(0)  # nobody has looked
+        self._observation, self._start = torch.empty(0), None  # nobody has looked
         if self._rewards.active:
             self._observation = self._dynamics.observe(self._tables, self._state)
         self._ahead.clear()
@@ -245,3 +275,8 @@ class TensorBatch:
     def state(self, slot: int) -> Tensor:
         """The state of one slot, from which a family that is `Animated` draws a frame."""
         return self._state[slot]
+
+
+def _rows(where: Tensor, values: Tensor) -> Tensor:
+    """`where` [B] shaped to choose rows of `values` [B, ...]."""
+    return where.view(-1, *(1,) * (values.ndim - 1))
