@@ -8,20 +8,21 @@ observation and latent.
     min_{Q, phi}    E_z [ sum_j (Q_j(s, a, z) - y)^2 ] + lambda KL(q(z | c) || N(0, 1)),  y as in `sac`, z constant
     min_pi          E_z [ alpha log pi(a | s, z) - min_j Q_j(s, a, z) ],  z constant
 
-A trial begins with `exploration` episodes for which z comes from the prior. What they show is a task's *exploration
-data*, kept apart: contexts are made of it, of its newest part, in training as at test. The soft actor-critic learns
-from all transitions of the task.
+A trial begins with `exploration` episodes for which z comes from the prior. What they show is the task's *exploration
+data*, kept apart: with `context = "exploration"` contexts are made of it alone, in training as at test. The soft
+actor-critic learns from all transitions of the task.
 
 Reference: Rakelly et al. 2019, "Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables",
 sections 4 and 5, algorithms 1 and 2.
 
-Differences from the paper: a context is some whole episodes, as at test, not transitions drawn one by one; the prior
-is a factor of the product, so that no context gives the prior, and such contexts are trained on too; target critics
-instead of a value network; rewards are not scaled (their scale s is a `temperature` of 1 / s, and a `kl_weight` smaller
-by s^2); the KL is averaged over tasks, not summed; policies act as they are sampled, at test too. Of tasks without
-end, the newest `tasks` are remembered.
+Differences from the paper: a context is the beginning of a trial, some whole episodes, in training as at test, not
+transitions drawn one by one from all episodes; the prior is a factor of the product, so that no context gives the
+prior, and such contexts are trained on too; target critics instead of a value network; rewards are not scaled (a scale
+s is a `temperature` of 1 / s, and a `kl_weight` smaller by s^2); the KL is averaged over tasks, not summed; the
+temperature can be learned; policies act as they are sampled, at test too. Of tasks without end, the newest `tasks` are
+remembered.
 
-Axes: T time, B trials, M tasks of an update, N transitions of each, E episodes of a context, H steps of an episode,
+Axes: T time, B trials, M tasks of an update, N transitions of each, E first episodes of a trial, H steps of an episode,
 L latent dimensions, D numbers of a transition in a context.
 """
 
@@ -61,11 +62,11 @@ class PEARLConfig(Config):
     exploration: int = Field(
         1, ge=1, description="Episodes at the start of a trial for which the latent is drawn from the prior."
     )
-    test_context: Literal["exploration", "all"] = Field(
-        "exploration", description="Whether a trial's posterior learns from its exploration episodes, or from all."
+    context: Literal["exploration", "all"] = Field(
+        "exploration",
+        description="Whether the posterior learns from a trial's exploration episodes alone, or from all before.",
     )
-    context_episodes: int = Field(2, ge=1, description="Most exploration episodes in a context of training.")
-    recent: int = Field(20, ge=1, description="Newest exploration episodes of a task that contexts are drawn from.")
+    recent: int = Field(20, ge=1, description="Newest trials of a task that contexts are drawn from.")
     tasks: int = Field(128, ge=1, description="Training tasks with a replay memory; one more takes the oldest's.")
     capacity: int = Field(20_000, ge=1, description="Transitions remembered of each task.")
     warm_up: int = Field(200_000, ge=0, description="Environment steps before any update.")
@@ -177,7 +178,7 @@ class PEARL:
         self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._shelf = Shelf(config.tasks)
         self._replay = Replay(config.capacity, problem.device, buffers=config.tasks)
-        self._explored = Replay(config.recent, problem.device, buffers=config.tasks)
+        self._contexts = Replay(config.recent, problem.device, buffers=config.tasks)
         self._pace = Pace(config.warm_up, config.updates_per_step)
 
     def plan(self, episodes: int) -> CollectionPlan:
@@ -229,7 +230,7 @@ class PEARL:
             "policy_optimizer": self._policy_optimizer.state_dict(),
             "shelf": self._shelf.state_dict(),
             "replay": self._replay.state_dict(),
-            "explored": self._explored.state_dict(),
+            "contexts": self._contexts.state_dict(),
             "generator": self._generator.get_state(),
             **self._pace.state_dict(),
         }
@@ -242,7 +243,7 @@ class PEARL:
         self._policy_optimizer.load_state_dict(state["policy_optimizer"])
         self._shelf.load_state_dict(state["shelf"])
         self._replay.load_state_dict(state["replay"])
-        self._explored.load_state_dict(state["explored"])
+        self._contexts.load_state_dict(state["contexts"])
         self._generator.set_state(state["generator"].cpu())
         self._pace.load_state_dict(state)
 
@@ -260,7 +261,7 @@ class PEARL:
     def _infer(self, belief: Belief, rollout: Rollout) -> Belief:
         """`belief` and what `rollout` shows, as far as the posterior may see it."""
         weight = rollout.valid
-        if self.config.test_context == "exploration":
+        if self.config.context == "exploration":
             weight = weight & (rollout.episode_index < self.config.exploration)
         mean, variance = self._encoder(self._transitions(rollout).transpose(0, 1))
         return belief.times(mean, variance, weight.t().to(torch.float32))
@@ -269,35 +270,36 @@ class PEARL:
         """Put the trials on their tasks' shelves. Returns how many steps there were."""
         rollout = trial.rollout
         names = ("observation", "action", "reward", "next_observation", "terminated")
-        explored = self._exploration(trial)
+        episodes = self._episodes(trial)
         for slot, spec in enumerate(trial.specs):
             buffer, fresh = self._shelf.place(spec.id)
             if fresh:
                 self._replay.clear(buffer)
-                self._explored.clear(buffer)
+                self._contexts.clear(buffer)
             valid = rollout.valid[:, slot]
             self._replay.append({name: getattr(rollout, name)[valid, slot] for name in names}, buffer)
-            self._explored.append({name: column[slot] for name, column in explored.items()}, buffer)
+            self._contexts.append({name: column[slot : slot + 1] for name, column in episodes.items()}, buffer)
         return int(rollout.valid.sum())
 
-    def _exploration(self, trial: Trial) -> dict[str, Tensor]:
-        """The exploration episodes: transitions [B, episodes, H, D], and which of them were played."""
+    def _episodes(self, trial: Trial) -> dict[str, Tensor]:
+        """The episodes contexts are made of: transitions [B, E, H, D], and which of them were played."""
         transitions: list[Tensor] = []
         played: list[Tensor] = []
-        for rollout in trial.rounds[: self.config.exploration]:
+        for rollout in trial.rounds if self.config.context == "all" else trial.rounds[: self.config.exploration]:
             missing = self._horizon - len(rollout.valid)
             transitions.append(functional.pad(self._transitions(rollout), (0, 0, 0, 0, 0, missing)).transpose(0, 1))
             played.append(functional.pad(rollout.valid, (0, 0, 0, missing)).t())
         return {"transitions": torch.stack(transitions, dim=1), "played": torch.stack(played, dim=1)}
 
     def _context(self, buffers: list[int]) -> Belief:
-        """The posteriors of the M tasks in `buffers`, each from 0 to `context_episodes` of its exploration episodes."""
-        most = self.config.context_episodes
-        rows = self._explored.draw(most, self._generator, buffers)
+        """The posteriors of the M tasks in `buffers`, each after none to all E of a recent trial's first episodes."""
+        trials = {name: rows[:, 0] for name, rows in self._contexts.draw(1, self._generator, buffers).items()}
+        played = trials["played"]
+        most = played.shape[1]
         count = torch.randint(most + 1, (len(buffers), 1), generator=self._generator, device=self._device)
-        kept = torch.arange(most, device=self._device) < count
-        weight = (rows["played"] & kept[..., None]).to(torch.float32)
-        mean, variance = self._encoder(rows["transitions"].flatten(1, 2))
+        before = torch.arange(most, device=self._device) < count
+        weight = (played & before[..., None]).to(torch.float32)
+        mean, variance = self._encoder(trials["transitions"].flatten(1, 2))
         return Belief.prior(len(buffers), self.config.latent, self._device).times(mean, variance, weight.flatten(1))
 
     def _update(self) -> dict[str, Tensor]:

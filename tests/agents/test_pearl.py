@@ -124,37 +124,39 @@ def test_exploration_data_are_kept_apart():
     agent, tasks = _agent(exploration=1, recent=4)
     trial = _trial(agent, tasks)
     agent.learn(trial)
-    explored, replay = agent._explored.state_dict()["columns"], agent._replay.state_dict()["columns"]
-    assert agent._explored.sizes[:5] == [1, 1, 1, 1, 0]
+    contexts, replay = agent._contexts.state_dict()["columns"], agent._replay.state_dict()["columns"]
+    assert agent._contexts.sizes[:5] == [1, 1, 1, 1, 0]
     assert agent._replay.sizes[:5] == [15, 15, 15, 15, 0]  # all three episodes
+    assert contexts["transitions"].shape[1:] == (1, 1, 5, 5)  # the first alone
     for slot in range(4):
-        first = trial.rollout.action[:5, slot] / 0.1
-        torch.testing.assert_close(explored["transitions"][slot, 0, :, 2:4], first)
-        torch.testing.assert_close(explored["transitions"][slot, 0, :, 4], trial.rollout.reward[:5, slot])
+        transitions, first = contexts["transitions"][slot, 0, 0], trial.rounds[0]
+        torch.testing.assert_close(transitions[:, :2], first.observation[:, slot])
+        torch.testing.assert_close(transitions[:, 2:4], first.action[:, slot] / 0.1)
+        torch.testing.assert_close(transitions[:, 4], first.reward[:, slot])
         torch.testing.assert_close(replay["action"][slot, :15], trial.rollout.action[:, slot])
-    assert explored["played"][:4, 0].all()
+    assert contexts["played"][:4].all()
     for _ in range(5):
         agent.learn(_trial(agent, tasks))
-    assert agent._explored.sizes[:4] == [4] * 4  # the newest only
+    assert agent._contexts.sizes[:4] == [4] * 4  # the newest only
     assert agent._replay.sizes[:4] == [90] * 4
 
 
-def test_episodes_that_end_early_are_padded_and_waiting_is_no_exploration():
+def test_episodes_that_end_early_are_padded_and_waiting_shows_nothing():
     agent, tasks = _agent(exploration=2)
     trial = _trial(agent, tasks)
     first, second, _ = trial.rounds
     first.valid[3:, 1] = False  # two steps of waiting
     names = ("observation", "action", "reward", "next_observation", "valid", "episode_index")
     second = dataclasses.replace(second, **{name: getattr(second, name)[:4] for name in names})  # all are done early
-    rows = agent._exploration(dataclasses.replace(trial, rounds=(first, second)))
+    rows = agent._episodes(dataclasses.replace(trial, rounds=(first, second)))
     assert rows["transitions"].shape == (4, 2, 5, 5)
     assert rows["played"].sum(-1).tolist() == [[5, 4], [3, 4], [5, 4], [5, 4]]
     assert not rows["transitions"][:, 1, 4].any()
 
 
-@pytest.mark.parametrize(("test_context", "steps"), [("exploration", [5, 10, 10]), ("all", [5, 10, 15])])
-def test_latents_come_from_the_prior_first_and_the_posterior_sees_what_it_may(test_context, steps):
-    agent, tasks = _agent(exploration=2, test_context=test_context)
+@pytest.mark.parametrize(("context", "steps"), [("exploration", [5, 10, 10]), ("all", [5, 10, 15])])
+def test_latents_come_from_the_prior_first_and_the_posterior_sees_what_it_may(context, steps):
+    agent, tasks = _agent(exploration=2, context=context)
     trial = _trial(agent, tasks)
     agent._encoder.forward = lambda transitions: (
         torch.full((*transitions.shape[:-1], 3), 100.0),
@@ -171,17 +173,20 @@ def test_latents_come_from_the_prior_first_and_the_posterior_sees_what_it_may(te
             assert (carry.latent - carry.belief.mean).abs().max() < 6 * (1 + count) ** -0.5
 
 
-def test_contexts_are_posteriors_of_whole_episodes_of_the_same_task():
-    agent, tasks = _agent(context_episodes=2)
-    agent.learn(_trial(agent, tasks))
+@pytest.mark.parametrize(("context", "most"), [("exploration", 2), ("all", 3)])
+def test_training_contexts_are_the_beginnings_of_trials_of_the_same_task(context, most):
+    agent, tasks = _agent(context=context, exploration=2)
+    trial = _trial(agent, tasks)
+    agent.learn(trial)
     agent._encoder.forward = lambda transitions: (transitions[..., :3], torch.ones(*transitions.shape[:-1], 3))
-    sizes = {round(float(value)) for _ in range(20) for value in agent._context([0, 1]).precision[:, 0]}
-    assert sizes == {1, 6, 11}  # the prior, one episode of five steps, two
-    told = agent._explored.state_dict()["columns"]["transitions"][1, 0, :, :3].sum(0)
-    for _ in range(10):
+    seen = torch.cat([trial.rollout.observation, trial.rollout.action[..., :1] / 0.1], dim=-1)[:, 1]
+    counts = set()
+    for _ in range(30):
         belief = agent._context([0, 1])
-        episodes = (belief.precision[1, 0] - 1) / 5
-        torch.testing.assert_close(belief.pull[1], episodes * told)
+        steps = round(float(belief.precision[1, 0])) - 1
+        torch.testing.assert_close(belief.pull[1], seen[:steps].sum(0))
+        counts.add(steps)
+    assert counts == {5 * episodes for episodes in range(most + 1)}
 
 
 def test_the_oldest_task_makes_room():
@@ -224,7 +229,7 @@ def test_unbounded_actions_are_refused():
             PEARL(PEARLConfig(), dataclasses.replace(problem, action_space=space))
 
 
-@pytest.mark.parametrize("settings", [{}, {"exploration": 2, "test_context": "all", "next_observation": True}])
+@pytest.mark.parametrize("settings", [{}, {"exploration": 2, "context": "all", "next_observation": True}])
 def test_follows_the_protocol_while_it_learns(settings):
     family = {"goals": "half-circle", "horizon": 6}
     check_agent("pearl", {**SMALL, **settings}, family="point-navigation", family_settings=family)
