@@ -1,5 +1,6 @@
 """Shipped experiments, each a mapping that reads like its TOML file. Settings were measured, see `benchmarks/`."""
 
+import math
 from typing import Any
 
 RL2_BANDIT: dict[str, Any] = {
@@ -152,3 +153,41 @@ UML_CHEETAH_RANDOM = _on_a_cheetah("uml-cheetah-random", {"name": "random-reward
 UML_CHEETAH_DIAYN = _on_a_cheetah(
     "uml-cheetah-diayn", {"name": "diayn", "skills": 20, "slots": 60, "iterations": 150, "decay": 3.0}
 )
+
+PEARL_SPARSE_POINT: dict[str, Any] = {
+    "name": "pearl-sparse-point",
+    "family": {"name": "point-navigation", "goals": "half-circle", "reward": "sparse"},
+    # 120 tasks over and over. The wider the radius, the likelier a beginner finds the goal.
+    "source": {
+        "name": "domain-randomization",
+        "task_seed": 0,
+        "vary": {
+            "angle": {"kind": "choice", "values": [round(math.pi * (i + 0.5) / 40, 4) for i in range(40)]},
+            "radius": {"kind": "choice", "values": [0.2, 0.3, 0.5], "weights": [0.6, 0.2, 0.2]},
+        },
+    },
+    "agent": {
+        "name": "pearl",
+        "hidden": [64, 64],
+        "encoder_hidden": [64, 64],
+        "context": "all",
+        "discount": 0.9,
+        "learning_rate": 1e-3,
+        "temperature": 0.01,
+        "target_entropy": -0.75,
+        "kl_weight": 3e-3,
+        "recent": 10,
+        "batch": 64,
+        "tasks": 120,
+        "capacity": 2000,
+        "warm_up": 10_000,
+        "updates_per_step": 0.1,
+    },
+    "training": {"iterations": 300, "tasks": 20, "episodes": 5, "evaluate_every": 20},
+    "evaluation": {
+        "source": "domain-randomization",
+        "tasks": 200,
+        "final_tasks": 2000,
+        "players": ["random", "point-navigation-oracle"],
+    },
+}

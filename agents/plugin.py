@@ -5,6 +5,7 @@ from registry import Entry, hookimpl
 _ACTIONS = "discrete-actions|continuous-actions"
 _MAML = "Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"
 _REPTILE = "Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms"
+_PEARL = "Rakelly et al. 2019, Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables"
 _RL2 = "Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning"
 
 
@@ -30,6 +31,7 @@ def register_agents() -> list[Entry]:
             needs=(_ACTIONS,),
         ),
         *_actor_critics(),
+        *_inference_agents(),
         *_bandit_players(),
         *_tabular_players(),
         *_grid_players(),
@@ -112,6 +114,7 @@ def register_experiments() -> list[Entry]:
         ),
         *_actor_critic_experiments(),
         *_gradient_experiments(),
+        *_inference_experiments(),
     ]
 
 
@@ -160,6 +163,32 @@ def _actor_critic_experiments() -> list[Entry]:
             citation="Zintgraf et al. 2020, VariBAD, section 5.1",
         ),
         *_unsupervised(),
+    ]
+
+
+def _inference_agents() -> list[Entry]:
+    """Agents that adapt by inferring which task they are in."""
+    return [
+        Entry(
+            "pearl",
+            "agents.pearl:PEARL",
+            "PEARL: infers a latent of the task from its transitions, acts as one drawn from the posterior demands.",
+            "agents.pearl:PEARLConfig",
+            f"{_PEARL}, sections 4 and 5",
+            tags=("inference", "off-policy"),
+            needs=("continuous-actions",),
+        ),
+    ]
+
+
+def _inference_experiments() -> list[Entry]:
+    return [
+        Entry(
+            "pearl-sparse-point",
+            "agents.experiments:PEARL_SPARSE_POINT",
+            "PEARL finds a goal on a half circle that pays only from near: minutes on a laptop.",
+            citation=f"{_PEARL}, section 6.2",
+        ),
     ]
 
 

@@ -24,20 +24,19 @@ of the state.
 Axes: T time, B trials, N transitions of a batch, A action dimensions, 2 critics.
 """
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch import Tensor
 
 from agents.common.context import Context, ContextEncoder
-from agents.common.distributions import ActionBox, SquashedGaussian
+from agents.common.distributions import ActionBox
+from agents.common.pace import Pace
 from agents.common.replay import Replay
-from agents.networks.mlp import Ensemble, mlp
+from agents.common.soft_actor_critic import SoftActorCritic, adam
 from registry.config import Config
 from registry.errors import UserError
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, RewardOf, Rollout, Step, Trial
@@ -68,31 +67,6 @@ class SACConfig(Config):
     )
 
 
-class _Actor(nn.Module):
-    """Squashed Gaussian policy over the unit box."""
-
-    def __init__(self, inputs: int, hidden: tuple[int, ...], actions: int) -> None:
-        super().__init__()
-        self.body = mlp((inputs, *hidden))
-        self.head = nn.Linear(hidden[-1], 2 * actions)
-
-    def forward(self, inputs: Tensor) -> SquashedGaussian:
-        """[..., I] -> policy."""
-        mean, log_std = self.head(self.body(inputs)).chunk(2, dim=-1)
-        return SquashedGaussian(mean, log_std.clamp(-20.0, 2.0))
-
-
-class _Model(nn.Module):
-    """Actor, twin critics, their averaged targets, temperature."""
-
-    def __init__(self, config: SACConfig, inputs: int, actions: int) -> None:
-        super().__init__()
-        self.actor = _Actor(inputs, config.hidden, actions)
-        self.critics = Ensemble(2, (inputs + actions, *config.hidden, 1))
-        self.targets = copy.deepcopy(self.critics).requires_grad_(requires_grad=False)
-        self.log_temperature = nn.Parameter(torch.tensor(config.temperature or 1.0).log())
-
-
 class SAC:
     """No carry."""
 
@@ -109,15 +83,19 @@ class SAC:
         self._actions = int(torch.Size(space.shape).numel())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(problem.seed)
-            self._model = _Model(config, self._inputs.size, self._actions).to(problem.device)
+            self._model = SoftActorCritic(
+                self._inputs.size,
+                config.hidden,
+                self._actions,
+                temperature=config.temperature or 1.0,
+                averaging=config.averaging,
+            ).to(problem.device)
         learned = [self._model.log_temperature] if config.temperature is None else []
-        self._critic_optimizer = self._adam(self._model.critics.parameters())
-        self._policy_optimizer = self._adam([*self._model.actor.parameters(), *learned])
-        self._average = get_ema_multi_avg_fn(1 - config.averaging)
+        self._critic_optimizer = adam(self._model.critics.parameters(), config.learning_rate)
+        self._policy_optimizer = adam([*self._model.actor.parameters(), *learned], config.learning_rate)
         self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._replay = Replay(config.capacity, problem.device)
-        self._steps = 0
-        self._owed = 0.0
+        self._pace = Pace(config.warm_up, config.updates_per_step)
 
     def plan(self, episodes: int) -> CollectionPlan:
         """One round: nothing adapts."""
@@ -129,7 +107,7 @@ class SAC:
 
     def act(self, carry: Carry, step: Step) -> tuple[Action, Carry]:
         """Sample from the policy; during the warm-up uniformly."""
-        if self._steps < self.config.warm_up:
+        if self._pace.warming_up:
             shape = (len(step.previous_reward), self._actions)
             unit = 2 * torch.rand(shape, generator=self._generator, device=self._device) - 1
         else:
@@ -143,13 +121,12 @@ class SAC:
     def learn(self, trial: Trial) -> Metrics:
         """Remember the trials, then make the updates their steps are worth. Two host syncs, whatever their number."""
         self._inputs.update(trial.rollout)
-        self._remember(trial.rollout)
-        updates, self._owed = divmod(self._owed, 1.0)
-        metrics = {"replay/size": float(len(self._replay)), "charts/updates": updates}
+        updates = self._pace.updates(self._remember(trial.rollout))
+        metrics = {"replay/size": float(len(self._replay)), "charts/updates": float(updates)}
         if not updates:
             return metrics
         sums: dict[str, Tensor] = {}
-        for _ in range(int(updates)):
+        for _ in range(updates):
             figures = self._update(self._replay.draw(self.config.batch, self._generator))
             sums = {name: sums.get(name, 0.0) + value.detach() for name, value in figures.items()}
         means = (torch.stack(list(sums.values())) / updates).tolist()
@@ -164,8 +141,7 @@ class SAC:
             "replay": self._replay.state_dict(),
             "context": self._inputs.state_dict(),
             "generator": self._generator.get_state(),
-            "steps": self._steps,
-            "owed": self._owed,
+            **self._pace.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -176,62 +152,50 @@ class SAC:
         self._replay.load_state_dict(state["replay"])
         self._inputs.load_state_dict(state["context"])
         self._generator.set_state(state["generator"].cpu())
-        self._steps, self._owed = state["steps"], state["owed"]
+        self._pace.load_state_dict(state)
 
-    def _adam(self, parameters: Any) -> torch.optim.Adam:
-        return torch.optim.Adam(parameters, lr=self.config.learning_rate, fused=True)
+    def _remember(self, rollout: Rollout) -> int:
+        """Append the valid transitions in order of time; a truncated one is no end: its value is bootstrapped.
 
-    def _remember(self, rollout: Rollout) -> None:
-        """Append the valid transitions in order of time; a truncated one is no end: its value is bootstrapped."""
+        Returns how many there were.
+        """
         names = ("observation", "action", "reward", "next_observation", "terminated")
         columns = {name: getattr(rollout, name) for name in names}
         if rollout.descriptor is not None:
             columns["descriptor"] = rollout.descriptor.expand(len(rollout.reward), -1, -1)
         rows = {name: column[rollout.valid] for name, column in columns.items()}
-        count = len(rows["reward"])
         self._replay.append(rows)
-        after_warm_up = min(count, max(0, self._steps + count - self.config.warm_up))
-        self._owed += after_warm_up * self.config.updates_per_step
-        self._steps += count
+        return len(rows["reward"])
 
     def _update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One step of critics, policy, temperature and targets on `batch`; its losses and figures, each a scalar."""
         inputs = self._inputs(batch["observation"], batch.get("descriptor"))
-        taken = self._box.to_unit(batch["action"])
-        value = self._model.critics(torch.cat([inputs, taken], dim=-1))[..., 0]
-        critic_loss = (value - self._targets(batch)).square().mean(1).sum()
+        critic_loss, value = self._model.critic_loss(inputs, self._box.to_unit(batch["action"]), self._targets(batch))
         self._critic_optimizer.zero_grad(set_to_none=True)
         critic_loss.backward()
         self._critic_optimizer.step()
 
-        action, log_prob = self._model.actor(inputs).sample_with_log_prob(self._generator)
-        best = self._model.critics(torch.cat([inputs, action], dim=-1), frozen=True)[..., 0].amin(0)
+        policy_loss, entropy = self._model.policy_loss(inputs, self._generator)
         log_temperature = self._model.log_temperature
-        policy_loss = (log_temperature.detach().exp() * log_prob - best).mean()
-        entropy = -log_prob.detach().mean()
         surplus = entropy - self.config.target_entropy * self._actions
         self._policy_optimizer.zero_grad(set_to_none=True)
         (policy_loss + log_temperature * surplus).backward()
         self._policy_optimizer.step()
 
-        self._average(list(self._model.targets.parameters()), list(self._model.critics.parameters()), 0)
+        self._model.average()
         return {
             "losses/critic_loss": critic_loss,
             "losses/policy_loss": policy_loss,
             "losses/entropy": entropy,
             "losses/temperature": log_temperature.exp(),
-            "losses/value": value.mean(),
+            "losses/value": value,
         }
 
-    @torch.no_grad()
     def _targets(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """[N] the value each transition shows: its reward and what the target critics expect to follow."""
+        """[N] the value each transition shows."""
         observation, descriptor = batch["next_observation"], batch.get("descriptor")
         reward = batch["reward"]
         if self.reward_of is not None:
             reward = self.reward_of(batch["observation"], batch["action"], observation, descriptor)
-        inputs = self._inputs(observation, descriptor)
-        action, log_prob = self._model.actor(inputs).sample_with_log_prob(self._generator)
-        value = self._model.targets(torch.cat([inputs, action], dim=-1))[..., 0].amin(0)
-        soft = value - self._model.log_temperature.exp() * log_prob
-        return reward + self.config.discount * ~batch["terminated"] * soft
+        following = self._inputs(observation, descriptor)
+        return self._model.target(reward, batch["terminated"], following, self.config.discount, self._generator)

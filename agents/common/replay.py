@@ -46,12 +46,16 @@ class Replay:
             column[buffer, place] = rows[name][count - newest :]
         self._appended[buffer] += count
 
+    def clear(self, buffer: int) -> None:
+        """Forget what `buffer` holds."""
+        self._appended[buffer] = 0
+
     def draw(self, count: int, generator: torch.Generator, buffers: Sequence[int] | None = None) -> dict[str, Tensor]:
         """`count` transitions each, uniformly with replacement: [count, ...] of the first buffer, or [M, count, ...] of
         the M buffers that are numbered. Raises `ValueError` for a buffer that is empty.
         """
         chosen = [0] if buffers is None else list(buffers)
-        sizes = [self.sizes[buffer] for buffer in chosen]
+        sizes = [min(self._appended[buffer], self.capacity) for buffer in chosen]
         if 0 in sizes:
             raise ValueError(f"replay buffer {chosen[sizes.index(0)]} is empty: append transitions before drawing")
         share = torch.rand(len(chosen), count, dtype=torch.float64, generator=generator, device=self._device)
@@ -83,3 +87,35 @@ class Replay:
             shape = (len(appended), self.capacity, *column.shape[2:])
             self._columns[name] = torch.zeros(shape, dtype=column.dtype, device=self._device)
             self._columns[name][:, :used] = column.to(self._device)
+
+
+class Shelf:
+    """Which of K buffers belongs to which task. When all are taken, the task that came first loses its buffer."""
+
+    def __init__(self, buffers: int) -> None:
+        self._buffers = buffers
+        self._tasks: list[str] = []
+        self._came = 0
+
+    def __len__(self) -> int:
+        """Buffers that belong to a task: the first ones."""
+        return len(self._tasks)
+
+    def place(self, task: str) -> tuple[int, bool]:
+        """The buffer of the task with id `task`, and whether it is newly its own: then it still holds another's."""
+        if task in self._tasks:
+            return self._tasks.index(task), False
+        buffer = self._came % self._buffers
+        self._tasks[buffer : buffer + 1] = [task]
+        self._came += 1
+        return buffer, True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tasks by buffer, and how many ever came."""
+        return {"tasks": list(self._tasks), "came": self._came}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`. Raises `RuntimeError` when it has more tasks than there are buffers."""
+        if len(state["tasks"]) > self._buffers:
+            raise RuntimeError(f"{self._buffers} buffers cannot hold the {len(state['tasks'])} tasks of the state")
+        self._tasks, self._came = list(state["tasks"]), state["came"]

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from agents.common.replay import Replay
+from agents.common.replay import Replay, Shelf
 
 CPU = torch.device("cpu")
 
@@ -100,3 +100,27 @@ def test_another_capacity_is_refused(capacity, buffers):
     memory.append(_rows(0, 1, 2, 3, 4))
     with pytest.raises(RuntimeError, match="another capacity"):
         Replay(capacity, CPU, buffers=buffers).load_state_dict(memory.state_dict())
+
+
+def test_cleared_buffers_are_empty_and_others_stay():
+    memory = Replay(4, torch.device("cpu"), buffers=2)
+    for buffer in (0, 1):
+        memory.append({"reward": torch.full((3,), float(buffer))}, buffer)
+    memory.clear(0)
+    assert memory.sizes == [0, 3]
+    memory.append({"reward": torch.full((2,), 7.0)}, 0)
+    drawn = memory.draw(50, torch.Generator().manual_seed(0), [0, 1])["reward"]
+    assert (drawn[0] == 7).all()
+    assert (drawn[1] == 1).all()
+
+
+def test_shelf_gives_every_task_a_buffer_and_takes_the_oldest_ones():
+    shelf = Shelf(2)
+    assert [shelf.place(task) for task in ("a", "b", "a")] == [(0, True), (1, True), (0, False)]
+    assert [shelf.place(task) for task in ("c", "b", "a")] == [(0, True), (1, False), (1, True)]
+    assert len(shelf) == 2
+    other = Shelf(2)
+    other.load_state_dict(shelf.state_dict())
+    assert [other.place(task) for task in ("c", "a", "d")] == [(0, False), (1, False), (0, True)]
+    with pytest.raises(RuntimeError, match="cannot hold the 2 tasks"):
+        Shelf(1).load_state_dict(shelf.state_dict())

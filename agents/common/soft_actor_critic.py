@@ -1,0 +1,87 @@
+"""Networks and losses of the soft actor-critic, for every agent that learns off-policy by it.
+
+    y      = r + discount (1 - terminated) (min_j Q'_j(x', a') - alpha log pi(a' | x')),  a' ~ pi(. | x')
+
+What an input x is made of (observation, task descriptor, latent) is the agent's affair; actions are of the unit box.
+
+Reference: Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications", equations 5-9 and 17-18.
+
+Axes: N transitions, I inputs, A action dimensions, 2 critics.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from agents.common.distributions import SquashedGaussian
+from agents.networks.mlp import Ensemble, mlp
+
+
+class Actor(nn.Module):
+    """Squashed Gaussian policy over the unit box."""
+
+    def __init__(self, inputs: int, hidden: Sequence[int], actions: int) -> None:
+        super().__init__()
+        self.body = mlp((inputs, *hidden))
+        self.head = nn.Linear(hidden[-1], 2 * actions)
+
+    def forward(self, inputs: Tensor) -> SquashedGaussian:
+        """[..., I] -> policy."""
+        mean, log_std = self.head(self.body(inputs)).chunk(2, dim=-1)
+        return SquashedGaussian(mean, log_std.clamp(-20.0, 2.0))
+
+
+class SoftActorCritic(nn.Module):
+    """Actor, twin critics, their averaged targets, temperature."""
+
+    def __init__(
+        self, inputs: int, hidden: Sequence[int], actions: int, *, temperature: float, averaging: float
+    ) -> None:
+        super().__init__()
+        self.actor = Actor(inputs, hidden, actions)
+        self.critics = Ensemble(2, (inputs + actions, *hidden, 1))
+        self.targets = copy.deepcopy(self.critics).requires_grad_(requires_grad=False)
+        self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
+        self._average = get_ema_multi_avg_fn(1 - averaging)
+
+    def critic_loss(
+        self, inputs: Float[Tensor, "N I"], action: Float[Tensor, "N A"], target: Float[Tensor, "N"]
+    ) -> tuple[Tensor, Tensor]:
+        """Squared errors, averaged over transitions and summed over critics; and the mean value. Both scalars."""
+        value = self.critics(torch.cat([inputs, action], dim=-1))[..., 0]
+        return (value - target).square().mean(1).sum(), value.mean()
+
+    @torch.no_grad()
+    def target(
+        self,
+        reward: Float[Tensor, "N"],
+        terminated: Bool[Tensor, "N"],
+        following: Float[Tensor, "N I"],
+        discount: float,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "N"]:
+        """The value each transition shows: its reward and what the target critics expect of the `following` inputs."""
+        action, log_prob = self.actor(following).sample_with_log_prob(generator)
+        value = self.targets(torch.cat([following, action], dim=-1))[..., 0].amin(0)
+        soft = value - self.log_temperature.exp() * log_prob
+        return reward + discount * ~terminated * soft
+
+    def policy_loss(self, inputs: Float[Tensor, "N I"], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Loss of the actor alone, and the policy's entropy without gradient. Both scalars."""
+        action, log_prob = self.actor(inputs).sample_with_log_prob(generator)
+        best = self.critics(torch.cat([inputs, action], dim=-1), frozen=True)[..., 0].amin(0)
+        return (self.log_temperature.detach().exp() * log_prob - best).mean(), -log_prob.detach().mean()
+
+    def average(self) -> None:
+        """Move the targets towards the critics."""
+        self._average(list(self.targets.parameters()), list(self.critics.parameters()), 0)
+
+
+def adam(parameters: Any, learning_rate: float) -> torch.optim.Adam:
+    """Adam that updates all tensors in one call."""
+    return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
