@@ -1,5 +1,6 @@
 """The built-in agent side: agents, reference players, networks, experiments and the verbs that train and judge."""
 
+from agents.reference.entries import reference_players
 from registry import Entry, hookimpl
 
 _ACTIONS = "discrete-actions|continuous-actions"
@@ -23,28 +24,9 @@ def register_agents() -> list[Entry]:
             needs=(_ACTIONS,),
         ),
         *_gradient_agents(),
-        Entry(
-            "random",
-            "agents.random_policy:RandomPolicy",
-            "Actions drawn uniformly from the action space.",
-            tags=("reference",),
-            needs=(_ACTIONS,),
-        ),
         *_actor_critics(),
         *_inference_agents(),
-        *_bandit_players(),
-        *_tabular_players(),
-        *_grid_players(),
-        *_control_players(),
-        Entry(
-            "maze-oracle",
-            "agents.reference.maze_oracle:MazeOracle",
-            "Is told the maze and walks a shortest way to the goal.",
-            "agents.reference.maze_oracle:MazeOracleConfig",
-            "Moore 1959, The shortest path through a maze",
-            tags=("reference",),
-            needs=("maze",),
-        ),
+        *reference_players(),
     ]
 
 
@@ -210,12 +192,6 @@ def _unsupervised() -> list[Entry]:
     ]
 
 
-def _player(name: str, family: str, target: str, summary: str, citation: str) -> Entry:
-    """A reference player of `family`; `target` is "module:Class" below agents.reference, its settings beside it."""
-    target = f"agents.reference.{target}"
-    return Entry(name, target, summary, f"{target}Config", citation, tags=("reference",), needs=(family,))
-
-
 def _gradient_agents() -> list[Entry]:
     return [
         Entry(
@@ -245,207 +221,4 @@ def _gradient_experiments() -> list[Entry]:
     return [
         Entry("maml-navigation", maml, found, citation=f"{_MAML}, section 5.3"),
         Entry("reptile-navigation", reptile, "Reptile on goals in the plane.", citation=_REPTILE),
-    ]
-
-
-def _bandit_players() -> list[Entry]:
-    return [
-        _player(
-            "bayes-optimal",
-            "bandit",
-            "bayes_optimal:BayesOptimal",
-            "The highest expected return any player can have, by exact dynamic programming over sorted counts.",
-            "Bellman 1956, A problem in the sequential design of experiments; Duff 2002, Optimal learning: "
-            "computational procedures for Bayes-adaptive Markov decision processes",
-        ),
-        _player(
-            "gittins",
-            "bandit",
-            "gittins:Gittins",
-            "Pulls the arm with the highest finite-horizon Gittins index.",
-            "Gittins 1979, Bandit processes and dynamic allocation indices; Nino-Mora 2011, Computing a classic index "
-            "for finite-horizon bandits",
-        ),
-        _player(
-            "ucb1",
-            "bandit",
-            "ucb1:UCB1",
-            "Pulls the arm with the highest upper confidence bound.",
-            "Auer, Cesa-Bianchi and Fischer 2002, Finite-time analysis of the multiarmed bandit problem, figure 1",
-        ),
-        _player(
-            "thompson",
-            "bandit",
-            "thompson:Thompson",
-            "Pulls the arm that is best in one draw from the posterior.",
-            "Thompson 1933, On the likelihood that one unknown probability exceeds another in view of the evidence of "
-            "two samples; Chapelle and Li 2011, An empirical evaluation of Thompson sampling, section 2",
-        ),
-        _player(
-            "epsilon-greedy",
-            "bandit",
-            "epsilon_greedy:EpsilonGreedy",
-            "Pulls the arm with the highest posterior mean, now and then any arm.",
-            f"{_RL2}, section 3.1",
-        ),
-        _player(
-            "greedy",
-            "bandit",
-            "greedy:Greedy",
-            "Pulls the arm with the highest posterior mean.",
-            f"{_RL2}, section 3.1",
-        ),
-        _player(
-            "bandit-oracle",
-            "bandit",
-            "bandit_oracle:BanditOracle",
-            "Is told the arm probabilities and pulls the best arm.",
-            f"{_RL2}, section 3.1",
-        ),
-    ]
-
-
-def _tabular_players() -> list[Entry]:
-    return [
-        _player(
-            "psrl",
-            "tabular-mdp",
-            "psrl:PSRL",
-            "Acts optimally in one MDP drawn from the posterior.",
-            "Strens 2000, A Bayesian framework for reinforcement learning; Osband, Russo and Van Roy 2013, (More) "
-            "efficient reinforcement learning via posterior sampling",
-        ),
-        _player(
-            "opsrl",
-            "tabular-mdp",
-            "opsrl:OPSRL",
-            "Values every action by the most favourable of several MDPs drawn from the posterior.",
-            "Osband and Van Roy 2017, Why is posterior sampling better than optimism for reinforcement learning?",
-        ),
-        _player(
-            "beb",
-            "tabular-mdp",
-            "beb:BEB",
-            "Acts optimally in the posterior's expected MDP with a bonus for what was seen little.",
-            "Kolter and Ng 2009, Near-Bayesian exploration in polynomial time",
-        ),
-        _player(
-            "posterior-greedy",
-            "tabular-mdp",
-            "posterior_greedy:PosteriorGreedy",
-            "Acts optimally in the posterior's expected MDP.",
-            f"{_RL2}, section 3.2",
-        ),
-        _player(
-            "tabular-oracle",
-            "tabular-mdp",
-            "tabular_oracle:TabularOracle",
-            "Is told the task's tables and acts optimally by value iteration.",
-            "Bellman 1957, Dynamic programming",
-        ),
-    ]
-
-
-def _control_players() -> list[Entry]:
-    hyperx = (
-        "Zintgraf et al. 2021, Exploration in Approximate Hyper-State Space for Meta Reinforcement Learning, "
-        "section 5.1"
-    )
-    return [
-        _player(
-            "point-navigation-oracle",
-            "point-navigation",
-            "point_navigation_oracle:PointNavigationOracle",
-            "Is told the goal and goes there as fast as anybody can.",
-            "Finn et al. 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, section 5.3",
-        ),
-        _player(
-            "treasure-oracle",
-            "mountain-treasure",
-            "treasure_oracle:TreasureOracle",
-            "Is told where the treasure lies and goes there as fast as anybody can.",
-            hyperx,
-        ),
-        _player(
-            "treasure-climber",
-            "mountain-treasure",
-            "treasure_climber:TreasureClimber",
-            "Climbs the mountain first, sees the treasure and goes there.",
-            hyperx,
-        ),
-        _player(
-            "treasure-walker",
-            "mountain-treasure",
-            "treasure_walker:TreasureWalker",
-            "Walks round the circle until it finds the treasure: the local optimum.",
-            hyperx,
-        ),
-        _player(
-            "cartpole-oracle",
-            "cartpole",
-            "cartpole_oracle:CartPoleOracle",
-            "Is told the physical parameters and pushes as a linear-quadratic regulator asks: best known, not optimal.",
-            "Anderson and Moore 1990, Optimal Control: Linear Quadratic Methods, chapter 2",
-        ),
-        _player(
-            "pendulum-oracle",
-            "pendulum",
-            "pendulum_oracle:PendulumOracle",
-            "Is told the physical parameters, swings up by energy and holds by a regulator: best known, not optimal.",
-            "Astrom and Furuta 2000, Swinging up a pendulum by energy control",
-        ),
-    ]
-
-
-def _grid_players() -> list[Entry]:
-    varibad = "Zintgraf et al. 2020, VariBAD: A Very Good Method for Bayes-Adaptive Deep RL via Meta-Learning"
-    dream = (
-        "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without Sacrifices, "
-        "section 6"
-    )
-
-    return [
-        _player(
-            "grid-navigation-oracle",
-            "grid-navigation",
-            "grid_navigation_oracle:GridNavigationOracle",
-            "Is told the goal, walks there and stays.",
-            f"{varibad}, section 5.1",
-        ),
-        _player(
-            "grid-navigation-bayes",
-            "grid-navigation",
-            "grid_navigation_bayes:GridNavigationBayes",
-            "Searches the cells in the order that pays most on average, then goes back to the goal: Bayes-optimal.",
-            f"{varibad}, section 5.1; Duff 2002, Optimal learning: computational procedures for Bayes-adaptive Markov "
-            "decision processes",
-        ),
-        _player(
-            "darkroom-oracle",
-            "darkroom",
-            "darkroom_oracle:DarkroomOracle",
-            "Is told the goal, walks there and stays.",
-            "Lee et al. 2023, Supervised Pretraining Can Learn In-Context Reinforcement Learning",
-        ),
-        _player(
-            "bus-oracle",
-            "bus",
-            "bus_oracle:BusOracle",
-            "Is told where the buses go and takes a shortest way to the goal.",
-            dream,
-        ),
-        _player(
-            "bus-map-reader",
-            "bus",
-            "bus_map_reader:BusMapReader",
-            "Walks to the map first, reads it, and takes shortest ways from then on.",
-            dream,
-        ),
-        _player(
-            "cooking-oracle",
-            "cooking",
-            "cooking_oracle:CookingOracle",
-            "Is told what the drawers hold and fetches the recipe's ingredients from the nearest.",
-            dream,
-        ),
     ]
