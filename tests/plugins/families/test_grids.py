@@ -336,11 +336,13 @@ def test_no_way_of_cooking_pays_more_than_fetching_from_the_nearest_drawers(kitc
     """All states that can be reached, each with the highest return so far: no loop of rewards, no short cut."""
     family, held = kitchen(), cooking.drawers(kitchen_number)
     dynamics = cooking._Kitchen(family.config, "cpu")
+    one = dynamics.tables([family.spec({"kitchen": kitchen_number})])
     for recipe in {(a, b) for a in held for b in held}:
-        states, value, highest = torch.tensor([[4, 4, 4, 4, 4, 0, *recipe, 0]]), torch.zeros(1), -torch.inf
+        begin = torch.tensor([[dynamics.empty, cooking._BOWLS - 1, 0, 4 * recipe[0] + recipe[1], 0]])
+        states, value, highest = begin, torch.zeros(1), -torch.inf
         for _ in range(family.horizon):
             states, value = states.repeat_interleave(8, 0), value.repeat_interleave(8)
-            tables = {"drawers": torch.tensor([held]).expand(len(states), -1)}
+            tables = {name: table.expand(len(states), *table.shape[1:]) for name, table in one.items()}
             actions = torch.arange(8).repeat(len(states) // 8)
             states, reward, ended = dynamics.step(tables, states, actions, torch.empty(len(states), 0))
             value = value + reward
