@@ -182,7 +182,7 @@ PEARL_SPARSE_POINT: dict[str, Any] = {
         "warm_up": 10_000,
         "updates_per_step": 0.1,
     },
-    "training": {"iterations": 300, "tasks": 20, "episodes": 5, "evaluate_every": 20},
+    "training": {"iterations": 400, "tasks": 20, "episodes": 5, "evaluate_every": 40},
     "evaluation": {
         "source": "domain-randomization",
         "tasks": 200,
