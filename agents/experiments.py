@@ -163,7 +163,7 @@ PEARL_SPARSE_POINT: dict[str, Any] = {
         "task_seed": 0,
         "vary": {
             "angle": {"kind": "choice", "values": [round(math.pi * (i + 0.5) / 40, 4) for i in range(40)]},
-            "radius": {"kind": "choice", "values": [0.2, 0.3, 0.5], "weights": [0.6, 0.2, 0.2]},
+            "radius": {"kind": "choice", "values": [0.2, 0.3, 0.5]},
         },
     },
     "agent": {
@@ -173,9 +173,8 @@ PEARL_SPARSE_POINT: dict[str, Any] = {
         "context": "all",
         "discount": 0.9,
         "learning_rate": 1e-3,
-        "temperature": 0.01,
-        "target_entropy": -0.75,
-        "kl_weight": 3e-3,
+        "temperature": 0.02,
+        "kl_weight": 1e-3,
         "recent": 10,
         "batch": 64,
         "tasks": 120,
@@ -183,7 +182,7 @@ PEARL_SPARSE_POINT: dict[str, Any] = {
         "warm_up": 10_000,
         "updates_per_step": 0.1,
     },
-    "training": {"iterations": 300, "tasks": 20, "episodes": 5, "evaluate_every": 20},
+    "training": {"iterations": 400, "tasks": 20, "episodes": 5, "evaluate_every": 40},
     "evaluation": {
         "source": "domain-randomization",
         "tasks": 200,
