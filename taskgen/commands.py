@@ -53,7 +53,11 @@ def generate(
     built = build_family(family, cast(dict[str, Any], structure))
     part = parse(Part, {"name": generator, **settings}, "overrides")
     source = build_source(part, built, seed_sequence(seed, "tasks"))
-    count = write_tasks(output, track(_asked(source, number), number, "tasks"), overwrite=force)
+    try:
+        count = write_tasks(output, track(_asked(source, number), number, "tasks"), overwrite=force)
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted: {output} was not written; the same command begins anew", err=True)
+        raise
     typer.echo(f"{output}: {count:,} tasks of {built.name}")
 
 
