@@ -12,10 +12,13 @@ import registry
 from registry.config import Config, Part, apply_overrides, parse, read_toml
 from registry.errors import PluginError, UserError
 from registry.plan import Plan, resolve
-from taskgen.build import build_family, build_source
+from taskgen.build import SOURCES, build_family, build_source
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Problem
-from taskgen.source import TaskSource
+from taskgen.interaction.build import build_agent, problem_of
+from taskgen.interaction.score import check_scores
+from taskgen.runner import Assignment, Runner
+from taskgen.source import Curriculum, TaskSource
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed, seed_sequence
 
@@ -43,10 +46,10 @@ class Evaluation(Config):
     source: Part | None = Field(
         default=None,
         description="Source of held-out tasks; left out: the training source on a stream of its own.",
-        json_schema_extra={"kind": "generators"},
+        json_schema_extra={"kind": SOURCES},
     )
     out_of_distribution: dict[str, Part] = Field(
-        default={}, description="Further sets of tasks by name.", json_schema_extra={"kind": "generators"}
+        default={}, description="Further sets of tasks by name.", json_schema_extra={"kind": SOURCES}
     )
     players: tuple[Part, ...] = Field(
         default=(Part(name="random"),),
@@ -65,9 +68,14 @@ class Experiment(Config):
     source: Part = Field(
         Part(name="domain-randomization"),
         description="Where tasks come from.",
-        json_schema_extra={"kind": "generators"},
+        json_schema_extra={"kind": SOURCES},
     )
     agent: Part = Field(Part(name="rl2"), description="Who learns.", json_schema_extra={"kind": "agents"})
+    runner: Part | None = Field(
+        default=None,
+        description="An outer loop of another shape; left out: ask, collect, learn, tell.",
+        json_schema_extra={"kind": "runners"},
+    )
     training: Training = Field(default=Training(), description="Length and portions.")
     evaluation: Evaluation = Field(default=Evaluation(), description="Held-out tasks and reference players.")
     trackers: tuple[Part, ...] = Field(
@@ -92,12 +100,29 @@ class Parts:
 
     family: TaskFamily[Any]
     source: TaskSource
-    agent: Agent
+    agent: Agent | None
+    """Who is judged; None for a runner that judges itself."""
     problem: Problem
+    runner: Runner | None = None
+
+    @property
+    def player(self) -> Agent:
+        """Who is judged. Raises `UserError` for a runner that judges itself."""
+        if self.agent is None:
+            raise UserError("the run's runner trains many agents and reports on them itself: see `taskgen report`")
+        return self.agent
+
+    @property
+    def stateful(self) -> dict[str, Any]:
+        """What a checkpoint holds, by name."""
+        return {"agent": self.agent, "source": self.source} if self.runner is None else {"runner": self.runner}
 
 
 def build_parts(experiment: Experiment) -> Parts:
-    """Build family, source and agent, each on its own random stream."""
+    """Build family, source, agent and runner, each on its own random stream.
+
+    Raises `UserError` for parts that do not fit together.
+    """
     family = build_family(experiment.family.name, experiment.family.settings)
     source = build_source(experiment.source, family, seed_sequence(experiment.seed, "source"))
     problem = problem_of(
@@ -108,16 +133,34 @@ def build_parts(experiment: Experiment) -> Parts:
         device=choose_device(experiment.device),
         updates=experiment.training.iterations,
     )
-    return Parts(family, source, build_agent(experiment.agent, problem), problem)
+    if experiment.runner is not None:
+        runner = build_runner(experiment, family, problem.device)
+        return Parts(family, source, runner.agent, problem, runner)
+    agent = build_agent(experiment.agent, problem)
+    if isinstance(source, Curriculum):
+        check_scores(source.scores, agent, family)
+    return Parts(family, source, agent, problem)
 
 
-def build_agent(part: Part, problem: Problem) -> Agent:
-    """The agent or reference player `part.name`."""
-    item = registry.catalogue().get("agents", part.name)
-    agent = item.build(part.settings, problem=problem)
-    if not isinstance(agent, Agent):
-        raise PluginError(f"{item.full_name}: {item.entry.target} lacks part of the agent protocol")
-    return agent
+def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.device) -> Runner:
+    """The runner of the experiment. Raises `PluginError` where it is none."""
+    part, training = experiment.runner, experiment.training
+    assert part is not None
+    assignment = Assignment(
+        family=family,
+        source=experiment.source,
+        agent=experiment.agent,
+        iterations=training.iterations,
+        tasks=training.tasks,
+        episodes=training.episodes,
+        seed=seed_sequence(experiment.seed, "runner"),
+        device=device,
+    )
+    item = registry.catalogue().get("runners", part.name)
+    runner = item.build(part.settings, assignment=assignment)
+    if not isinstance(runner, Runner):
+        raise PluginError(f"{item.full_name}: {item.entry.target} lacks part of the runner protocol")
+    return runner
 
 
 def held_out_source(experiment: Experiment, family: TaskFamily[Any]) -> TaskSource:
@@ -129,32 +172,6 @@ def held_out_source(experiment: Experiment, family: TaskFamily[Any]) -> TaskSour
 def _example(experiment: Experiment, family: TaskFamily[Any]) -> TaskSpec:
     """The first task of training, from a source of its own: what tasks are rewarded for is part of their descriptor."""
     return build_source(experiment.source, family, seed_sequence(experiment.seed, "source")).ask(1)[0]
-
-
-def problem_of(
-    family: TaskFamily[Any],
-    *,
-    episodes: int,
-    seed: int,
-    device: torch.device,
-    updates: int = 0,
-    example: TaskSpec | None = None,
-) -> Problem:
-    """What an agent is told about tasks of `family` like `example`, played in trials of `episodes` episodes."""
-    batch = family.batch(1)
-    batch.set_tasks([example or family.spec()])
-    return Problem(
-        observation_space=family.observation_space,
-        action_space=family.action_space,
-        horizon=family.horizon,
-        episodes=episodes,
-        descriptor_size=batch.descriptor().shape[1],
-        family=family.name,
-        structure=family.structure,
-        seed=seed,
-        device=device,
-        updates=updates,
-    )
 
 
 def choose_device(name: str) -> torch.device:

@@ -211,8 +211,9 @@ def _trained(run: RunDirectory, spec: TaskSpec, episodes: int | None) -> tuple[A
         same_structure([spec], parts.family)
     except TaskError as error:
         raise UserError(f"the agent of {run.path} plays other tasks: {error}") from None
-    run.load_into(parts.agent.load_state_dict, tree["agent"], "agent")
-    return parts.agent, episodes or parts.problem.episodes
+    name = "agent" if parts.runner is None else "runner"
+    run.load_into(parts.stateful[name].load_state_dict, tree[name], name)
+    return parts.player, episodes or parts.problem.episodes
 
 
 def _row(values: Tensor) -> NDArray[Any]:

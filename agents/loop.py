@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+import numpy as np
+
 import registry
 from agents import checkpoint, quarantine
 from agents.evaluation import evaluate, play_counting, summarise
@@ -19,7 +21,9 @@ from taskgen.engines.base import TaskBatch
 from taskgen.engines.faults import Faulting, FaultLog
 from taskgen.interaction.agent import Agent, Metrics, Trial
 from taskgen.interaction.collect import collect
-from taskgen.source import TaskResult
+from taskgen.interaction.score import score
+from taskgen.runner import Runner
+from taskgen.source import Curriculum
 from taskgen.spec import TaskSpec
 from taskgen.streams import seed_sequence, stream
 
@@ -52,20 +56,30 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
     settings = plan.config.training
     parts = build_parts(plan.config)
     books = _Books(plan, run, parts, watcher)
-    trial_plan = parts.agent.plan(settings.episodes)
+    if parts.runner is not None:
+        return _drive(parts.runner, settings.iterations, books, watcher)
+    agent, source = parts.player, parts.source
+    curriculum = source if isinstance(source, Curriculum) else None
+    trial_plan = agent.plan(settings.episodes)
     batch = parts.family.batch(settings.tasks * trial_plan.slots, parts.problem.device)
     for iteration in range(books.restore(batch) + 1, settings.iterations + 1):
         clock = _Clock()
-        specs = quarantine.ask(parts.source, settings.tasks, batch)
+        specs = quarantine.ask(source, settings.tasks, batch)
         clock.lap("ask")
         seeds = stream(plan.config.seed, "environment", iteration).integers(0, 2**53, settings.tasks).tolist()
-        trial = collect(parts.agent, batch, specs, plan=trial_plan, seeds=seeds)
+        trial = collect(agent, batch, specs, plan=trial_plan, seeds=seeds)
         clock.lap("collect")
-        metrics = parts.agent.learn(trial)
+        results = score(trial, agent, parts.family, curriculum.scores if curriculum else ()) if source.feedback else []
+        clock.lap("score")
+        learned = trial.of(np.flatnonzero(curriculum.learns_from(specs)).tolist()) if curriculum else trial
+        metrics = agent.learn(learned) if learned.specs else {}
         clock.lap("learn")
-        if parts.source.feedback:
-            parts.source.tell(score(specs, trial))
-        metrics = {**metrics, **trial_metrics(trial), **clock.metrics(trial), **books.faults()}
+        if source.feedback:
+            source.tell(results)
+        clock.lap("tell")
+        steps = sum(rollout.reward.numel() for rollout in trial.rounds)
+        told = curriculum.metrics() if curriculum else {}
+        metrics = {**metrics, **trial_metrics(trial), **told, **clock.metrics(steps), **books.faults()}
         books.enter(iteration, specs, metrics)
         if watcher.stop_requested() and iteration < settings.iterations:
             books.save(iteration)
@@ -74,10 +88,22 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
     return True
 
 
-def score(specs: Sequence[TaskSpec], trial: Trial) -> list[TaskResult]:
-    """What the agent got on each task."""
-    columns = trial.episode_returns().t().tolist()
-    return [TaskResult(spec, tuple(returns)) for spec, returns in zip(specs, columns, strict=True)]
+def _drive(runner: Runner, iterations: int, books: "_Books", watcher: Watcher) -> bool:
+    """`train` for an outer loop of another shape: the runner's own iterations, the same books."""
+    try:
+        for iteration in range(books.restore() + 1, iterations + 1):
+            clock = _Clock()
+            metrics = runner.iterate()
+            clock.lap("iterate")
+            metrics = {**metrics, **clock.metrics(metrics["charts/batch_steps"])}
+            books.enter(iteration, (), metrics)
+            if watcher.stop_requested() and iteration < iterations:
+                books.save(iteration)
+                return False
+        books.close()
+    finally:
+        runner.close()
+    return True
 
 
 def trial_metrics(trial: Trial) -> Metrics:
@@ -112,8 +138,7 @@ class _Clock:
         self._laps[name] = now - self._last
         self._last = now
 
-    def metrics(self, trial: Trial) -> Metrics:
-        steps = sum(rollout.reward.numel() for rollout in trial.rounds)
+    def metrics(self, steps: float) -> Metrics:
         seconds = sum(self._laps.values())
         laps = {f"time/{name}_seconds": value for name, value in self._laps.items()}
         return {**laps, "charts/SPS": steps / seconds, "charts/batch_steps": steps}
@@ -140,7 +165,7 @@ class _Books:
         self._faults = 0
         self._quarantined = 0
 
-    def restore(self, batch: TaskBatch) -> int:
+    def restore(self, batch: TaskBatch | None = None) -> int:
         """Load the newest checkpoint; the number of iterations done. From now on the faults are those of `batch`."""
         catalogue = registry.catalogue()
         self._log = batch.faults if isinstance(batch, Faulting) else None
@@ -148,8 +173,8 @@ class _Books:
         done = 0
         if tree is not None:
             done, self._steps = tree["iteration"], tree["steps"]
-            self._run.load_into(self._parts.agent.load_state_dict, tree["agent"], "agent")
-            self._run.load_into(self._parts.source.load_state_dict, tree["source"], "source")
+            for name, part in self._parts.stateful.items():
+                self._run.load_into(part.load_state_dict, tree[name], name)
             if self._log is not None and "faults" in tree:
                 self._run.load_into(self._log.load_state_dict, tree["faults"], "faults")
                 self._faults, self._quarantined = self._log.count, len(self._log.quarantine)
@@ -172,7 +197,7 @@ class _Books:
             tracker.log(iteration, metrics)
         registry.catalogue().notify("iteration_finished", iteration=iteration, metrics=metrics)
         self._watcher.iteration(iteration, settings.iterations, metrics)
-        if iteration == 1:
+        if iteration == 1 and specs:
             self._run.archive_tasks(self._plan, train=specs[:SAMPLED_TASKS], held_out=self._held_out)
         last = iteration == settings.iterations
         if last or (settings.evaluate_every and iteration % settings.evaluate_every == 0):
@@ -199,8 +224,7 @@ class _Books:
         tree = {
             "iteration": iteration,
             "steps": self._steps,
-            "agent": self._parts.agent.state_dict(),
-            "source": self._parts.source.state_dict(),
+            **{name: part.state_dict() for name, part in self._parts.stateful.items()},
             **({} if self._log is None else {"faults": self._log.state_dict()}),
         }
         path = checkpoint.save(self._run.checkpoints, tree, iteration=iteration)
@@ -215,6 +239,8 @@ class _Books:
 
     def _evaluate(self, iteration: int) -> None:
         parts = self._parts
+        if parts.agent is None:
+            return
         returns, faults = play_counting(
             parts.agent, parts.family, self._held_out, parts.problem.episodes, parts.problem.device
         )
@@ -264,11 +290,12 @@ def evaluate_run(
     if tree is None:
         raise UserError(f"{run.path} has no checkpoint yet: train it first (`taskgen train ... --resume`)")
     parts = build_parts(experiment)
-    run.load_into(parts.agent.load_state_dict, tree["agent"], "agent")
+    name = "agent" if parts.runner is None else "runner"
+    run.load_into(parts.stateful[name].load_state_dict, tree[name], name)
     sets = {"tasks": tasks} if tasks is not None else _evaluation_sets(experiment, parts)
     count = episodes or experiment.evaluation.episodes or parts.problem.episodes
     problem = replace(parts.problem, episodes=count)
-    players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.agent}
+    players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.player}
     if with_players:
         players |= {player_label(part): build_agent(part, problem) for part in experiment.evaluation.players}
     summary: dict[str, Any] = {

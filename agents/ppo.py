@@ -141,6 +141,18 @@ class PPO:
         means = (torch.stack(list(sums.values())) / len(batches)).tolist()
         return {**dict(zip(sums, means, strict=True)), "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
 
+    @torch.no_grad()
+    def estimates(self, rollout: Rollout, trace: float | None = None) -> tuple[Tensor, Tensor]:
+        """Values and advantages [T, B] in units of reward: of what the episode has still to come."""
+        value = rollout.record["value"] * self._value_scale + self._value_mean
+        ended = rollout.terminated | rollout.truncated
+        after = self._model.value(self._inputs(rollout.next_observation, rollout.descriptor))
+        cut_short = rollout.truncated & ~rollout.terminated
+        bootstrap = torch.where(cut_short, after * self._value_scale + self._value_mean, 0.0)
+        reward, discount = rollout.reward + self.config.discount * bootstrap, self.config.discount
+        trace = self.config.trace if trace is None else trace
+        return value, generalized_advantages(reward, value, ~ended, discount, trace)
+
     def state_dict(self) -> dict[str, Any]:
         """Model, optimiser, normalisation of inputs and values, numbered tasks, sampling stream."""
         return {
@@ -166,14 +178,7 @@ class PPO:
     @torch.no_grad()
     def _advantages(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Normalised advantages and normalised value targets, both [T, B], meaningful where valid."""
-        value = rollout.record["value"] * self._value_scale + self._value_mean
-        ended = rollout.terminated | rollout.truncated
-        after = self._model.value(self._inputs(rollout.next_observation, rollout.descriptor))
-        cut_short = rollout.truncated & ~rollout.terminated
-        bootstrap = torch.where(cut_short, after * self._value_scale + self._value_mean, 0.0)
-        advantage = generalized_advantages(
-            rollout.reward + self.config.discount * bootstrap, value, ~ended, self.config.discount, self.config.trace
-        )
+        value, advantage = self.estimates(rollout)
         returns = advantage + value
         spread, mean = torch.std_mean(returns[rollout.valid], correction=0)
         keep = 0.9 if self._updates_done else 0.0

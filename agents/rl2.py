@@ -151,6 +151,14 @@ class RL2:
         means = (torch.stack(list(sums.values())) / count).tolist()  # the one host sync of an update
         return {**dict(zip(sums, means, strict=True)), "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
 
+    def estimates(self, rollout: Rollout, trace: float | None = None) -> tuple[Tensor, Tensor]:
+        """Values and advantages [T, B] in units of reward: of all that the trial has still to come."""
+        valid = rollout.valid.to(torch.float32)
+        value = (rollout.record["value"] * self._value_scale + self._value_mean[: len(valid)]) * valid
+        goes_on = torch.cat([rollout.valid[1:], torch.zeros_like(rollout.valid[:1])])
+        trace = self.config.trace if trace is None else trace
+        return value, generalized_advantages(rollout.reward * valid, value, goes_on, self.config.discount, trace)
+
     def state_dict(self) -> dict[str, Any]:
         """Model, optimiser, value normalisation, sampling stream."""
         return {
@@ -181,11 +189,7 @@ class RL2:
         """Normalised advantages and normalised value targets, both [T, B]."""
         steps = len(rollout.reward)
         valid = rollout.valid.to(torch.float32)
-        value = (rollout.record["value"] * self._value_scale + self._value_mean[:steps]) * valid
-        goes_on = torch.cat([rollout.valid[1:], torch.zeros_like(rollout.valid[:1])])
-        advantage = generalized_advantages(
-            rollout.reward * valid, value, goes_on, self.config.discount, self.config.trace
-        )
+        value, advantage = self.estimates(rollout)
         returns = advantage + value
         mean = (returns * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
         scale = weighted_mean((returns - mean).square(), valid).sqrt() + 1e-6

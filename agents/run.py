@@ -111,7 +111,7 @@ class RunDirectory:
     def archive_tasks(self, plan: Plan[Experiment], *, train: Sequence[TaskSpec], held_out: Sequence[TaskSpec]) -> None:
         """Keep a sample of the training tasks and the held-out tasks, with where they came from."""
         generator = plan.config.source.name
-        version = next(item.version for item in plan.items if item.kind == "generators")
+        version = next(item.version for item in plan.items if item.full_name == generator)
         with Archive(self.archive, write=True) as archive:
             archive.add(train, generator=generator, version=version, split="train")
             archive.add(held_out, generator=generator, version=version, split="held-out")

@@ -113,10 +113,13 @@ class Catalogue:
         self._silenced: set[tuple[str, str]] = set()
 
     def items(self, kind: str) -> list[Item]:
-        """Entries of one kind by name. Raises `UserError` for an unknown kind."""
-        if kind not in KINDS:
-            raise UserError(f"there is no kind {kind!r} of catalogue entry. {suggest(kind, KINDS)}")
-        return sorted(self._items[kind], key=lambda item: (item.entry.name, item.plugin.provider))
+        """Entries of one kind, or of several ("generators|curricula"), by name. Raises `UserError` for no such kind."""
+        found: list[Item] = []
+        for one in kind.split("|"):
+            if one not in KINDS:
+                raise UserError(f"there is no kind {one!r} of catalogue entry. {suggest(one, KINDS)}")
+            found += self._items[one]
+        return sorted(found, key=lambda item: (item.entry.name, item.plugin.provider))
 
     def broken(self) -> list[PluginRecord]:
         """Plugins that should have loaded and did not."""
@@ -133,18 +136,19 @@ class Catalogue:
         short name that two providers use (naming both).
         """
         found = self.find(kind, name)
+        kinds = kind.replace("|", " or ")
         if len(found) == 1:
             return found[0]
         if found:
             choices = " or ".join(repr(item.full_name) for item in found)
-            raise UserError(f"{name!r} is ambiguous among the {kind}: say {choices}")
+            raise UserError(f"{name!r} is ambiguous among the {kinds}: say {choices}")
         known = self.items(kind)
         names = [item.full_name if "/" in name else item.entry.name for item in known]
         provider = name.partition("/")[0]
         if "/" in name and provider not in {record.provider for record in self.plugins}:
             advice = f"no plugin called {provider!r} is here: install it, or name its file with --plugin"
-            raise UserError(f"{name!r} is not among the {kind}: {advice}.{self.broken_note()}")
-        raise UserError(f"{name!r} is not among the {kind}. {suggest(name, names)}{self.broken_note()}")
+            raise UserError(f"{name!r} is not among the {kinds}: {advice}.{self.broken_note()}")
+        raise UserError(f"{name!r} is not among the {kinds}. {suggest(name, names)}{self.broken_note()}")
 
     def broken_note(self) -> str:
         """A sentence naming the plugins that failed to load, to end an error with; empty when all loaded."""

@@ -53,9 +53,10 @@ class Hooks:
 
     @hookspec
     def register_curricula(self) -> Iterable[Entry]:  # type: ignore[empty-body]
-        """Curricula: `Entry("staged", "my.staged:Staged", "...")`, sources that wrap a source.
+        """Curricula and filters: `Entry("staged", "my.staged:Staged", "...")`, sources around other sources.
 
-        Built as `Target(config, source=source, family=family, seed=seed_sequence)`.
+        The target is a `taskgen.Curriculum`, built like a generator; the sources it wraps are settings of its own,
+        marked with `json_schema_extra={"kind": taskgen.build.SOURCES}`. `taskgen.curriculum.Wrapper` is a base.
         """
 
     @hookspec
@@ -79,7 +80,10 @@ class Hooks:
 
     @hookspec
     def register_runners(self) -> Iterable[Entry]:  # type: ignore[empty-body]
-        """Outer loops of another shape (paired POET, evolved losses): `Entry("poet", "my.poet:Poet", "...")`."""
+        """Outer loops of another shape (paired POET, evolved losses): `Entry("poet", "my.poet:Poet", "...")`.
+
+        The target is a `taskgen.runner.Runner`, built as `Target(config, assignment=assignment)`.
+        """
 
     @hookspec
     def register_trackers(self) -> Iterable[Entry]:  # type: ignore[empty-body]

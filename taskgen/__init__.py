@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from taskgen.faces.making import load_tasks, make, make_vec
     from taskgen.faces.registration import register_envs
     from taskgen.family import TaskFamily
-    from taskgen.source import TaskResult, TaskSource
+    from taskgen.source import Curriculum, TaskResult, TaskSource
     from taskgen.spec import RewardSpec, TaskSpec
     from taskgen.taskset import TaskSet
 
 __all__ = [
     "Archive",
+    "Curriculum",
     "RewardSpec",
     "TaskFamily",
     "TaskResult",
@@ -41,7 +42,7 @@ _HOMES = {
     "taskgen.faces.making": ("load_tasks", "make", "make_vec"),
     "taskgen.faces.registration": ("register_envs",),
     "taskgen.family": ("TaskFamily",),
-    "taskgen.source": ("TaskResult", "TaskSource"),
+    "taskgen.source": ("Curriculum", "TaskResult", "TaskSource"),
     "taskgen.spec": ("RewardSpec", "TaskSpec"),
     "taskgen.taskset": ("TaskSet",),
 }

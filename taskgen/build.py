@@ -14,6 +14,9 @@ from taskgen.family import TaskFamily
 from taskgen.source import TaskSource
 from taskgen.spec import TaskSpec
 
+SOURCES = "generators|curricula"
+"""Kinds of catalogue entry that are task sources, as a setting that names one says: `{"kind": SOURCES}`."""
+
 
 def build_family(name: str, settings: Mapping[str, Any] | None = None) -> TaskFamily[Any]:
     """The task family `name` with its structural `settings`. Raises `UserError` for unknown names or settings."""
@@ -43,8 +46,8 @@ def _family(name: str, settings: str) -> TaskFamily[Any]:
 
 
 def build_source(part: Part, family: TaskFamily[Any], seed: np.random.SeedSequence) -> TaskSource:
-    """The generator `part.name` over `family`, drawing from `seed`."""
-    item = registry.catalogue().get("generators", part.name)
+    """The generator or curriculum `part.name` over `family`, drawing from `seed`."""
+    item = registry.catalogue().get(SOURCES, part.name)
     source = item.build(part.settings, family=family, seed=seed)
     if not isinstance(source, TaskSource):
         raise PluginError(

@@ -1,7 +1,7 @@
 """`TaskSource`: anything with `ask` and `tell`. A generator, a curriculum and a saved task set all are one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from taskgen.spec import TaskSpec
@@ -14,6 +14,8 @@ class TaskResult:
     spec: TaskSpec
     returns: tuple[float, ...]
     """Undiscounted return of each episode of the trial, in order."""
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    """The scores that the source asked for (`Curriculum.scores`), by name."""
 
 
 @runtime_checkable
@@ -41,4 +43,28 @@ class TaskSource(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`."""
+        ...
+
+
+@runtime_checkable
+class Curriculum(TaskSource, Protocol):
+    """A source that wraps sources and decides by results what to train on next.
+
+    What it decides changes in `tell` alone, so that `ask(4)` stays four times `ask(1)`; time, for a curriculum, is the
+    number of `tell`s. `taskgen.curriculum.Wrapper` is a base to write one on.
+    """
+
+    scores: Collection[str]
+    """Names of `taskgen.interaction.score.SCORES` that every result is to carry."""
+
+    def learns_from(self, specs: Sequence[TaskSpec]) -> list[bool]:
+        """For each of the tasks just asked: is the agent to learn from it (true), or is it only to be scored?"""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """What the curriculum does, for the trackers: names begin with "tasks/"."""
+        ...
+
+    def highlights(self) -> Mapping[str, Sequence[TaskSpec]]:
+        """Tasks worth a look, by what they are ("hardest", "most replayed"), for the report."""
         ...

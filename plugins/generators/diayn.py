@@ -37,6 +37,7 @@ from registry.config import Config, Part
 from registry.errors import TaskError
 from taskgen import artefacts
 from taskgen.artefacts import Artefact
+from taskgen.build import SOURCES
 from taskgen.engines.base import TaskBatch, Transition
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Problem, Relabels, Trial
@@ -56,7 +57,7 @@ class DiaynConfig(Config):
     contexts: Part = Field(
         Part(name="domain-randomization"),
         description="Source of the tasks whose reward is replaced.",
-        json_schema_extra={"kind": "generators"},
+        json_schema_extra={"kind": SOURCES},
     )
     fixed: dict[str, JsonValue] = Field(default={}, description="Knobs of the CMP that skills are learned on.")
     agent: Part = Field(

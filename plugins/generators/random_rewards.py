@@ -14,6 +14,7 @@ from pydantic import Field
 from plugins.generators.rewarded import Rewarded, reward_spec, uniforms
 from plugins.rewards.random_discriminator import RandomDiscriminatorConfig
 from registry.config import Config, Part
+from taskgen.build import SOURCES
 from taskgen.family import TaskFamily
 from taskgen.spec import RewardSpec
 from taskgen.streams import integer_seed
@@ -25,7 +26,7 @@ class RandomRewardsConfig(Config):
     contexts: Part = Field(
         Part(name="domain-randomization"),
         description="Source of the tasks whose reward is replaced.",
-        json_schema_extra={"kind": "generators"},
+        json_schema_extra={"kind": SOURCES},
     )
     networks: int = Field(0, ge=0, description="How many different discriminators there are; 0: a fresh one a task.")
     network_seed: int = Field(0, ge=0, lt=2**53, description="Fixes the discriminators, where `networks` counts them.")

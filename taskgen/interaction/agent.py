@@ -97,6 +97,15 @@ class Rollout:
     family_reward: Tensor | None = None
     """[T, B]: the family's own reward, where tasks with a reward of their own have replaced it in `reward`."""
 
+    def of(self, slots: Tensor) -> "Rollout":
+        """The steps of these slots alone."""
+        chosen: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in chosen.items():
+            if isinstance(value, Tensor):
+                chosen[name] = value[slots] if name == "descriptor" else value[:, slots]
+        chosen["record"] = {name: value[:, slots] for name, value in self.record.items()}
+        return Rollout(**chosen)
+
     @property
     def steps(self) -> Step:
         """The steps as `act` saw them, [T, B, ...]."""
@@ -157,6 +166,15 @@ class Trial:
         record = {name: torch.cat([rollout.record[name] for rollout in self.rounds]) for name in self.rounds[0].record}
         return Rollout(**joined, record=record, descriptor=self.rounds[0].descriptor)
 
+    def of(self, trials: Sequence[int]) -> "Trial":
+        """The trials with these numbers alone."""
+        if len(trials) == len(self.specs):
+            return self
+        device = self.rounds[0].reward.device
+        first = torch.tensor(trials, device=device) * self.plan.slots
+        slots = (first[:, None] + torch.arange(self.plan.slots, device=device)).flatten()
+        return Trial([self.specs[i] for i in trials], [rollout.of(slots) for rollout in self.rounds], self.plan)
+
     def episode_returns(self) -> Tensor:
         """[episodes, trials] undiscounted return of every episode."""
         episodes = self.plan.episodes
@@ -212,3 +230,16 @@ class Relabels(Protocol):
 
     reward_of: RewardOf | None
     """Set by whoever drives the agent; None: transitions keep the reward they were stored with."""
+
+
+@runtime_checkable
+class Critic(Protocol):
+    """An agent with a value function, as most scores of tasks need."""
+
+    def estimates(self, rollout: Rollout, trace: float | None = None) -> tuple[Tensor, Tensor]:
+        """Values and generalised advantages, both [T, B] in units of reward, meaningful where `rollout.valid`.
+
+        `trace` replaces the agent's own lambda; with 0 an advantage is the one-step temporal-difference error. What a
+        value looks ahead to, the rest of the episode or of the trial, is the agent's affair.
+        """
+        ...

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agents.experiment import load_experiment
-from agents.loop import evaluate_run, player_label, score, train
+from agents.loop import evaluate_run, player_label, train
 from agents.run import RunDirectory
 from registry.errors import CheckpointError, ConfigError, UserError
 from taskgen.archive import Archive
@@ -163,21 +163,6 @@ def test_state_of_another_experiment_is_refused(finished, tmp_path):
     run.config.write_text(run.config.read_text().replace("hidden_size = 8", "hidden_size = 16"))
     with pytest.raises(CheckpointError, match=r"agent's state does not fit"):
         evaluate_run(run)
-
-
-def test_results_carry_episode_returns():
-    import torch
-
-    from agents.experiment import build_agent, problem_of
-    from registry.config import Part
-    from taskgen.build import build_family
-    from taskgen.interaction.collect import collect
-
-    family = build_family("bandit")
-    agent = build_agent(Part(name="random"), problem_of(family, episodes=4, seed=0, device=torch.device("cpu")))
-    specs = [family.spec({"probabilities": [p] * 5}, seed=1) for p in (0.0, 1.0)]
-    trial = collect(agent, family.batch(2), specs, plan=agent.plan(4))
-    assert [result.returns for result in score(specs, trial)] == [(0.0,) * 4, (1.0,) * 4]
 
 
 def test_the_familys_own_return_is_the_mean_over_all_rounds():

@@ -1,0 +1,47 @@
+"""From names and settings to agents: what whoever drives an agent needs, the training loop and runners alike."""
+
+from typing import Any
+
+import torch
+
+import registry
+from registry.config import Part
+from registry.errors import PluginError
+from taskgen.family import TaskFamily
+from taskgen.interaction.agent import Agent, Problem
+from taskgen.spec import TaskSpec
+
+
+def build_agent(part: Part, problem: Problem) -> Agent:
+    """The agent or reference player `part.name`."""
+    item = registry.catalogue().get("agents", part.name)
+    agent = item.build(part.settings, problem=problem)
+    if not isinstance(agent, Agent):
+        raise PluginError(f"{item.full_name}: {item.entry.target} lacks part of the agent protocol")
+    return agent
+
+
+def problem_of(
+    family: TaskFamily[Any],
+    *,
+    episodes: int,
+    seed: int,
+    device: torch.device,
+    updates: int = 0,
+    example: TaskSpec | None = None,
+) -> Problem:
+    """What an agent is told about tasks of `family` like `example`, played in trials of `episodes` episodes."""
+    batch = family.batch(1)
+    batch.set_tasks([example or family.spec()])
+    return Problem(
+        observation_space=family.observation_space,
+        action_space=family.action_space,
+        horizon=family.horizon,
+        episodes=episodes,
+        descriptor_size=batch.descriptor().shape[1],
+        family=family.name,
+        structure=family.structure,
+        seed=seed,
+        device=device,
+        updates=updates,
+    )

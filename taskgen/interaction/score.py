@@ -1,0 +1,189 @@
+"""Scores of tasks, from the trials just played: computed once, on the device, whatever the curricula that look at them.
+
+Trials are [episodes, trials] or time-major [T, B] with `plan.slots` slots a trial; a score is [trials]. Sources:
+Jiang et al. 2021, Replay-Guided Adversarial Environment Design, section 3 (positive value loss, MaxMC); Jiang et al.
+2021, Prioritized Level Replay, section 3.1 (the value losses); Rutherford et al. 2024, No Regrets: Investigating and
+Improving Regret Approximations for Curriculum Discovery, section 4 (learnability).
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, cast, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from registry.errors import UserError, suggest
+from taskgen.family import TaskFamily
+from taskgen.interaction.agent import Agent, Critic, Trial
+from taskgen.source import TaskResult
+from taskgen.spec import TaskSpec
+
+
+@runtime_checkable
+class Solvable(Protocol):
+    """A family that says when an episode counts as solved, as success rates need."""
+
+    solved_return: float
+    """Undiscounted return of an episode from which on it counts as solved."""
+
+
+@runtime_checkable
+class Optimal(Protocol):
+    """A family that knows the best return of a task, as regret needs."""
+
+    def optimal_return(self, spec: TaskSpec) -> float:
+        """Undiscounted return of an episode played by one who knows the task."""
+        ...
+
+
+class Played:
+    """Trials just played, and what several scores look at, each computed when first asked for."""
+
+    def __init__(self, specs: Sequence[TaskSpec], trial: Trial, agent: Agent, family: TaskFamily[Any]) -> None:
+        self.specs = specs
+        self.trial = trial
+        self._agent = agent
+        self._family = family
+        self.returns = trial.episode_returns()
+        """[episodes, trials]."""
+
+    @cached_property
+    def solved(self) -> Tensor:
+        """[episodes, trials] 1.0 where the episode counts as solved."""
+        assert isinstance(self._family, Solvable)
+        return (self.returns >= self._family.solved_return).to(torch.float32)
+
+    @cached_property
+    def optimal(self) -> Tensor:
+        """[trials] the best return of an episode."""
+        assert isinstance(self._family, Optimal)
+        best = [self._family.optimal_return(spec) for spec in self.specs]
+        return torch.tensor(best, dtype=self.returns.dtype, device=self.returns.device)
+
+    @cached_property
+    def value(self) -> Tensor:
+        """[trials] mean value estimate."""
+        return self.mean([value for value, _ in self._estimates])
+
+    @cached_property
+    def advantage(self) -> list[Tensor]:
+        """[T, B] a round, with the agent's own lambda."""
+        return [advantage for _, advantage in self._estimates]
+
+    @cached_property
+    def error(self) -> list[Tensor]:
+        """[T, B] a round: the one-step temporal-difference error."""
+        return [self._critic.estimates(rollout, trace=0.0)[1] for rollout in self.trial.rounds]
+
+    def mean(self, rounds: Sequence[Tensor]) -> Tensor:
+        """[trials] mean over the valid steps of values that are [T, B] a round."""
+        valid = [rollout.valid for rollout in self.trial.rounds]
+        total = sum(
+            (torch.where(mask, value, 0.0).sum(0) for value, mask in zip(rounds, valid, strict=True)), start=0.0
+        )
+        count = sum((mask.sum(0) for mask in valid), start=0)
+        slots = self.trial.plan.slots
+        return torch.as_tensor(total).view(-1, slots).sum(1) / torch.as_tensor(count).view(-1, slots).sum(1).clamp(
+            min=1
+        )
+
+    @property
+    def _critic(self) -> Critic:
+        assert isinstance(self._agent, Critic)
+        return self._agent
+
+    @cached_property
+    def _estimates(self) -> list[tuple[Tensor, Tensor]]:
+        return [self._critic.estimates(rollout) for rollout in self.trial.rounds]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How promising a task is to train on: higher means more."""
+
+    of: Callable[[Played], Tensor]
+    summary: str
+    needs_critic: bool = False
+    needs_solved: bool = False
+    needs_optimal: bool = False
+
+
+def _learnability(played: Played) -> Tensor:
+    rate = played.solved.mean(0)
+    return rate * (1 - rate)
+
+
+SCORES: Mapping[str, Score] = {
+    "success": Score(lambda played: played.solved.mean(0), "Share of the trial's episodes solved.", needs_solved=True),
+    "learnability": Score(
+        _learnability, "p(1 - p) of the success rate p: neither hopeless nor mastered.", needs_solved=True
+    ),
+    "positive-value-loss": Score(
+        lambda played: played.mean([advantage.clamp(min=0) for advantage in played.advantage]),
+        "Mean advantage where positive.",
+        needs_critic=True,
+    ),
+    "gae": Score(lambda played: played.mean(played.advantage), "Mean advantage.", needs_critic=True),
+    "value-l1": Score(
+        lambda played: played.mean([advantage.abs() for advantage in played.advantage]),
+        "Mean absolute advantage.",
+        needs_critic=True,
+    ),
+    "one-step-td": Score(
+        lambda played: played.mean([error.abs() for error in played.error]),
+        "Mean absolute temporal-difference error.",
+        needs_critic=True,
+    ),
+    "mean-value": Score(
+        lambda played: played.value,
+        "Mean value estimate; MaxMC is the best return so far, which the curriculum remembers, less this.",
+        needs_critic=True,
+    ),
+    "regret": Score(
+        lambda played: played.optimal - played.returns.mean(0),
+        "What the best player gets more than the agent, per episode.",
+        needs_optimal=True,
+    ),
+}
+
+
+def check_scores(wanted: Collection[str], agent: Agent, family: TaskFamily[Any]) -> None:
+    """Raise `UserError` for a score that is unknown, or that needs what the agent or the family does not have."""
+    for name in wanted:
+        if name not in SCORES:
+            raise UserError(f"score {name!r} is unknown. {suggest(name, SCORES)}")
+        needs, who = SCORES[name], type(agent).__name__
+        missing = {
+            "needs_critic": needs.needs_critic
+            and not isinstance(agent, Critic)
+            and f"a value function: {who} has none",
+            "needs_solved": needs.needs_solved
+            and not isinstance(family, Solvable)
+            and f"to know when an episode of {family.name} is solved: it has no solved_return",
+            "needs_optimal": needs.needs_optimal
+            and not isinstance(family, Optimal)
+            and f"the best return of a task of {family.name}: it has no optimal_return",
+        }
+        for need, problem in missing.items():
+            if problem:
+                others = ", ".join(other for other in SCORES if not getattr(SCORES[other], need))
+                raise UserError(f"score {name!r} needs {problem}. Scores without that need: {others}.")
+
+
+def score(trial: Trial, agent: Agent, family: TaskFamily[Any], wanted: Collection[str] = ()) -> list[TaskResult]:
+    """What the agent got on each task, with the `wanted` scores. One transfer from the device.
+
+    To be called before `agent.learn`, since values are those that the agent acted with.
+    """
+    names = sorted(wanted)
+    with torch.no_grad():
+        played = Played(trial.specs, trial, agent, family)
+        columns = torch.stack([*played.returns, *(SCORES[name].of(played) for name in names)])
+    rows = cast("list[list[float]]", columns.t().tolist())  # pyright: ignore[reportUnknownMemberType]
+    episodes = trial.plan.episodes
+    return [
+        TaskResult(spec, tuple(row[:episodes]), dict(zip(names, row[episodes:], strict=True)))
+        for spec, row in zip(trial.specs, rows, strict=True)
+    ]

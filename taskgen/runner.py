@@ -1,0 +1,65 @@
+"""`Runner`: an outer loop of another shape than ask, collect, learn, tell, such as POET's pairs or PAIRED's game."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from registry.config import Part
+from taskgen.archive import Record
+from taskgen.family import TaskFamily
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from taskgen.interaction.agent import Agent, Metrics
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What an experiment gives its runner to work with."""
+
+    family: TaskFamily[Any]
+    source: Part
+    """Where first tasks come from (`taskgen.build.build_source`)."""
+    agent: Part
+    """Who learns (`taskgen.interaction.build.build_agent`): as many of them as the runner wants."""
+    iterations: int
+    tasks: int
+    """Tasks per iteration, for runners that play batches of tasks."""
+    episodes: int
+    """Episodes per trial."""
+    seed: "np.random.SeedSequence"
+    """Root of every random stream of the runner."""
+    device: "torch.device"
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """Built as `Target(config, assignment=assignment)`; driven, logged and checkpointed by `taskgen train`.
+
+    Everything that decides the next iteration is in `state_dict`, so that a run that was cut goes on identically.
+    """
+
+    agent: "Agent | None"
+    """Who is judged on the held-out tasks; None where the runner's figures speak for themselves."""
+
+    def iterate(self) -> "Metrics":
+        """One iteration. The metrics hold "charts/batch_steps", the environment steps it took."""
+        ...
+
+    def records(self) -> Iterable[Record]:
+        """All tasks made so far with their provenance, parents before children, for the run's archive."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on identically: a tree of dicts, lists, tensors and JSON values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of workers and the like."""
+        ...
