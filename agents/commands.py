@@ -35,10 +35,12 @@ def train(
 ) -> None:
     """Train an agent, evaluate it beside its reference players and write a report.
 
-    Ctrl-C finishes the iteration, checkpoints and exits; the same command with --resume goes on identically.
+    Ctrl-C finishes the iteration, checkpoints and exits; the same command with --resume goes on identically. Under
+    `torchrun` (`torchrun --nproc-per-node 2 -m registry.cli train ...`) the processes share the tasks.
     """
     import torch
 
+    from agents.common import parallel
     from agents.experiment import load_experiment
     from agents.loop import evaluate_run
     from agents.loop import train as train_run
@@ -50,12 +52,14 @@ def train(
     given += [] if device is None else [f"device={device}"]
     plan = load_experiment(experiment, given)
     directory = RunDirectory(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}")
-    if resume and directory.config.exists():
-        plan = directory.same(plan)
-    else:
-        directory.create(plan)
-    with Progress() as progress:
+    with parallel.joined() as first, Progress(quiet=not first) as progress:
+        if parallel.by_first(lambda: resume and directory.config.exists()):
+            plan = directory.same(plan)
+        else:
+            parallel.by_first(lambda: directory.create(plan))
         finished = train_run(plan, directory, progress)
+    if not first:
+        raise typer.Exit(0 if finished else 130)
     if not finished:
         typer.echo(f"Stopped; checkpoint saved. Go on with: {_resume_command(directory.path)}")
         raise typer.Exit(130)
@@ -163,7 +167,8 @@ def _resume_command(directory: Path) -> str:
 class Progress:
     """A bar on a terminal, a line now and then in a log; turns Ctrl-C and SIGTERM into a request to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._stop = False
         self._bar: Any = None
         self._last_line = time.monotonic()
@@ -184,6 +189,8 @@ class Progress:
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
+        if self._quiet:
+            return
         typer.echo("\nStopping after this iteration; once more to stop at once.", err=True)
 
     def stop_requested(self) -> bool:
@@ -192,6 +199,8 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line above the bar."""
+        if self._quiet:
+            return
         if self._bar is None:
             typer.echo(text)
         else:
@@ -199,6 +208,8 @@ class Progress:
 
     def iteration(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
         """Advance."""
+        if self._quiet:
+            return
         figures = f"trial return {metrics['meta/trial_return']:.3f}, {metrics['charts/SPS']:,.0f} steps/s"
         if sys.stdout.isatty():
             self._advance_bar(done, total, figures)

@@ -10,9 +10,11 @@ import numpy as np
 
 import registry
 from agents import checkpoint, quarantine
+from agents.common import parallel
 from agents.evaluation import evaluate, play_counting, summarise
 from agents.experiment import Experiment, Parts, build_agent, build_parts, held_out_source
 from agents.run import RunDirectory
+from agents.sharing import collect_shared, refuse_unshared
 from registry.config import Part
 from registry.errors import UserError
 from registry.plan import Plan
@@ -20,7 +22,6 @@ from taskgen.build import build_source
 from taskgen.engines.base import TaskBatch
 from taskgen.engines.faults import Faulting, FaultLog
 from taskgen.interaction.agent import Agent, Metrics, Trial
-from taskgen.interaction.collect import collect
 from taskgen.interaction.score import score
 from taskgen.runner import Runner
 from taskgen.source import Curriculum
@@ -54,6 +55,7 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
     Raises `UserError` when a metric is no longer finite; the last checkpoint is from before that.
     """
     settings = plan.config.training
+    refuse_unshared(plan.config)
     parts = build_parts(plan.config)
     books = _Books(plan, run, parts, watcher)
     if parts.runner is not None:
@@ -61,13 +63,14 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
     agent, source = parts.player, parts.source
     curriculum = source if isinstance(source, Curriculum) else None
     trial_plan = agent.plan(settings.episodes)
-    batch = parts.family.batch(settings.tasks * trial_plan.slots, parts.problem.device)
+    slots = settings.tasks // parallel.processes() * trial_plan.slots
+    batch = parts.family.batch(slots, parts.problem.device)
     for iteration in range(books.restore(batch) + 1, settings.iterations + 1):
         clock = _Clock()
         specs = quarantine.ask(source, settings.tasks, batch)
         clock.lap("ask")
         seeds = stream(plan.config.seed, "environment", iteration).integers(0, 2**53, settings.tasks).tolist()
-        trial = collect(agent, batch, specs, plan=trial_plan, seeds=seeds)
+        trial = collect_shared(agent, batch, specs, plan=trial_plan, seeds=seeds)
         clock.lap("collect")
         results = score(trial, agent, parts.family, curriculum.scores if curriculum else ()) if source.feedback else []
         clock.lap("score")
@@ -81,7 +84,7 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
         told = curriculum.metrics() if curriculum else {}
         metrics = {**metrics, **trial_metrics(trial), **told, **clock.metrics(steps), **books.faults()}
         books.enter(iteration, specs, metrics)
-        if watcher.stop_requested() and iteration < settings.iterations:
+        if parallel.largest(watcher.stop_requested()) and iteration < settings.iterations:
             books.save(iteration)
             return False
     books.close()
@@ -145,13 +148,14 @@ class _Clock:
 
 
 class _Books:
-    """Everything a run writes down."""
+    """Everything a run writes down; of several processes, the first alone writes."""
 
     def __init__(self, plan: Plan[Experiment], run: RunDirectory, parts: Parts, watcher: Watcher) -> None:
         self._plan = plan
         self._run = run
         self._parts = parts
         self._watcher = watcher
+        self._writes = parallel.rank() == 0
         evaluation = plan.config.evaluation
         reserved = held_out_source(plan.config, parts.family).ask(max(evaluation.tasks, evaluation.final_tasks))
         self._held_out = reserved[: evaluation.tasks]
@@ -178,6 +182,8 @@ class _Books:
             if self._log is not None and "faults" in tree:
                 self._run.load_into(self._log.load_state_dict, tree["faults"], "faults")
                 self._faults, self._quarantined = self._log.count, len(self._log.quarantine)
+        if not self._writes:
+            return done
         for part in self._plan.config.trackers:
             tracker = catalogue.get("trackers", part.name).build(part.settings, directory=self._run.path)
             tracker.truncate_after(done)
@@ -193,6 +199,8 @@ class _Books:
         self._steps += int(metrics.pop("charts/batch_steps"))
         self._seconds += sum(metrics[name] for name in metrics if name.startswith("time/"))
         metrics["charts/steps"] = self._steps
+        if not self._writes:
+            return
         for tracker in self._trackers:
             tracker.log(iteration, metrics)
         registry.catalogue().notify("iteration_finished", iteration=iteration, metrics=metrics)
@@ -214,13 +222,15 @@ class _Books:
             self._watcher.say(
                 f"{log.count - self._faults} faults; the last: task {log.last.task.id}, {log.last.reason}"
             )
-        if len(log.quarantine) > self._quarantined:
+        if len(log.quarantine) > self._quarantined and self._writes:
             log.write(self._run.path / "quarantine")
         self._faults, self._quarantined = log.count, len(log.quarantine)
         return {"faults/count": self._faults, "tasks/n_quarantined": self._quarantined}
 
     def save(self, iteration: int) -> None:
         """Checkpoint agent, source and counts."""
+        if not self._writes:
+            return
         tree = {
             "iteration": iteration,
             "steps": self._steps,
@@ -233,6 +243,8 @@ class _Books:
 
     def close(self) -> None:
         """The run is complete."""
+        if not self._writes:
+            return
         for tracker in self._trackers:
             tracker.close()
         registry.catalogue().notify("run_finished", directory=self._run.path)

@@ -27,9 +27,10 @@ from torch import Tensor
 from agents.common.divergence import kl_divergence
 from agents.common.fast_policy import FastDistribution
 from agents.common.inner_loop import Experience
-from agents.common.losses import weighted_mean
+from agents.common.parallel import mean_part, total
 from agents.common.trust_region import conjugate_gradient, line_search
 from agents.gradient import GradientAgent, GradientConfig
+from agents.sharing import own_trial
 from taskgen.interaction.agent import Metrics, Trial
 
 
@@ -49,20 +50,21 @@ class MAML(GradientAgent[MAMLConfig]):
 
     def learn(self, trial: Trial) -> Metrics:
         """One trust-region step; the parameters stay where no step in its direction is an improvement."""
+        trial = own_trial(trial)
         rounds = [self.experience(rollout, len(trial.specs)) for rollout in trial.rounds]
         with torch.no_grad():
             played = [self._play(*pair) for pair in self._counted(self._adapted(self.parameters, rounds), rounds)]
         with torch.enable_grad():
             start = self.parameters.clone().requires_grad_()
             chain = self._adapted(start, rounds, differentiable=self.config.second_order)
-            loss, _ = self._objective(chain, rounds, played)
-            (gradient,) = torch.autograd.grad(loss, start, retain_graph=True)
+            objective, _ = self._objective(chain, rounds, played)
+            loss, gradient = total(objective), total(torch.autograd.grad(objective, start, retain_graph=True)[0])
             curvature = self._curvature(chain, rounds)
         direction = conjugate_gradient(curvature, gradient, self.config.conjugate_steps)
         length = (2 * self.config.divergence / (direction @ curvature(direction)).clamp(min=1e-12)).sqrt()
         with torch.no_grad():
             found = line_search(
-                lambda parameters: self._objective(self._adapted(parameters, rounds), rounds, played),
+                lambda parameters: map(total, self._objective(self._adapted(parameters, rounds), rounds, played)),
                 self.parameters,
                 length * direction,
                 loss=loss.item(),
@@ -97,14 +99,17 @@ class MAML(GradientAgent[MAMLConfig]):
     def _objective(
         self, chain: Sequence[Tensor], rounds: Sequence[Experience], played: Sequence[tuple[FastDistribution, Tensor]]
     ) -> tuple[Tensor, Tensor]:
-        """Surrogate loss of the adapted policies, and their mean divergence from those that played; scalars."""
+        """Surrogate loss of the adapted policies, and their mean divergence from those that played; scalars.
+
+        As everywhere here, of several processes each has its tasks' part of the mean over all.
+        """
         losses: list[Tensor] = []
         divergences: list[Tensor] = []
         for (parameters, data), (old, old_log_prob) in zip(self._counted(chain, rounds), played, strict=True):
             new, log_prob = self._play(parameters, data)
             weight, advantage = data.weight.flatten(1), data.advantage.flatten(1)
-            losses.append(-weighted_mean((log_prob - old_log_prob).exp() * advantage, weight))
-            divergences.append(weighted_mean(kl_divergence(old, new), weight))
+            losses.append(-mean_part((log_prob - old_log_prob).exp() * advantage, weight))
+            divergences.append(mean_part(kl_divergence(old, new), weight))
         return torch.stack(losses).mean(), torch.stack(divergences).mean()
 
     def _curvature(self, chain: Sequence[Tensor], rounds: Sequence[Experience]) -> Callable[[Tensor], Tensor]:
@@ -126,7 +131,7 @@ class MAML(GradientAgent[MAMLConfig]):
             back = images.pop()
             for before, after in reversed(steps):
                 back = torch.autograd.grad(after, before, back, retain_graph=True)[0] + images.pop()
-            return back.sum(0) / len(counted) + self.config.damping * vector
+            return total(back.sum(0)) / len(counted) + self.config.damping * vector
 
         return product
 
@@ -137,6 +142,6 @@ class MAML(GradientAgent[MAMLConfig]):
         here = parameters.detach().requires_grad_()
         with torch.no_grad():
             old = self.policy(here, observation)
-        divergence = weighted_mean(kl_divergence(old, self.policy(here, observation)), weight)
+        divergence = mean_part(kl_divergence(old, self.policy(here, observation)), weight)
         (slope,) = torch.autograd.grad(divergence, here, create_graph=True)
         return lambda vectors: torch.autograd.grad(slope, here, vectors, retain_graph=True)[0]

@@ -3,6 +3,7 @@
 from agents.reference.entries import reference_players
 from registry import Entry, hookimpl
 
+_SHARED = ("data-parallel",)
 _ACTIONS = "discrete-actions|continuous-actions"
 _MAML = "Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"
 _REPTILE = "Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms"
@@ -22,6 +23,7 @@ def register_agents() -> list[Entry]:
             citation=f"{_RL2}, section 2; Wang et al. 2016, Learning to reinforcement learn",
             tags=("recurrent", "on-policy"),
             needs=(_ACTIONS,),
+            offers=_SHARED,
         ),
         *_gradient_agents(),
         *_actor_critics(),
@@ -111,6 +113,7 @@ def _actor_critics() -> list[Entry]:
             "Schulman et al. 2017, Proximal Policy Optimization Algorithms",
             tags=("contextual", "on-policy"),
             needs=(_ACTIONS,),
+            offers=_SHARED,
         ),
         Entry(
             "sac",
@@ -202,6 +205,7 @@ def _gradient_agents() -> list[Entry]:
             _MAML,
             tags=("gradient", "on-policy"),
             needs=(_ACTIONS,),
+            offers=_SHARED,
         ),
         Entry(
             "reptile",
@@ -211,6 +215,7 @@ def _gradient_agents() -> list[Entry]:
             _REPTILE,
             tags=("gradient", "on-policy"),
             needs=(_ACTIONS,),
+            offers=_SHARED,
         ),
     ]
 

@@ -28,6 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from agents.common.context import Context, ContextEncoder
+from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
 from agents.common.losses import approximate_kl, clipped_surrogate
 from agents.common.returns import generalized_advantages
@@ -126,20 +127,18 @@ class PPO:
         }
         steps = {name: column[rollout.valid] for name, column in columns.items()}
         share = self._anneal()
-        sums: dict[str, Tensor] = {}
-        for rows in (batches := list(self._minibatches(len(steps["target"])))):
-            losses = self._losses({name: column[rows] for name, column in steps.items()})
-            loss = losses["losses/policy_loss"] + losses["losses/value_loss"]
-            loss = loss - self.config.entropy * share * losses["losses/entropy"]
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.config.gradient_norm)
-            self._optimizer.step()
-            for name, value in {**losses, "losses/gradient_norm": norm}.items():
-                sums[name] = sums.get(name, 0.0) + value.detach()
+
+        def losses(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            parts = self._losses({name: column[rows] for name, column in steps.items()})
+            loss = parts["losses/policy_loss"] + parts["losses/value_loss"]
+            return loss - self.config.entropy * share * parts["losses/entropy"], parts
+
+        weight = torch.ones_like(steps["target"])
+        minibatches = self._minibatches(len(weight))
+        longest = self.config.gradient_norm
+        figures = descend(self._model, self._optimizer, minibatches, losses, weight=weight, longest=longest)
         self._inputs.update(rollout)
-        means = (torch.stack(list(sums.values())) / len(batches)).tolist()
-        return {**dict(zip(sums, means, strict=True)), "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
+        return {**figures, "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
 
     @torch.no_grad()
     def estimates(self, rollout: Rollout, trace: float | None = None) -> tuple[Tensor, Tensor]:

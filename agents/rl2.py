@@ -27,6 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import registry
+from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
 from agents.common.encoding import StepEncoder
 from agents.common.losses import approximate_kl, clipped_surrogate, weighted_mean
@@ -129,27 +130,25 @@ class RL2:
         rollout = trial.rollout
         advantage, target = self._advantages(rollout)
         share = self._anneal()
-        sums: dict[str, Tensor] = {}
         steps = self._within_memory(rollout.steps)
         if self.config.reward_input == "standardised":
             reward = TrialStandard.sequence(steps.previous_reward, steps.trial_start)
             steps = replace(steps, previous_reward=reward)
         inputs = self._encoder(steps)
-        for columns in self._minibatches(rollout.reward.shape[1]):
-            losses = self._losses(rollout, inputs, advantage, target, columns)
-            loss = losses["losses/policy_loss"] + self.config.value_coefficient * losses["losses/value_loss"]
-            loss = loss - self.config.entropy * share * losses["losses/entropy"]
-            if "losses/reward_prediction" in losses:
-                loss = loss + self.config.reward_prediction * losses["losses/reward_prediction"]
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.config.gradient_norm)
-            self._optimizer.step()
-            for name, value in {**losses, "losses/gradient_norm": norm}.items():
-                sums[name] = sums.get(name, 0.0) + value.detach()
-        count = self.config.epochs * self.config.minibatches
-        means = (torch.stack(list(sums.values())) / count).tolist()  # the one host sync of an update
-        return {**dict(zip(sums, means, strict=True)), "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
+
+        def losses(columns: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            parts = self._losses(rollout, inputs, advantage, target, columns)
+            loss = parts["losses/policy_loss"] + self.config.value_coefficient * parts["losses/value_loss"]
+            loss = loss - self.config.entropy * share * parts["losses/entropy"]
+            if "losses/reward_prediction" in parts:
+                loss = loss + self.config.reward_prediction * parts["losses/reward_prediction"]
+            return loss, parts
+
+        weight = rollout.valid.sum(0)
+        minibatches = self._minibatches(len(weight))
+        longest = self.config.gradient_norm
+        figures = descend(self._model, self._optimizer, minibatches, losses, weight=weight, longest=longest)
+        return {**figures, "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
 
     def estimates(self, rollout: Rollout, trace: float | None = None) -> tuple[Tensor, Tensor]:
         """Values and advantages [T, B] in units of reward: of all that the trial has still to come."""

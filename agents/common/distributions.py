@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from agents.common.parallel import drawn
 from registry.errors import UserError
 
 
@@ -36,7 +37,7 @@ class Categorical:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """[...] int64. The smallest of exponentials with rates p is drawn with probability p."""
-        waiting = torch.empty_like(self.log_probabilities).exponential_(generator=generator)
+        waiting = drawn(self.log_probabilities, lambda empty: empty.exponential_(generator=generator))
         return (self.log_probabilities - waiting.log()).argmax(-1)
 
     def log_prob(self, action: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ class DiagonalGaussian:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """[..., A] float32."""
-        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        noise = drawn(self.mean, lambda empty: empty.normal_(generator=generator))
         return self.mean + self.log_std.exp() * noise
 
     def log_prob(self, action: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Trust-region updates of one flat parameter vector (Schulman et al. 2015, "Trust Region Policy Optimization")."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -43,7 +43,7 @@ class Step(NamedTuple):
 
 
 def line_search(
-    evaluate: Callable[[Tensor], tuple[Tensor, Tensor]],
+    evaluate: Callable[[Tensor], Iterable[Tensor]],
     start: Float[Tensor, "P"],
     step: Float[Tensor, "P"],
     *,

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -64,6 +64,19 @@ class FaultLog:
             known = self._blamed.setdefault(fault.task.id, [])
             known.append(fault)
             del known[: -self.strikes]
+
+    def merge(self, state: Mapping[str, Any], first_slot: int) -> None:
+        """Take in the `state_dict()` of a log that began empty, of a batch whose slots are numbered from `first_slot`.
+
+        Faults that no task is blamed for are counted.
+        """
+        other = FaultLog(self.strikes)
+        other.load_state_dict(state)
+        blamed = [fault for faults in other._blamed.values() for fault in faults]
+        for fault in blamed:
+            self.record(replace(fault, slot=first_slot + fault.slot))
+        self.count += other.count - len(blamed)
+        self._reasons += other._reasons - Counter(fault.reason for fault in blamed)
 
     def since(self, count: int) -> dict[int, Fault]:
         """The last fault of every slot that had one after the first `count` faults."""

@@ -1,6 +1,6 @@
 """`collect`: play one trial on every task of a batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import gymnasium as gym
@@ -21,13 +21,15 @@ def collect(
     *,
     plan: CollectionPlan,
     seeds: Sequence[int] | None = None,
+    agree: Callable[[int], int] = int,
 ) -> Trial:
     """Play `plan` on `specs` and return the trials. `batch` has `plan.slots` slots for each of them.
 
     `seeds` (one per task) decide the environments' noise; None takes each task's own seed, so that different players
     meet the same luck on the same tasks. Episodes side by side have noise of their own, the same however many there
     are. A slot that has played its episodes of a round waits (`valid` false) for the others; agents that advance their
-    carry in `act` play one round, so waiting never reaches what they learn from.
+    carry in `act` play one round, so waiting never reaches what they learn from. Where these are but a part of the
+    tasks, `agree` is asked once a round, with the steps that were enough here, how many all parts need.
     """
     seeds = [spec.seed for spec in specs] if seeds is None else seeds
     batch.set_tasks([spec for spec in specs for _ in range(plan.slots)])
@@ -40,7 +42,8 @@ def collect(
         if index:
             carry = agent.adapt(carry, rounds[-1])
             step = replace(step, observation=batch.reset(), episode_start=torch.ones_like(step.episode_start))
-        rollout, step, carry = _play_round(agent, batch, carry, step, plan, goal=(index + 1) * plan.episodes_per_round)
+        goal = (index + 1) * plan.episodes_per_round
+        rollout, step, carry = _play_round(agent, batch, carry, step, plan, goal, agree)
         rounds.append(rollout)
     return Trial(specs, rounds, plan)
 
@@ -67,7 +70,13 @@ def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None
 
 
 def _play_round(
-    agent: Agent, batch: TaskBatch, carry: Carry, step: Step, plan: CollectionPlan, goal: int
+    agent: Agent,
+    batch: TaskBatch,
+    carry: Carry,
+    step: Step,
+    plan: CollectionPlan,
+    goal: int,
+    agree: Callable[[int], int],
 ) -> tuple[Rollout, Step, Carry]:
     """Step until every slot has finished its episodes below number `goal`.
 
@@ -78,7 +87,8 @@ def _play_round(
     first = torch.zeros_like(step.trial_start)
     rows: list[dict[str, Tensor]] = []
     records: list[Mapping[str, Tensor]] = []
-    for _ in range(plan.episodes_per_round // plan.slots * batch.family.horizon):
+    needed, known = plan.episodes_per_round // plan.slots * batch.family.horizon, False
+    while len(rows) < needed:
         action, carry = agent.act(carry, step)
         transition = batch.step(action.value)
         valid = step.episode_index < goal
@@ -115,8 +125,8 @@ def _play_round(
             episode_index=episode_index,
             descriptor=step.descriptor,
         )
-        if look and bool((episode_index >= goal).all()):
-            break
+        if look and not known and bool((episode_index >= goal).all()):
+            needed, known = agree(len(rows)), True
     stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
     record = {name: torch.stack([kept[name] for kept in records]) for name in records[0]}
     return Rollout(**stacked, record=record, descriptor=step.descriptor), step, carry

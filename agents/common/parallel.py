@@ -1,0 +1,161 @@
+"""One agent trained by several processes, each with a share of the tasks, as `torchrun` starts them.
+
+Every process holds the whole agent and the whole source, alike to the last bit. It asks for all tasks, plays its own
+share of them and is then given the trials of all (`agents.sharing`), so that whatever an update takes statistics of is
+there. What an update averages over is split: `own` is a process's part, `total` and `add_gradients` put the parts
+together. Random numbers are drawn for all rows by everybody (`drawn`), so that tasks, luck and minibatches are those of
+one process, and the agent too, up to rounding.
+
+In a process that is alone, nothing here does anything.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from registry.errors import UserError
+
+T = TypeVar("T")
+
+_PATIENCE = timedelta(days=7)
+"""Processes wait so long for each other, such as for the first one to evaluate; one that dies is `torchrun`'s affair."""
+_playing: ContextVar[bool] = ContextVar("playing", default=False)
+
+
+@contextmanager
+def joined() -> Iterator[bool]:
+    """Join the processes that `torchrun` started beside this one, if it did; whether this one is the first.
+
+    What all of them refuse for the same reason is said by the first alone.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield True
+        return
+    card = torch.cuda.is_available()
+    if card:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if card else "gloo", timeout=_PATIENCE)
+    try:
+        yield rank() == 0
+    except UserError as error:
+        if rank():
+            raise SystemExit(error.exit_code) from None
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+def processes() -> int:
+    """How many train together; 1 for one that is alone."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process among them; the first, 0, is the one that writes and prints."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def part(count: int) -> slice:
+    """Which of `count` things in a row are this process's: as many as everybody's where they divide."""
+    return slice(rank() * count // processes(), (rank() + 1) * count // processes())
+
+
+def own(rows: Tensor) -> Tensor:
+    """This process's part of `rows`; parts differ in length by one at most and may be empty."""
+    return rows[part(len(rows))]
+
+
+def mean_part(values: Tensor, weight: Tensor) -> Tensor:
+    """What this process's `values` add to their mean over all processes, by weights that are not all zero."""
+    return (values * weight).sum() / total(weight.sum())
+
+
+def total(value: Tensor) -> Tensor:
+    """The sum of everybody's `value`, without gradient; the same bits in every process."""
+    if processes() == 1:
+        return value
+    summed = value.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(summed)
+    return summed
+
+
+def add_gradients(parameters: Iterable[Tensor]) -> None:
+    """Give every parameter the sum of everybody's gradients, in one message; none counts as zero."""
+    if processes() == 1:
+        return
+    parameters = list(parameters)
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    summed = total(torch.cat([gradient.flatten() for gradient in gradients]))
+    for parameter, flat in zip(parameters, summed.split([p.numel() for p in parameters]), strict=True):
+        parameter.grad = flat.view_as(parameter)
+
+
+def gathered(rows: Tensor, axis: int) -> Tensor:
+    """Everybody's `rows`, of one shape, one process after another along `axis`."""
+    if processes() == 1:
+        return rows
+    mine = rows.contiguous()
+    mine = mine.view(torch.uint8) if rows.dtype == torch.bool else mine
+    parts = [torch.empty_like(mine) for _ in range(processes())]
+    dist.all_gather(parts, mine)
+    return torch.cat(parts, dim=axis).view(rows.dtype)
+
+
+def everybodys(value: T) -> list[T]:
+    """Everybody's `value`, any object, by rank."""
+    if processes() == 1:
+        return [value]
+    values: list[Any] = [None] * processes()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def largest(value: int, device: torch.device | str = "cpu") -> int:
+    """The largest of everybody's `value`."""
+    if processes() == 1:
+        return value
+    found = torch.tensor(value, device=device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return int(found)
+
+
+def by_first(work: Callable[[], T]) -> T:
+    """What `work` returns to the first process, which alone does it; where that refuses it, the others leave too."""
+    if processes() == 1:
+        return work()
+    box: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            box[0] = work()
+        except UserError as error:
+            dist.broadcast_object_list([None, error.exit_code])
+            raise
+    dist.broadcast_object_list(box)
+    if box[1] is not None:
+        raise SystemExit(box[1])
+    return cast(T, box[0])
+
+
+@contextmanager
+def playing() -> Iterator[None]:
+    """While it lasts, this process acts in its own share of the tasks, and `drawn` draws for all of them."""
+    before = _playing.set(processes() > 1)
+    try:
+        yield
+    finally:
+        _playing.reset(before)
+
+
+def drawn(like: Tensor, fill: Callable[[Tensor], Tensor]) -> Tensor:
+    """A tensor like `like`, leading axis tasks or slots, that `fill` has filled with random numbers."""
+    if not _playing.get():
+        return fill(torch.empty_like(like))
+    rows = processes() * len(like)
+    return fill(like.new_empty(rows, *like.shape[1:]))[part(rows)]

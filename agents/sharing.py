@@ -1,0 +1,88 @@
+"""Trials whose tasks are shared among several processes: each plays its own, all are given those of all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+
+from torch import Tensor
+
+import registry
+from agents.common import parallel
+from agents.experiment import Experiment
+from registry.errors import UserError
+from taskgen.engines.base import TaskBatch
+from taskgen.engines.faults import Faulting, FaultLog
+from taskgen.interaction.agent import Agent, CollectionPlan, Rollout, Trial
+from taskgen.interaction.collect import collect
+from taskgen.spec import TaskSpec
+
+CAPABILITY = "data-parallel"
+"""What the entry of an agent offers that comes out the same however many processes train it."""
+
+
+def refuse_unshared(experiment: Experiment) -> None:
+    """Raise `UserError` unless the processes there are can share `experiment`."""
+    count, tasks = parallel.processes(), experiment.training.tasks
+    if count == 1:
+        return
+    catalogue = registry.catalogue()
+    if CAPABILITY not in catalogue.get("agents", experiment.agent.name).entry.offers:
+        able = ", ".join(item.entry.name for item in catalogue.items("agents") if CAPABILITY in item.entry.offers)
+        raise UserError(
+            f"{experiment.agent.name} cannot be trained by {count} processes: its entry does not offer {CAPABILITY!r}, "
+            f"that their updates are those of one. Agents that do: {able}. Or start it without torchrun."
+        )
+    if tasks % count:
+        near = tasks - tasks % count
+        raise UserError(
+            f"training.tasks = {tasks} cannot be shared equally by {count} processes: "
+            f"take {near or count} or {near + count}"
+        )
+    if ":" in experiment.device:
+        raise UserError(
+            f"device = {experiment.device!r} is one card for {count} processes: with device=cuda each takes its own"
+        )
+
+
+def collect_shared(
+    agent: Agent, batch: TaskBatch, specs: Sequence[TaskSpec], *, plan: CollectionPlan, seeds: Sequence[int]
+) -> Trial:
+    """As `collect`, of all `specs` and `seeds`; `batch` has the slots of this process's share of them.
+
+    Everybody's faults are then among those of every process's batch.
+    """
+    if parallel.processes() == 1:
+        return collect(agent, batch, specs, plan=plan, seeds=seeds)
+    share = parallel.part(len(specs))
+    log = batch.faults if isinstance(batch, Faulting) else None
+    if log is not None:
+        batch.faults = FaultLog(log.strikes)
+    with parallel.playing():
+        trial = collect(
+            agent, batch, specs[share], plan=plan, seeds=seeds[share], agree=lambda n: parallel.largest(n, batch.device)
+        )
+    if log is not None:
+        for rank, state in enumerate(parallel.everybodys(batch.faults.state_dict())):
+            log.merge(state, first_slot=rank * batch.slots)
+        batch.faults = log
+    return Trial(specs, [_each(rollout, parallel.gathered) for rollout in trial.rounds], plan)
+
+
+def own_trial(trial: Trial) -> Trial:
+    """Of the trial of all tasks, what belongs to this process's share of them."""
+    if parallel.processes() == 1:
+        return trial
+    slots = parallel.part(len(trial.specs) * trial.plan.slots)
+    rounds = [_each(rollout, lambda value, axis: value[:, slots] if axis else value[slots]) for rollout in trial.rounds]
+    return replace(trial, specs=trial.specs[parallel.part(len(trial.specs))], rounds=rounds)
+
+
+def _each(rollout: Rollout, change: Callable[[Tensor, int], Tensor]) -> Rollout:
+    """`rollout` with every tensor changed; `change` is told the tensor and which of its axes the slots are."""
+    names = [field.name for field in fields(Rollout) if field.name not in ("record", "descriptor")]
+    columns = {name: value for name in names if (value := getattr(rollout, name)) is not None}
+    return replace(
+        rollout,
+        **{name: change(value, 1) for name, value in columns.items()},
+        record={name: change(value, 1) for name, value in rollout.record.items()},
+        descriptor=None if rollout.descriptor is None else change(rollout.descriptor, 0),
+    )
