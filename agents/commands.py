@@ -45,6 +45,7 @@ def train(
     from agents.loop import evaluate_run
     from agents.loop import train as train_run
     from agents.run import RunDirectory
+    from agents.sharing import refuse_unshared
 
     torch.set_num_threads(threads)
     given = list(overrides or [])
@@ -53,6 +54,7 @@ def train(
     plan = load_experiment(experiment, given)
     directory = RunDirectory(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}")
     with parallel.joined() as first, Progress(quiet=not first) as progress:
+        refuse_unshared(plan.config)
         if parallel.by_first(lambda: resume and directory.config.exists()):
             plan = directory.same(plan)
         else:

@@ -84,7 +84,7 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
         told = curriculum.metrics() if curriculum else {}
         metrics = {**metrics, **trial_metrics(trial), **told, **clock.metrics(steps), **books.faults()}
         books.enter(iteration, specs, metrics)
-        if parallel.largest(watcher.stop_requested()) and iteration < settings.iterations:
+        if parallel.largest(int(watcher.stop_requested())) and iteration < settings.iterations:
             books.save(iteration)
             return False
     books.close()
@@ -199,12 +199,12 @@ class _Books:
         self._steps += int(metrics.pop("charts/batch_steps"))
         self._seconds += sum(metrics[name] for name in metrics if name.startswith("time/"))
         metrics["charts/steps"] = self._steps
-        if not self._writes:
-            return
         for tracker in self._trackers:
             tracker.log(iteration, metrics)
-        registry.catalogue().notify("iteration_finished", iteration=iteration, metrics=metrics)
         self._watcher.iteration(iteration, settings.iterations, metrics)
+        if not self._writes:
+            return
+        registry.catalogue().notify("iteration_finished", iteration=iteration, metrics=metrics)
         if iteration == 1 and specs:
             self._run.archive_tasks(self._plan, train=specs[:SAMPLED_TASKS], held_out=self._held_out)
         last = iteration == settings.iterations

@@ -32,11 +32,8 @@ def refuse_unshared(experiment: Experiment) -> None:
             f"that their updates are those of one. Agents that do: {able}. Or start it without torchrun."
         )
     if tasks % count:
-        near = tasks - tasks % count
-        raise UserError(
-            f"training.tasks = {tasks} cannot be shared equally by {count} processes: "
-            f"take {near or count} or {near + count}"
-        )
+        near = " or ".join(str(n) for n in (tasks - tasks % count, tasks - tasks % count + count) if n)
+        raise UserError(f"training.tasks = {tasks} cannot be shared equally by {count} processes: take {near}")
     if ":" in experiment.device:
         raise UserError(
             f"device = {experiment.device!r} is one card for {count} processes: with device=cuda each takes its own"

@@ -238,16 +238,16 @@ def cheetahs(path, iterations):
     return plan, specs
 
 
-def diverge(monkeypatch, diverging):
-    """Make batches of eight slots report a fault of every task in `diverging`. Returns the seeds they are given."""
+def diverge(monkeypatch, diverging, slots=8):
+    """Make batches of `slots` slots report a fault of every task in `diverging`. Returns the seeds they are given."""
     from taskgen.engines.faults import Fault
     from taskgen.engines.mujoco import MujocoBatch
 
     settled, given = MujocoBatch.set_tasks, []
 
-    def set_tasks(self, specs, slots=None):
-        settled(self, specs, slots)
-        if self.slots == 8:
+    def set_tasks(self, specs, where=None):
+        settled(self, specs, where)
+        if self.slots == slots:
             given.append([spec.seed for spec in specs])
             for slot, spec in enumerate(specs):
                 if spec.id in diverging:

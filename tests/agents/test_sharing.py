@@ -2,56 +2,73 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 import registry
 from agents.common import parallel
+from agents.experiment import load_experiment
+from agents.loop import train
 from agents.run import RunDirectory
 from agents.sharing import CAPABILITY
 from agents.tree import flatten
-from registry.cli import main
+from registry.errors import UserError
 from tests.agents.processes import together
-from tests.agents.test_loop import digest
+from tests.agents.test_loop import Quiet, cheetahs, digest, diverge
 
 SMALL = (
-    "training.iterations=3",
-    "training.tasks=8",
-    "training.checkpoint_every=2",
-    "training.evaluate_every=2",
-    "evaluation.tasks=8",
-    "evaluation.final_tasks=8",
-    'evaluation.players=["random"]',
+    *("training.iterations=3", "training.tasks=8", "training.checkpoint_every=2", "training.evaluate_every=2"),
+    *("evaluation.tasks=8", "evaluation.final_tasks=8", 'evaluation.players=["random"]'),
 )
+GRADIENT = ("agent.hidden=[8]", "agent.trajectories=2", "training.episodes=4", "family.horizon=8")
 RUNS = {
-    "rl2": ("rl2-bandit", "agent.network.hidden_size=8", "agent.minibatches=3", "training.episodes=4"),
+    "rl2": ("rl2-bandit", "agent.network.hidden_size=8", "agent.minibatches=5", "training.episodes=4"),
     "ppo": ("ppo-grid", "agent.hidden=[8]", "agent.epochs=2", "training.episodes=2", "agent.context=one-hot"),
-    "maml": ("maml-navigation", "agent.hidden=[8]", "agent.trajectories=2", "training.episodes=4", "family.horizon=8"),
-    "reptile": (
-        *("reptile-navigation", "agent.hidden=[8]", "agent.trajectories=2", "training.episodes=4", "family.horizon=8"),
-    ),
+    "maml": ("maml-navigation", *GRADIENT),
+    "reptile": ("reptile-navigation", *GRADIENT),
 }
 
 
-def train(path, agent, *more):
-    return main(["train", *RUNS[agent], *SMALL, *more, "--run", str(path)])
+def plan_of(agent, *more):
+    experiment, *settings = RUNS[agent]
+    return load_experiment(experiment, [*settings, *SMALL, *more])
 
 
-def state(path):
-    return RunDirectory(path).restore()
+def alone(plan, path, stop=None):
+    """Whether the run got to its end, in this process."""
+    run = RunDirectory(path)
+    if not run.config.exists():
+        run.create(plan)
+    return train(plan, run, Quiet(stop))
 
 
-def metrics(path):
-    return [json.loads(line)["metrics"] for line in (path / "metrics.jsonl").read_text().splitlines()]
+def shared(plan, path, stops=(None, None)):
+    """As `alone`, in two processes, which are asked to stop after so many iterations each."""
+    run = RunDirectory(path)
+    if not run.config.exists():
+        run.create(plan)
+
+    def work(rank):
+        with parallel.joined():
+            return train(plan, run, Quiet(stops[rank]))
+
+    return together(work)
 
 
 def assert_same(one, other):
-    """Counts, sources and streams to the bit; whatever is a float within 1e-5."""
-    (json_one, tensors_one), (json_other, tensors_other) = flatten(one), flatten(other)
+    """Tasks, counts and streams to the bit, whatever is a float within 1e-5."""
+    (json_one, tensors_one), (json_other, tensors_other) = (flatten(RunDirectory(run).restore()) for run in (one, other))
     assert json_one == json_other
     assert list(tensors_one) == list(tensors_other)
     for name, tensor in tensors_one.items():
-        torch.testing.assert_close(tensor, tensors_other[name], rtol=0, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+        torch.testing.assert_close(tensor, tensors_other[name], rtol=0, atol=1e-5, msg=lambda text, n=name: f"{n} {text}")
+
+
+def figures(path):
+    """The metrics of every iteration but times."""
+    lines = [json.loads(line)["metrics"] for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{name: line[name] for name in line if not name.startswith("time/") and "SPS" not in name} for line in lines]
 
 
 def test_every_agent_that_says_so_is_tried():
@@ -61,6 +78,63 @@ def test_every_agent_that_says_so_is_tried():
 
 @pytest.mark.parametrize("agent", list(RUNS))
 def test_two_processes_train_the_agent_of_one(tmp_path, agent):
-    assert train(tmp_path / "one", agent) == 0
-    assert together(lambda rank: train(tmp_path / "two", agent)) == [0, 0]
-    assert_same(state(tmp_path / "one"), state(tmp_path / "two"))
+    plan, one, two = plan_of(agent), tmp_path / "one", tmp_path / "two"
+    assert alone(plan, one)
+    assert shared(plan, two) == [True, True]
+    assert_same(one, two)
+    for line, other in zip(figures(one), figures(two), strict=True):
+        assert line == pytest.approx(other, abs=1e-4)
+    assert (one / "archive.sqlite").stat().st_size == (two / "archive.sqlite").stat().st_size
+    assert len((two / "evaluations.jsonl").read_text().splitlines()) == 2
+
+
+def test_episodes_that_end_early_in_one_process_are_waited_for(tmp_path):
+    """Cart-poles fall at different times, and what is drawn after the last one fell must be the same everywhere."""
+    family = ('family="cartpole"', "training.episodes=2", "agent.epochs=1")
+    plan = plan_of("ppo", *family, "evaluation.source='domain-randomization'", "source='domain-randomization'")
+    assert alone(plan, tmp_path / "one")
+    assert shared(plan, tmp_path / "two") == [True, True]
+    assert_same(tmp_path / "one", tmp_path / "two")
+
+
+def test_stopped_and_resumed_by_two_is_identical_and_one_can_go_on(tmp_path):
+    plan, whole, cut = plan_of("rl2"), tmp_path / "whole", tmp_path / "cut"
+    assert shared(plan, whole) == [True, True]
+    assert shared(plan, cut, stops=(None, 1)) == [False, False]  # the second process alone was asked
+    assert shared(plan, cut) == [True, True]
+    assert digest(RunDirectory(cut)) == digest(RunDirectory(whole))
+    changed = tmp_path / "changed"
+    assert shared(plan, changed, stops=(1, None)) == [False, False]
+    assert alone(plan, changed)
+    assert_same(changed, whole)
+
+
+def test_faults_in_any_process_put_tasks_into_quarantine(tmp_path, monkeypatch):
+    plan, specs = cheetahs(tmp_path, 6)
+    diverging = {specs[0].id, specs[7].id}
+    diverge(monkeypatch, diverging)
+    assert alone(plan, tmp_path / "one")
+    diverge(monkeypatch, diverging, slots=4)
+    assert shared(plan, tmp_path / "two") == [True, True]
+    assert figures(tmp_path / "one")[-1]["tasks/n_quarantined"] == 2
+    assert_same(tmp_path / "one", tmp_path / "two")
+    for task in diverging:
+        states = [np.load(tmp_path / run / "quarantine" / f"{task}.npy") for run in ("one", "two")]
+        assert np.array_equal(*states)
+
+
+@pytest.mark.parametrize(
+    ("agent", "settings", "message"),
+    [
+        ("sac-navigation", (), r"builtin/sac cannot be trained by 2 processes.*Agents that do: .*rl2"),
+        ("rl2-bandit", ("training.tasks=7",), r"training.tasks = 7 cannot be shared equally by 2.*take 6 or 8"),
+        ("rl2-bandit", ("training.tasks=1",), r"by 2 processes: take 2$"),
+        ("rl2-bandit", ("device=cuda:1",), r"'cuda:1' is one card for 2 processes: with device=cuda"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused_before_the_run(tmp_path, agent, settings, message):
+    plan = load_experiment(agent, [*SMALL, *settings])
+    with pytest.raises(RuntimeError, match=message) as caught:
+        shared(plan, tmp_path / "run")
+    assert "process 0: UserError" in str(caught.value)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.toml", "provenance.json"]

@@ -1,0 +1,115 @@
+"""What processes say to each other, and that one alone says nothing."""
+
+import pytest
+import torch
+
+from agents.common import parallel
+from registry.errors import TaskError, UserError
+from tests.agents.processes import together
+
+
+def joined(work):
+    def run(rank):
+        with parallel.joined() as first:
+            assert first == (rank == 0)
+            return work(rank)
+
+    return together(run)
+
+
+def test_parts_are_consecutive_and_everything():
+    def work(rank):
+        rows = torch.arange(5)
+        return parallel.part(6), parallel.own(rows).tolist(), parallel.own(rows[:1]).tolist()
+
+    assert joined(work) == [(slice(0, 3), [0, 1], []), (slice(3, 6), [2, 3, 4], [0])]
+
+
+def test_sums_means_and_gradients():
+    def work(rank):
+        one, other = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(1, 3))
+        one.grad = torch.tensor([1.0, 10.0]) * (rank + 1)
+        if rank:
+            other.grad = torch.ones(1, 3)
+        parallel.add_gradients([one, other])
+        value = torch.tensor([1.0, 2.0], requires_grad=True)
+        part = parallel.mean_part(value * (rank + 1), torch.tensor([3.0, rank]))
+        (slope,) = torch.autograd.grad(part, value)
+        mean = parallel.total(part)
+        assert not mean.requires_grad
+        assert value.requires_grad
+        return one.grad.tolist(), other.grad.tolist(), mean.item(), slope.tolist(), parallel.largest(3 - rank)
+
+    mean = (3 * 1 + (3 * 2 + 4)) / 7
+    for rank, (one, other, found, slope, most) in enumerate(joined(work)):
+        assert one == [3, 30]
+        assert other == [[1, 1, 1]]
+        assert found == pytest.approx(mean)
+        assert slope == pytest.approx([3 * (rank + 1) / 7, rank * (rank + 1) / 7])
+        assert most == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool])
+def test_gathered_rows_keep_their_order_and_kind(dtype):
+    def work(rank):
+        mine = torch.tensor([[rank, 1], [2, 0]]).to(dtype)
+        return parallel.gathered(mine, 0).numpy(), parallel.gathered(mine.t(), 1).numpy(), parallel.everybodys(rank)
+
+    whole = torch.tensor([[0, 1], [2, 0], [1, 1], [2, 0]]).to(dtype).numpy()
+    for rows, columns, ranks in joined(work):
+        assert rows.dtype == whole.dtype
+        assert rows.tolist() == whole.tolist()
+        assert columns.tolist() == whole.T.tolist()
+        assert ranks == [0, 1]
+
+
+def test_random_numbers_are_those_that_one_process_would_draw():
+    def draw():
+        generator = torch.Generator().manual_seed(3)
+        like = torch.empty(4 // parallel.processes(), 20)
+        with parallel.playing():
+            shared = parallel.drawn(like, lambda empty: empty.normal_(generator=generator))
+        again = parallel.drawn(torch.empty(3), lambda empty: empty.normal_(generator=generator))
+        return shared.tolist(), again.tolist()
+
+    whole, after = draw()
+    (first, after_first), (second, after_second) = joined(lambda rank: draw())
+    assert first + second == whole
+    assert after_first == after_second == after
+
+
+def test_what_the_first_does_alone():
+    def work(rank):
+        return parallel.by_first(lambda: f"by {rank}")
+
+    assert joined(work) == ["by 0", "by 0"]
+
+
+def test_a_refusal_is_said_once():
+    def refuse(rank):
+        def work():
+            raise TaskError("no")
+
+        with pytest.raises(TaskError if rank == 0 else SystemExit) as caught:
+            with parallel.joined():
+                parallel.by_first(work)
+        with pytest.raises(TaskError if rank == 0 else SystemExit) as agreed:
+            with parallel.joined():
+                work()
+        return str(caught.value), str(agreed.value)
+
+    assert together(refuse) == [("no", "no"), ("4", "4")]
+
+
+def test_one_process_is_left_alone():
+    rows = torch.arange(3.0)
+    with parallel.joined() as first:
+        assert first
+        assert (parallel.processes(), parallel.rank()) == (1, 0)
+        assert parallel.own(rows) is not None
+        assert parallel.total(rows) is rows
+        assert parallel.gathered(rows, 0) is rows
+        assert parallel.everybodys("a") == ["a"]
+        assert parallel.by_first(lambda: 3) == 3
+    with pytest.raises(UserError, match="as it is"), parallel.joined():
+        raise UserError("as it is")
