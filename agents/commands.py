@@ -29,14 +29,18 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Root of every random stream.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = None,
-    run: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME-SEED.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", "--run-directory", help="Run directory; by default runs/NAME-SEED.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run directory's newest checkpoint.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch; one is fastest for small networks.")] = 1,
 ) -> None:
     """Train an agent, evaluate it beside its reference players and write a report.
 
-    Ctrl-C finishes the iteration, checkpoints and exits; the same command with --resume goes on identically. Under
-    `torchrun` (`torchrun --nproc-per-node 2 -m registry.cli train ...`) the processes share the tasks.
+    Ctrl-C finishes the iteration, checkpoints and exits; the same command with --resume goes on identically.
+
+    Started by `torchrun --nproc-per-node 2 -m registry.cli train ...`, two processes share the tasks, each with a card
+    of its own where there are some; `--run` is spelt `--run-directory` there, because `torchrun` has one of its own.
     """
     import torch
 
@@ -61,7 +65,7 @@ def train(
             parallel.by_first(lambda: directory.create(plan))
         finished = train_run(plan, directory, progress)
     if not first:
-        raise typer.Exit(0 if finished else 130)
+        os._exit(0 if finished else 130)  # threads of gloo now and then abort an interpreter that tidies up at its end
     if not finished:
         typer.echo(f"Stopped; checkpoint saved. Go on with: {_resume_command(directory.path)}")
         raise typer.Exit(130)
@@ -159,11 +163,15 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
 
 
 def _resume_command(directory: Path) -> str:
-    """What to type to go on: the run's own configuration, and the plugin files in use."""
+    """What to type to go on: the run's own configuration, the plugin files in use, and as many processes."""
     files = [file for file in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if file]
     options = [f"--plugin {shlex.quote(file)}" for file in files]
     run = shlex.quote(str(directory))
-    return " ".join(["taskgen", *options, f"train {run}/config.toml --run {run} --resume"])
+    beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if beside == "1":
+        return " ".join(["taskgen", *options, f"train {run}/config.toml --run {run} --resume"])
+    program = f"torchrun --nproc-per-node {beside} -m registry.cli"
+    return " ".join([program, *options, f"train {run}/config.toml --run-directory {run} --resume"])
 
 
 class Progress:

@@ -33,6 +33,11 @@ class Training(Config):
         default=250, ge=0, description="Iterations between evaluations on held-out tasks; 0: only at the end."
     )
     checkpoint_every: int = Field(default=50, ge=1, description="Iterations between checkpoints.")
+    largest_kl: float = Field(
+        default=3.0,
+        gt=0,
+        description="Nats that an update may move the policy, where the agent measures it; beyond it the run stops.",
+    )
 
 
 class Evaluation(Config):

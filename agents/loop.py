@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from agents.evaluation import evaluate, play_counting, summarise
 from agents.experiment import Experiment, Parts, build_agent, build_parts, held_out_source
 from agents.run import RunDirectory
 from agents.sharing import collect_shared, refuse_unshared
+from agents.tree import not_finite
 from registry.config import Part
 from registry.errors import UserError
 from registry.plan import Plan
@@ -29,6 +30,8 @@ from taskgen.spec import TaskSpec
 from taskgen.streams import seed_sequence, stream
 
 KEPT_CHECKPOINTS = 2
+MEASURED_KL = ("losses/kl", "losses/approx_kl")
+"""Metrics that say by how many nats an update moved the policy."""
 SAMPLED_TASKS = 512
 """Training tasks kept in the run's archive, to show their distribution."""
 
@@ -52,7 +55,8 @@ class Watcher(Protocol):
 def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
     """Train from the run's newest checkpoint, or from the start. Returns False if `watcher` stopped it before the end.
 
-    Raises `UserError` when a metric is no longer finite; the last checkpoint is from before that.
+    Raises `UserError` when an update diverges: a metric or the agent's state is no longer finite, or the policy moved
+    by more than `training.largest_kl`. The newest checkpoint is from before that.
     """
     settings = plan.config.training
     refuse_unshared(plan.config)
@@ -165,6 +169,7 @@ class _Books:
         self._trackers: list[Any] = []
         self._steps = 0
         self._seconds = 0.0
+        self._latest: Metrics = {}
         self._log: FaultLog | None = None
         self._faults = 0
         self._quarantined = 0
@@ -196,16 +201,16 @@ class _Books:
         settings = self._plan.config.training
         self._refuse_held_out(specs)
         self._refuse_divergence(iteration, metrics)
+        self._latest = metrics
         self._steps += int(metrics.pop("charts/batch_steps"))
         self._seconds += sum(metrics[name] for name in metrics if name.startswith("time/"))
         metrics["charts/steps"] = self._steps
         for tracker in self._trackers:
             tracker.log(iteration, metrics)
         self._watcher.iteration(iteration, settings.iterations, metrics)
-        if not self._writes:
-            return
-        registry.catalogue().notify("iteration_finished", iteration=iteration, metrics=metrics)
-        if iteration == 1 and specs:
+        if self._writes:
+            registry.catalogue().notify("iteration_finished", iteration=iteration, metrics=metrics)
+        if iteration == 1 and specs and self._writes:
             self._run.archive_tasks(self._plan, train=specs[:SAMPLED_TASKS], held_out=self._held_out)
         last = iteration == settings.iterations
         if last or (settings.evaluate_every and iteration % settings.evaluate_every == 0):
@@ -228,7 +233,8 @@ class _Books:
         return {"faults/count": self._faults, "tasks/n_quarantined": self._quarantined}
 
     def save(self, iteration: int) -> None:
-        """Checkpoint agent, source and counts."""
+        """Checkpoint agent, source and counts. Raises `UserError` for an agent whose state is not finite."""
+        self._refuse_broken(iteration)
         if not self._writes:
             return
         tree = {
@@ -250,8 +256,9 @@ class _Books:
         registry.catalogue().notify("run_finished", directory=self._run.path)
 
     def _evaluate(self, iteration: int) -> None:
+        self._refuse_broken(iteration)
         parts = self._parts
-        if parts.agent is None:
+        if parts.agent is None or not self._writes:
             return
         returns, faults = play_counting(
             parts.agent, parts.family, self._held_out, parts.problem.episodes, parts.problem.device
@@ -275,13 +282,27 @@ class _Books:
                 )
 
     def _refuse_divergence(self, iteration: int, metrics: Metrics) -> None:
-        bad = {name: value for name, value in metrics.items() if not math.isfinite(value)}
-        if bad:
-            figures = ", ".join(f"{name} = {metrics[name]}" for name in metrics if name.startswith("losses/"))
-            raise UserError(
-                f"training diverged at iteration {iteration}: {', '.join(bad)} not finite ({figures}). "
-                f"Checkpoints before it are in {self._run.checkpoints}; try a lower learning rate."
-            )
+        bad = [f"{name} = {value}" for name, value in metrics.items() if not math.isfinite(value)]
+        most = self._plan.config.training.largest_kl
+        far = [f"{name} = {metrics[name]:.4g} > {most:g}" for name in MEASURED_KL if metrics.get(name, 0.0) > most]
+        if bad or far:
+            self._diverged(iteration, metrics, ", ".join(bad) or f"{far[0]}, which is training.largest_kl")
+
+    def _refuse_broken(self, iteration: int) -> None:
+        """An update can leave an agent broken and report figures from before it."""
+        agent = self._parts.agent
+        broken = None if agent is None else next(not_finite(agent.state_dict()), None)
+        if broken is not None:
+            self._diverged(iteration, self._latest, f"{broken} of the agent's state is not finite")
+
+    def _diverged(self, iteration: int, metrics: Metrics, what: str) -> NoReturn:
+        figures = ", ".join(f"{name} = {metrics[name]:.6g}" for name in metrics if name.startswith("losses/"))
+        newest = checkpoint.latest(self._run.checkpoints)
+        kept = "There is no checkpoint from before it" if newest is None else f"{newest} is from before it"
+        raise UserError(
+            f"training diverged at iteration {iteration}: {what} ({figures}). {kept}. Train anew with a lower learning "
+            "rate or smaller steps; going on with these settings would end here again."
+        )
 
 
 def evaluate_run(

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from agents.common.parallel import gathered
+from agents.common.parallel import assembled
 from agents.gradient import GradientAgent, GradientConfig
 from agents.sharing import own_trial
 from taskgen.interaction.agent import Metrics, Problem, Trial
@@ -48,11 +48,11 @@ class Reptile(GradientAgent[ReptileConfig]):
 
     def learn(self, trial: Trial) -> Metrics:
         """Adapt to every round, the last one included; move the start."""
-        trial = own_trial(trial)
-        fast = self.begin_trial(len(trial.specs))
-        for rollout in trial.rounds:
-            fast = self.inner_step(fast, self.experience(rollout, len(trial.specs)))
-        adapted = gathered(fast.parameters.detach(), 0)
+        own = own_trial(trial)
+        fast = self.begin_trial(len(own.specs))
+        for rollout in own.rounds:
+            fast = self.inner_step(fast, self.experience(rollout, len(own.specs)))
+        adapted = assembled(fast.parameters.detach(), len(trial.specs))
         rate = self.config.outer_rate * max(0.0, 1.0 - self._updates_done / self._updates)
         before, self.parameters = self.parameters, moved(self.parameters, adapted, rate)
         self._updates_done += 1

@@ -50,17 +50,18 @@ def collect_shared(
     if parallel.processes() == 1:
         return collect(agent, batch, specs, plan=plan, seeds=seeds)
     share = parallel.part(len(specs))
-    log = batch.faults if isinstance(batch, Faulting) else None
-    if log is not None:
-        batch.faults = FaultLog(log.strikes)
+    faulting = batch if isinstance(batch, Faulting) else None
+    known = FaultLog() if faulting is None else faulting.faults
+    if faulting is not None:
+        faulting.faults = FaultLog(known.strikes)
     with parallel.playing():
         trial = collect(
             agent, batch, specs[share], plan=plan, seeds=seeds[share], agree=lambda n: parallel.largest(n, batch.device)
         )
-    if log is not None:
-        for rank, state in enumerate(parallel.everybodys(batch.faults.state_dict())):
-            log.merge(state, first_slot=rank * batch.slots)
-        batch.faults = log
+    if faulting is not None:
+        for rank, state in enumerate(parallel.everybodys(faulting.faults.state_dict())):
+            known.merge(state, first_slot=rank * batch.slots)
+        faulting.faults = known
     return Trial(specs, [_each(rollout, parallel.gathered) for rollout in trial.rounds], plan)
 
 

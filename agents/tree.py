@@ -15,7 +15,7 @@ Equal trees give equal JSON and tensors: dict keys are sorted, so a state must n
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -47,6 +47,21 @@ def restore(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     if len(fields) != 1 or marks[0] not in _DECODERS:
         raise ValueError(f"unknown mark {marks[0]!r}")
     return _DECODERS[marks[0]](fields[marks[0]], tensors)
+
+
+def not_finite(value: Any, place: str = "") -> Iterator[str]:
+    """The JSON Pointers of the tensors, arrays and numbers in the tree `value` that hold NaN or infinity."""
+    if isinstance(value, Mapping | list | tuple):
+        fields = (
+            cast(Mapping[Any, Any], value) if isinstance(value, Mapping) else dict(enumerate(cast(list[Any], value)))
+        )
+        for key, item in fields.items():
+            yield from not_finite(item, f"{place}/{_escape(str(key))}")
+    elif isinstance(value, Tensor):
+        if not value.isfinite().all():
+            yield place
+    elif isinstance(value, float | np.floating | np.ndarray) and not np.isfinite(value).all():
+        yield place
 
 
 _DECODERS: dict[str, Callable[[Any, Mapping[str, Tensor]], Any]] = {

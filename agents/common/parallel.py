@@ -25,7 +25,7 @@ from registry.errors import UserError
 T = TypeVar("T")
 
 _PATIENCE = timedelta(days=7)
-"""Processes wait so long for each other, such as for the first one to evaluate; one that dies is `torchrun`'s affair."""
+"""For so long processes wait for each other, such as for the first to evaluate; `torchrun` sees when one dies."""
 _playing: ContextVar[bool] = ContextVar("playing", default=False)
 
 
@@ -106,6 +106,15 @@ def gathered(rows: Tensor, axis: int) -> Tensor:
     parts = [torch.empty_like(mine) for _ in range(processes())]
     dist.all_gather(parts, mine)
     return torch.cat(parts, dim=axis).view(rows.dtype)
+
+
+def assembled(mine: Tensor, count: int) -> Tensor:
+    """The `count` rows of which everybody has `part(count)`."""
+    if processes() == 1:
+        return mine
+    rows = mine.new_zeros(count, *mine.shape[1:])
+    rows[part(count)] = mine
+    return total(rows)
 
 
 def everybodys(value: T) -> list[T]:

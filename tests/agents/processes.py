@@ -27,7 +27,7 @@ def together(work, *, count=2, timeout=120):
         for worker in workers:
             worker.kill()
             worker.join()
-    for value, error in answers:
+    for _, error in answers:
         if error is not None:
             raise error
     return [value for value, _ in answers]

@@ -9,6 +9,7 @@ import pytest
 from agents.experiment import load_experiment
 from agents.loop import evaluate_run, player_label, train
 from agents.run import RunDirectory
+from agents.tree import not_finite
 from registry.errors import CheckpointError, ConfigError, UserError
 from taskgen.archive import Archive
 
@@ -127,10 +128,50 @@ def test_training_on_held_out_tasks_is_refused(tmp_path):
         train(plan, run, Quiet())
 
 
-def test_divergence_stops_with_the_checkpoint_intact(tmp_path):
-    plan, run = start(tmp_path / "run", "agent.learning_rate=1e30", "agent.final_learning_rate=1e30")
-    with pytest.raises(UserError, match=r"diverged at iteration \d.*losses/policy_loss"):
+@pytest.mark.parametrize(
+    ("rate", "what"),
+    [
+        (1e30, r"losses/policy_loss = nan"),
+        (30.0, r"losses/approx_kl = [\d.e+]+ > 3, which is training.largest_kl"),
+    ],
+)
+def test_a_diverging_update_stops_the_run_before_its_checkpoint(finished, tmp_path, rate, what):
+    """The learning rate is absurd from the third iteration on, after a good checkpoint."""
+    plan, run = start(tmp_path / "run", "training.checkpoint_every=1")
+    assert not train(plan, run, Quiet(2))
+    absurd = [f"agent.learning_rate={rate}", f"agent.final_learning_rate={rate}"]
+    config = load_experiment("rl2-bandit", [*QUICK, "training.checkpoint_every=1", *absurd])
+    with pytest.raises(UserError, match=rf"diverged at iteration \d.*{what}.*losses/entropy = .*Train anew") as caught:
+        train(config, run, Quiet())
+    offending = int(str(caught.value).split("iteration ")[1].split(":")[0])
+    newest = max(run.checkpoints.iterdir())
+    assert f"{newest} is from before it" in str(caught.value)
+    assert 2 <= int(newest.name) < offending
+    assert not list(not_finite(run.restore()))
+    assert evaluate_run(run, with_players=False)["iteration"] == int(newest.name)
+
+
+@pytest.mark.parametrize("due", ["checkpoint_every", "evaluate_every"])
+def test_an_agent_that_its_last_update_broke_is_neither_kept_nor_judged(tmp_path, monkeypatch, due):
+    """Figures of an update are from before its step: they can be fine when the agent that it leaves is not."""
+    import torch
+
+    descended = torch.optim.Adam.step
+
+    def step(self):
+        descended(self)
+        self.param_groups[0]["params"][0].data[0] = torch.inf
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    settings = ["agent.epochs=1", "agent.minibatches=1", "training.checkpoint_every=9", "training.evaluate_every=9"]
+    plan, run = start(tmp_path / "run", *settings, f"training.{due}=1")
+    broken = (
+        r"diverged at iteration 1: /model/\S+ of the agent's state is not finite \(losses/policy_loss = .*no checkpoint"
+    )
+    with pytest.raises(UserError, match=broken):
         train(plan, run, Quiet())
+    assert not run.checkpoints.exists()
+    assert not (run.path / "evaluations.jsonl").exists()
 
 
 def test_every_problem_of_a_plan_at_once():

@@ -1,6 +1,10 @@
 """Two processes train what one trains: the same tasks, the same agent up to rounding."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +17,6 @@ from agents.loop import train
 from agents.run import RunDirectory
 from agents.sharing import CAPABILITY
 from agents.tree import flatten
-from registry.errors import UserError
 from tests.agents.processes import together
 from tests.agents.test_loop import Quiet, cheetahs, digest, diverge
 
@@ -58,11 +61,15 @@ def shared(plan, path, stops=(None, None)):
 
 def assert_same(one, other):
     """Tasks, counts and streams to the bit, whatever is a float within 1e-5."""
-    (json_one, tensors_one), (json_other, tensors_other) = (flatten(RunDirectory(run).restore()) for run in (one, other))
+    (json_one, tensors_one), (json_other, tensors_other) = (
+        flatten(RunDirectory(run).restore()) for run in (one, other)
+    )
     assert json_one == json_other
     assert list(tensors_one) == list(tensors_other)
     for name, tensor in tensors_one.items():
-        torch.testing.assert_close(tensor, tensors_other[name], rtol=0, atol=1e-5, msg=lambda text, n=name: f"{n} {text}")
+        torch.testing.assert_close(
+            tensor, tensors_other[name], rtol=0, atol=1e-5, msg=lambda text, n=name: f"{n} {text}"
+        )
 
 
 def figures(path):
@@ -138,3 +145,37 @@ def test_what_cannot_be_shared_is_refused_before_the_run(tmp_path, agent, settin
         shared(plan, tmp_path / "run")
     assert "process 0: UserError" in str(caught.value)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.toml", "provenance.json"]
+
+
+def torchrun(*words):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "registry.cli", "train", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_torchrun_trains_stops_goes_on_and_speaks_once(tmp_path):
+    experiment, *settings = RUNS["rl2"]
+    words = [experiment, *settings, *SMALL, "training.iterations=2000", "training.evaluate_every=0"]
+    process = torchrun(*words, "--run-directory", str(tmp_path / "run"))
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "checkpoints").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert out.count("Go on with: torchrun --nproc-per-node 2 -m registry.cli ") == 1, err
+    assert err.count("Stopping after this iteration") == 1
+    assert RunDirectory(tmp_path / "run").restore()["iteration"] >= 2
+
+    short = [word.replace("iterations=2000", "iterations=6") for word in words]
+    process = torchrun(*short, "--run-directory", str(tmp_path / "short"))
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert out.count("Report: ") == out.count("held-out: 8 tasks") == 1
+    assert alone(load_experiment(short[0], short[1:]), tmp_path / "one")
+    assert_same(tmp_path / "one", tmp_path / "short")
+
+    process = torchrun(*short, "--run-directory", str(tmp_path / "short"))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert err.count("already holds a run") == 1

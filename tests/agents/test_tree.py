@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from agents.tree import flatten, restore
+from agents.tree import flatten, not_finite, restore
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.bool)
 
@@ -133,3 +133,15 @@ def test_what_cannot_be_stored_is_named(tree: dict, message: str) -> None:
 def test_unknown_marks_are_refused(value: dict) -> None:
     with pytest.raises((ValueError, KeyError)):
         restore({"a": value}, {"/a": torch.zeros(1)})
+
+
+def test_what_is_not_finite_is_found_where_it_is():
+    nan, inf = float("nan"), float("inf")
+    tree = {
+        "a": [1.0, nan, {0: torch.tensor([1.0, inf])}],
+        "b": torch.zeros(2),
+        "c/d": (np.array([nan]), np.float64(3), np.arange(3)),
+        "e": {"text": "nan", "none": None, "count": 3, "yes": True, "bytes": torch.zeros(2, dtype=torch.uint8)},
+        "f": np.float32(inf),
+    }
+    assert list(not_finite(tree)) == ["/a/1", "/a/2/0", "/c~1d/0", "/f"]

@@ -90,12 +90,10 @@ def test_a_refusal_is_said_once():
         def work():
             raise TaskError("no")
 
-        with pytest.raises(TaskError if rank == 0 else SystemExit) as caught:
-            with parallel.joined():
-                parallel.by_first(work)
-        with pytest.raises(TaskError if rank == 0 else SystemExit) as agreed:
-            with parallel.joined():
-                work()
+        with pytest.raises(TaskError if rank == 0 else SystemExit) as caught, parallel.joined():
+            parallel.by_first(work)
+        with pytest.raises(TaskError if rank == 0 else SystemExit) as agreed, parallel.joined():
+            work()
         return str(caught.value), str(agreed.value)
 
     assert together(refuse) == [("no", "no"), ("4", "4")]
