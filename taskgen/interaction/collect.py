@@ -7,7 +7,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from taskgen.engines.base import TaskBatch
+from taskgen.engines.base import TaskBatch, Transition
 from taskgen.interaction.agent import Agent, Carry, CollectionPlan, Rollout, Step, Trial
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed
@@ -21,12 +21,13 @@ def collect(
     *,
     plan: CollectionPlan,
     seeds: Sequence[int] | None = None,
+    horizon: int | None = None,
 ) -> Trial:
     """Play `plan` on `specs` and return the trials. `batch` has `plan.slots` slots for each of them.
 
     `seeds` (one per task) decide the environments' noise; None takes each task's own seed, so that different players
     meet the same luck on the same tasks. Episodes side by side have noise of their own, the same however many there
-    are. A slot that has played its episodes of a round waits (`valid` false) for the others; agents that advance their
+    are. `horizon` cuts episodes that are longer. A slot that has played its episodes of a round waits (`valid` false) for the others; agents that advance their
     carry in `act` play one round, so waiting never reaches what they learn from.
     """
     seeds = [spec.seed for spec in specs] if seeds is None else seeds
@@ -35,14 +36,31 @@ def collect(
     descriptor = batch.descriptor() if agent.needs_descriptor else None
     step = _first_step(batch, observation, descriptor, plan.slots)
     carry = agent.begin_trial(len(specs))
+    cut = _Cut(batch.family.horizon, horizon)
     rounds: list[Rollout] = []
     for index in range(plan.rounds):
         if index:
             carry = agent.adapt(carry, rounds[-1])
             step = replace(step, observation=batch.reset(), episode_start=torch.ones_like(step.episode_start))
-        rollout, step, carry = _play_round(agent, batch, carry, step, plan, goal=(index + 1) * plan.episodes_per_round)
+        goal = (index + 1) * plan.episodes_per_round
+        rollout, step, carry = _play_round(agent, batch, carry, step, plan, goal, cut)
         rounds.append(rollout)
     return Trial(specs, rounds, plan)
+
+
+class _Cut:
+    """Truncates episodes after `horizon` steps, where the family would go on."""
+
+    def __init__(self, own: int, horizon: int | None) -> None:
+        self.horizon = min(own, horizon or own)
+        self._shorter = self.horizon < own
+        self._time: Tensor | int = 0
+
+    def __call__(self, step: Step, transition: Transition) -> Transition:
+        if not self._shorter:
+            return transition
+        self._time = torch.where(step.episode_start, 1, self._time + 1)
+        return replace(transition, truncated=transition.truncated | (self._time >= self.horizon))
 
 
 def _noise_seed(seed: int, place: int) -> int:
@@ -67,7 +85,7 @@ def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None
 
 
 def _play_round(
-    agent: Agent, batch: TaskBatch, carry: Carry, step: Step, plan: CollectionPlan, goal: int
+    agent: Agent, batch: TaskBatch, carry: Carry, step: Step, plan: CollectionPlan, goal: int, cut: "_Cut"
 ) -> tuple[Rollout, Step, Carry]:
     """Step until every slot has finished its episodes below number `goal`.
 
@@ -78,9 +96,9 @@ def _play_round(
     first = torch.zeros_like(step.trial_start)
     rows: list[dict[str, Tensor]] = []
     records: list[Mapping[str, Tensor]] = []
-    for _ in range(plan.episodes_per_round // plan.slots * batch.family.horizon):
+    for _ in range(plan.episodes_per_round // plan.slots * cut.horizon):
         action, carry = agent.act(carry, step)
-        transition = batch.step(action.value)
+        transition = cut(step, batch.step(action.value))
         valid = step.episode_index < goal
         played, reward = action.value, transition.reward
         if plan.rounds > 1:  # how long a slot waited must not show in the previous action and reward of the next round
