@@ -37,8 +37,8 @@ class Wrapper:
         """Name of the source, by task, of the tasks that were not told yet."""
         if len(self._paced()) > 1:
             raise UserError(
-                f"{type(self).__name__}: more than one of the sources {', '.join(self.sources)} decides how long trials "
-                "are, and all trials of an iteration are of one length: let one source around them decide"
+                f"{type(self).__name__}: more than one of the sources {', '.join(self.sources)} decides how long "
+                "trials are, and all trials of an iteration are of one length: let one source around them decide"
             )
 
     @property

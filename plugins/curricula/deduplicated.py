@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from plugins.curricula.filtered import Filtered, FilterConfig
+from plugins.curricula.filtered import FilterConfig, Filtered
 from registry.errors import CheckpointError
 from taskgen.family import TaskFamily
 from taskgen.spec import TaskSpec

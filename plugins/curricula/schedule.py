@@ -12,6 +12,7 @@
 Time is the number of iterations that results came of. Between two points shares stay, or change linearly.
 """
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -102,7 +103,7 @@ class Schedule(Wrapper):
 def _check(config: ScheduleConfig) -> None:
     times = [point.iteration for point in config.points]
     problems = [] if times[:1] == [0] else ["points: the first is that of iteration 0, and there is none"]
-    if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
+    if any(later <= earlier for earlier, later in itertools.pairwise(times)):
         problems.append(f"points: iterations {times} are to rise from point to point")
     for number, point in enumerate(config.points):
         problems += weight_problems(point.weights, config.sources, f"points[{number}].weights")

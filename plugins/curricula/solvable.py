@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from plugins.curricula.filtered import Filtered, FilterConfig
+from plugins.curricula.filtered import FilterConfig, Filtered
 from registry.config import Part
 from registry.errors import ConfigError
 from taskgen.family import TaskFamily

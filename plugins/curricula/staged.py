@@ -41,8 +41,8 @@ class Stage(Config):
     horizon: int | None = Field(None, ge=1, description="Steps after which an episode is cut; left out: the family's.")
     source: dict[str, JsonValue] = Field(
         default={},
-        description="Settings of the inner source that are different (`{vary={mass={high=2.0}}}`); with another `name`, "
-        "another source.",
+        description="Settings of the inner source that are different (`{vary={mass={high=2.0}}}`); with another "
+        "`name`, another source.",
     )
     iterations: int | None = Field(None, ge=1, description="The stage is over after so many iterations.")
     threshold: float | None = Field(
@@ -151,7 +151,9 @@ def _seen(stage: Stage, results: Sequence[TaskResult]) -> tuple[float, int]:
     """Sum and number of what the rule of `stage` looks at."""
     if stage.threshold is None:
         return 0.0, 0
-    returns = [value for result in results for value in (result.returns[-1:] if stage.judged == "last" else result.returns)]
+    returns = [
+        value for result in results for value in (result.returns[-1:] if stage.judged == "last" else result.returns)
+    ]
     if stage.share is not None:
         return float(sum(value >= stage.threshold for value in returns)), len(returns)
     return float(sum(returns)), len(returns)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
-from plugins.curricula.filtered import Filtered, FilterConfig
+from plugins.curricula.filtered import FilterConfig, Filtered
 from registry.config import Config
 from registry.errors import ConfigError, suggest
 from taskgen.family import Describable, TaskFamily

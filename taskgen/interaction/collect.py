@@ -27,8 +27,9 @@ def collect(
 
     `seeds` (one per task) decide the environments' noise; None takes each task's own seed, so that different players
     meet the same luck on the same tasks. Episodes side by side have noise of their own, the same however many there
-    are. `horizon` cuts episodes that are longer. A slot that has played its episodes of a round waits (`valid` false) for the others; agents that advance their
-    carry in `act` play one round, so waiting never reaches what they learn from.
+    are. `horizon` cuts episodes that would be longer. A slot that has played its episodes of a round waits (`valid`
+    false) for the others; agents that advance their carry in `act` play one round, so waiting never reaches what they
+    learn from.
     """
     seeds = [spec.seed for spec in specs] if seeds is None else seeds
     batch.set_tasks([spec for spec in specs for _ in range(plan.slots)])
