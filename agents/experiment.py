@@ -18,7 +18,7 @@ from taskgen.interaction.agent import Agent, Problem
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.score import check_scores
 from taskgen.runner import Assignment, Runner
-from taskgen.source import Curriculum, TaskSource
+from taskgen.source import Curriculum, Paced, TaskSource
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed, seed_sequence
 
@@ -50,7 +50,8 @@ class Evaluation(Config):
     )
     source: Part | None = Field(
         default=None,
-        description="Source of held-out tasks; left out: the training source on a stream of its own.",
+        description="Source of held-out tasks; left out: the training source, or what it wraps where it decides by "
+        "results, on a stream of its own.",
         json_schema_extra={"kind": SOURCES},
     )
     out_of_distribution: dict[str, Part] = Field(
@@ -144,7 +145,20 @@ def build_parts(experiment: Experiment) -> Parts:
     agent = build_agent(experiment.agent, problem)
     if isinstance(source, Curriculum):
         check_scores(source.scores, agent, family)
+    if isinstance(source, Paced):
+        _check_lengths(source, experiment.training.episodes, agent)
     return Parts(family, source, agent, problem)
+
+
+def _check_lengths(source: Paced, episodes: int, agent: Agent) -> None:
+    """Raise `UserError` for a length of trials that cannot be; an agent refuses what it cannot plan."""
+    for length in source.lengths:
+        if (length.episodes or 0) > episodes:
+            raise UserError(
+                f"the source asks for trials of {length.episodes} episodes, but training.episodes = {episodes} is the "
+                "most that the agent is prepared for: raise it"
+            )
+        agent.plan(length.episodes or episodes)
 
 
 def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.device) -> Runner:
@@ -169,9 +183,17 @@ def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.
 
 
 def held_out_source(experiment: Experiment, family: TaskFamily[Any]) -> TaskSource:
-    """The source of held-out tasks, on a stream that training never draws from."""
-    part = experiment.evaluation.source or experiment.source
-    return build_source(part, family, seed_sequence(experiment.seed, "held-out"))
+    """The source of held-out tasks, on a stream that training never draws from.
+
+    Where none is named it is the training source, without what decides by results: a curriculum is judged on the tasks
+    of the source that it wraps.
+    """
+    part, seed = experiment.evaluation.source or experiment.source, seed_sequence(experiment.seed, "held-out")
+    source = build_source(part, family, seed)
+    while source.feedback and "source" in part.settings:
+        part = Part.model_validate(part.settings["source"])
+        source = build_source(part, family, seed)
+    return source
 
 
 def _example(experiment: Experiment, family: TaskFamily[Any]) -> TaskSpec:

@@ -25,7 +25,7 @@ from taskgen.engines.faults import Faulting, FaultLog
 from taskgen.interaction.agent import Agent, Metrics, Trial
 from taskgen.interaction.score import score
 from taskgen.runner import Runner
-from taskgen.source import Curriculum
+from taskgen.source import Curriculum, Length, Paced
 from taskgen.spec import TaskSpec
 from taskgen.streams import seed_sequence, stream
 
@@ -72,9 +72,12 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
     for iteration in range(books.restore(batch) + 1, settings.iterations + 1):
         clock = _Clock()
         specs = quarantine.ask(source, settings.tasks, batch)
+        length = source.length if isinstance(source, Paced) else Length()
+        trial_plan = agent.plan(length.episodes or settings.episodes)
+        batch = _with_slots(batch, settings.tasks // parallel.processes() * trial_plan.slots)
         clock.lap("ask")
         seeds = stream(plan.config.seed, "environment", iteration).integers(0, 2**53, settings.tasks).tolist()
-        trial = collect_shared(agent, batch, specs, plan=trial_plan, seeds=seeds)
+        trial = collect_shared(agent, batch, specs, plan=trial_plan, seeds=seeds, horizon=length.horizon)
         clock.lap("collect")
         results = score(trial, agent, parts.family, curriculum.scores if curriculum else ()) if source.feedback else []
         clock.lap("score")
@@ -93,6 +96,16 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
             return False
     books.close()
     return True
+
+
+def _with_slots(batch: TaskBatch, slots: int) -> TaskBatch:
+    """`batch`, or one of so many slots that goes on with its faults."""
+    if batch.slots == slots:
+        return batch
+    other = batch.family.batch(slots, batch.device)
+    if isinstance(batch, Faulting) and isinstance(other, Faulting):
+        other.faults = batch.faults
+    return other
 
 
 def _drive(runner: Runner, iterations: int, books: "_Books", watcher: Watcher) -> bool:

@@ -98,6 +98,7 @@ class RL2:
         self._value_mean = torch.zeros(problem.horizon * problem.episodes, 1, device=problem.device)
         self._value_scale = torch.ones((), device=problem.device)
         self._updates_done = 0
+        self._episodes = problem.episodes
 
     def plan(self, episodes: int) -> CollectionPlan:
         """One round: adaptation happens in `act`."""
@@ -128,6 +129,7 @@ class RL2:
     def learn(self, trial: Trial) -> Metrics:
         """PPO on whole trials; neither advantages nor hidden state are cut at episode ends."""
         rollout = trial.rollout
+        self._look_ahead(rollout, trial.plan.episodes)
         advantage, target = self._advantages(rollout)
         share = self._anneal()
         steps = self._within_memory(rollout.steps)
@@ -167,6 +169,7 @@ class RL2:
             "value_mean": self._value_mean,
             "value_scale": self._value_scale,
             "updates_done": self._updates_done,
+            "episodes": self._episodes,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -177,12 +180,27 @@ class RL2:
         self._value_mean = state["value_mean"].to(self._device)
         self._value_scale = state["value_scale"].to(self._device)
         self._updates_done = state["updates_done"]
+        self._episodes = state["episodes"]
 
     def _within_memory(self, step: Step) -> Step:
         """`step` without what happened before the memory begins."""
         if self.config.memory == "episode":  # the previous action would carry a message across the cut
             step = replace(step, trial_start=step.episode_start)
         return step
+
+    def _look_ahead(self, rollout: Rollout, episodes: int) -> None:
+        """Where trials have got another length, what values are shifted by begins anew, from what was just earned."""
+        if episodes == self._episodes:
+            return
+        self._episodes = episodes
+        valid = rollout.valid.to(torch.float32)
+        goes_on = torch.cat([rollout.valid[1:], torch.zeros_like(rollout.valid[:1])])
+        earned = generalized_advantages(
+            rollout.reward * valid, torch.zeros_like(valid), goes_on, self.config.discount, 1.0
+        )
+        mean = (earned * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
+        self._value_mean = torch.zeros_like(self._value_mean)
+        self._value_mean[: len(mean)] = mean
 
     def _advantages(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Normalised advantages and normalised value targets, both [T, B]."""

@@ -41,14 +41,20 @@ def refuse_unshared(experiment: Experiment) -> None:
 
 
 def collect_shared(
-    agent: Agent, batch: TaskBatch, specs: Sequence[TaskSpec], *, plan: CollectionPlan, seeds: Sequence[int]
+    agent: Agent,
+    batch: TaskBatch,
+    specs: Sequence[TaskSpec],
+    *,
+    plan: CollectionPlan,
+    seeds: Sequence[int],
+    horizon: int | None = None,
 ) -> Trial:
     """As `collect`, of all `specs` and `seeds`; `batch` has the slots of this process's share of them.
 
     Everybody's faults are then among those of every process's batch.
     """
     if parallel.processes() == 1:
-        return collect(agent, batch, specs, plan=plan, seeds=seeds)
+        return collect(agent, batch, specs, plan=plan, seeds=seeds, horizon=horizon)
     share = parallel.part(len(specs))
     faulting = batch if isinstance(batch, Faulting) else None
     known = FaultLog() if faulting is None else faulting.faults
@@ -56,7 +62,13 @@ def collect_shared(
         faulting.faults = FaultLog(known.strikes)
     with parallel.playing():
         trial = collect(
-            agent, batch, specs[share], plan=plan, seeds=seeds[share], agree=lambda n: parallel.largest(n, batch.device)
+            agent,
+            batch,
+            specs[share],
+            plan=plan,
+            seeds=seeds[share],
+            horizon=horizon,
+            agree=lambda needed: parallel.largest(needed, batch.device),
         )
     if faulting is not None:
         for rank, state in enumerate(parallel.everybodys(faulting.faults.state_dict())):

@@ -1,4 +1,4 @@
-"""The built-in task side: families, rewards, generators and trackers."""
+"""The built-in task side: families, rewards, generators, curricula and trackers."""
 
 from registry import Entry, hookimpl
 
@@ -100,6 +100,12 @@ def register_task_generators() -> list[Entry]:
         ),
         *_reward_generators(),
     ]
+
+
+@hookimpl
+def register_curricula() -> list[Entry]:
+    """Sources that wrap sources."""
+    return [*_stages_and_filters()]
 
 
 @hookimpl
@@ -287,5 +293,54 @@ def _reward_generators() -> list[Entry]:
             config="plugins.generators.diayn:DiaynConfig",
             citation=f"Eysenbach et al. 2019, Diversity is All You Need, section 3; {_UML}",
             tags=("learned", "unsupervised"),
+        ),
+    ]
+
+
+def _stages_and_filters() -> list[Entry]:
+    """Curricula that go by plan, and sources made of parts of others."""
+    return [
+        Entry(
+            "staged",
+            "plugins.curricula.staged:Staged",
+            "Harder step by step: longer trials, longer episodes or other settings, by results or by plan.",
+            config="plugins.curricula.staged:StagedConfig",
+            citation="Bengio et al. 2009, Curriculum Learning, section 4",
+            tags=("curriculum",),
+        ),
+        Entry(
+            "mix",
+            "plugins.curricula.mix:Mix",
+            "Tasks of several sources in fixed shares.",
+            config="plugins.curricula.mix:MixConfig",
+            tags=("filter",),
+        ),
+        Entry(
+            "schedule",
+            "plugins.curricula.schedule:Schedule",
+            "Tasks of several sources in shares that change with time.",
+            config="plugins.curricula.schedule:ScheduleConfig",
+            tags=("curriculum",),
+        ),
+        Entry(
+            "solvable",
+            "plugins.curricula.solvable:SolvableTasks",
+            "Of a source's tasks those that can be solved, by what the family knows or a reference player does.",
+            config="plugins.curricula.solvable:SolvableConfig",
+            tags=("filter",),
+        ),
+        Entry(
+            "deduplicated",
+            "plugins.curricula.deduplicated:Deduplicated",
+            "Of a source's tasks each but once.",
+            config="plugins.curricula.deduplicated:DeduplicatedConfig",
+            tags=("filter",),
+        ),
+        Entry(
+            "within",
+            "plugins.curricula.within:Within",
+            "Of a source's tasks those whose knobs or features lie in given ranges.",
+            config="plugins.curricula.within:WithinConfig",
+            tags=("filter",),
         ),
     ]

@@ -6,12 +6,15 @@ from typing import Any, cast
 import numpy as np
 
 from registry.config import Part
-from registry.errors import CheckpointError
+from registry.errors import CheckpointError, UserError
 from taskgen.build import build_source
 from taskgen.family import TaskFamily
-from taskgen.source import Curriculum, TaskResult, TaskSource
+from taskgen.source import Curriculum, Length, Paced, TaskResult, TaskSource
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
+
+_REMEMBERED = 100_000
+"""Tasks of which it is remembered whose they are, until they are told."""
 
 
 class Wrapper:
@@ -28,14 +31,49 @@ class Wrapper:
             name: build_source(part, family, child(seed, name)) for name, part in parts.items()
         }
         self.feedback = feedback or any(source.feedback for source in self.sources.values())
-        self.scores: Collection[str] = frozenset(name for inner in self._curricula() for name in inner.scores)
+        self.scores: Collection[str] = frozenset(name for inner in self._curricula().values() for name in inner.scores)
 
-    def _curricula(self) -> list[Curriculum]:
-        return [source for source in self.sources.values() if isinstance(source, Curriculum)]
+        self._given: dict[str, str] = {}
+        """Name of the source, by task, of the tasks that were not told yet."""
+        if len(self._paced()) > 1:
+            raise UserError(
+                f"{type(self).__name__}: more than one of the sources {', '.join(self.sources)} decides how long "
+                "trials are, and all trials of an iteration are of one length: let one source around them decide"
+            )
+
+    @property
+    def length(self) -> Length:
+        """As the source says that decides it."""
+        return next((source.length for source in self._paced()), Length())
+
+    @property
+    def lengths(self) -> Collection[Length]:
+        """Every length that may come; none where no source decides it."""
+        return next((source.lengths for source in self._paced()), ())
+
+    def _paced(self) -> list[Paced]:
+        return [source for source in self.sources.values() if isinstance(source, Paced) and source.lengths]
+
+    def _curricula(self) -> dict[str, Curriculum]:
+        return {name: source for name, source in self.sources.items() if isinstance(source, Curriculum)}
+
+    def _give(self, name: str, n: int) -> list[TaskSpec]:
+        """The next `n` tasks of the source `name`, which will be told what comes of them."""
+        specs = self.sources[name].ask(n)
+        if len(self.sources) > 1 and any(source.feedback for source in self.sources.values()):
+            self._given.update((spec.id, name) for spec in specs)
+            for spec_id in list(self._given)[:-_REMEMBERED]:
+                del self._given[spec_id]
+        return specs
+
+    def _give_by_turns(self, turns: Sequence[str]) -> list[TaskSpec]:
+        """One task for each of the names `turns`, in this order."""
+        drawn = {name: iter(self._give(name, turns.count(name))) for name in dict.fromkeys(turns)}
+        return [next(drawn[name]) for name in turns]
 
     def _origin(self, spec: TaskSpec) -> str | None:
         """Name of the source that gave `spec`; None where it came from none of them."""
-        return next(iter(self.sources))
+        return next(iter(self.sources)) if len(self.sources) == 1 else self._given.get(spec.id)
 
     def _by_origin(self, specs: Sequence[TaskSpec]) -> dict[str, list[int]]:
         """Positions in `specs` by the name of the source they came from."""
@@ -52,6 +90,8 @@ class Wrapper:
         for name, source in self.sources.items():
             if source.feedback:
                 source.tell([results[position] for position in origins.get(name, ())])
+        for result in results:
+            self._given.pop(result.spec.id, None)
 
     def learns_from(self, specs: Sequence[TaskSpec]) -> list[bool]:
         """As the sources say; true where one is no curriculum."""
@@ -65,16 +105,25 @@ class Wrapper:
         return learns
 
     def metrics(self) -> dict[str, float]:
-        """What the sources report."""
-        return {name: value for inner in self._curricula() for name, value in inner.metrics().items()}
+        """What the sources report; where there are several, each under its name."""
+        return {
+            f"tasks/{name}/{metric.removeprefix('tasks/')}" if len(self.sources) > 1 else metric: value
+            for name, inner in self._curricula().items()
+            for metric, value in inner.metrics().items()
+        }
 
     def highlights(self) -> Mapping[str, Sequence[TaskSpec]]:
-        """What the sources find worth a look."""
-        return {name: specs for inner in self._curricula() for name, specs in inner.highlights().items()}
+        """What the sources find worth a look; where there are several, each under its name."""
+        return {
+            f"{name}: {title}" if len(self.sources) > 1 else title: specs
+            for name, inner in self._curricula().items()
+            for title, specs in inner.highlights().items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the sources stand; a subclass adds its own."""
-        return {"sources": {name: source.state_dict() for name, source in self.sources.items()}}
+        """Where the sources stand, and whose the tasks are that were not told yet; a subclass adds its own."""
+        sources = {name: source.state_dict() for name, source in self.sources.items()}
+        return {"sources": sources, "given": dict(self._given)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`. Raises `CheckpointError` where it holds other sources."""
@@ -83,3 +132,4 @@ class Wrapper:
             raise CheckpointError(f"state of {type(self).__name__}: expected the sources {sorted(self.sources)}")
         for name, source in self.sources.items():
             source.load_state_dict(inner[name])
+        self._given = dict(state["given"])

@@ -68,3 +68,24 @@ class Curriculum(TaskSource, Protocol):
     def highlights(self) -> Mapping[str, Sequence[TaskSpec]]:
         """Tasks worth a look, by what they are ("hardest", "most replayed"), for the report."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long the trials of the tasks last asked are to be; None: as long as they are anyway."""
+
+    episodes: int | None = None
+    """Episodes of a trial."""
+    horizon: int | None = None
+    """Steps after which an episode is cut, where the family's own horizon is longer."""
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A source that also decides how long trials are, as curricula over the horizon do. Like all they decide, it
+    changes in `tell` alone."""
+
+    length: Length
+    """Of the trials of the tasks that `ask` gives now."""
+    lengths: Collection[Length]
+    """Every one that may come; none for a source that leaves the length alone."""

@@ -24,7 +24,7 @@ from registry.errors import TaskError
 from taskgen.engines.reward_testing import check_reward
 from taskgen.engines.testing import check_batch, rollout, sample_actions
 from taskgen.family import Animated, Describable, Mutable, TaskFamily
-from taskgen.source import TaskResult, TaskSource
+from taskgen.source import Curriculum, TaskResult, TaskSource
 from taskgen.space import Knob
 from taskgen.spec import JsonValue, TaskSpec
 from taskgen.variation import reach_problem
@@ -99,7 +99,8 @@ def check_source(make_source: Callable[[], TaskSource], family: TaskFamily[Any])
     """Check a source that `make_source` builds anew, always from the same seed.
 
     Exactly n valid tasks; tasks that do not depend on how many are asked for at once; a state that survives JSON and
-    resumes identically, also after results; empty and partial results accepted.
+    resumes identically, also after results; empty and partial results accepted. Of a curriculum besides: a verdict on
+    every task, finite metrics called "tasks/...", highlights that are tasks of the family.
     """
     source = make_source()
     assert isinstance(source, TaskSource), "a source has feedback, ask, tell, state_dict and load_state_dict"
@@ -114,13 +115,15 @@ def check_source(make_source: Callable[[], TaskSource], family: TaskFamily[Any])
         again = [spec.id for n in split for spec in other.ask(n)]
         assert again == [spec.id for spec in four], f"asking for {split} gave other tasks than ask(4)"
     _check_resume(make_source)
+    if isinstance(source, Curriculum):
+        _check_curriculum(source, four)
 
 
 def _check_resume(make_source: Callable[[], TaskSource]) -> None:
     source = make_source()
     asked = source.ask(5)
     source.tell([])
-    source.tell([TaskResult(spec, (0.5, 1.0)) for spec in asked[:3]])
+    source.tell(_results(source, asked[:3]))
     state = json.loads(json.dumps(source.state_dict(), allow_nan=False))
     resumed = make_source()
     resumed.load_state_dict(state)
@@ -130,6 +133,27 @@ def _check_resume(make_source: Callable[[], TaskSource]) -> None:
         silent = make_source()
         silent.ask(5)
         assert [spec.id for spec in silent.ask(6)] == expected, "results changed a source with feedback = False"
+
+
+def _check_curriculum(source: Curriculum, asked: Sequence[TaskSpec]) -> None:
+    """Verdicts, metrics and highlights, before any result and after some."""
+    for _ in range(2):
+        verdicts = source.learns_from(asked)
+        assert len(verdicts) == len(asked), f"learns_from gave {len(verdicts)} verdicts on {len(asked)} tasks"
+        assert all(isinstance(verdict, bool) for verdict in verdicts), f"learns_from gave {verdicts}, expected bools"  # pyright: ignore[reportUnnecessaryIsInstance]
+        for name, value in source.metrics().items():
+            assert name.startswith("tasks/"), f'metric {name}: names begin with "tasks/"'
+            assert math.isfinite(value), f"metric {name} = {value}"
+        for title, specs in source.highlights().items():
+            assert title.strip(), "a highlight has no title"
+            assert len({spec.id for spec in specs}) == len(specs), f"highlight {title!r} shows a task twice"
+        source.tell(_results(source, asked))
+
+
+def _results(source: TaskSource, specs: Sequence[TaskSpec]) -> list[TaskResult]:
+    """Made-up results, with the scores that a curriculum asks for."""
+    scores = dict.fromkeys(source.scores, 0.25) if isinstance(source, Curriculum) else {}
+    return [TaskResult(spec, (0.5, 1.0), scores) for spec in specs]
 
 
 def _check_specs(family: TaskFamily[Any], spec: TaskSpec) -> None:

@@ -7,7 +7,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from taskgen.engines.base import TaskBatch
+from taskgen.engines.base import TaskBatch, Transition
 from taskgen.interaction.agent import Agent, Carry, CollectionPlan, Rollout, Step, Trial
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed
@@ -22,14 +22,16 @@ def collect(
     plan: CollectionPlan,
     seeds: Sequence[int] | None = None,
     agree: Callable[[int], int] = int,
+    horizon: int | None = None,
 ) -> Trial:
     """Play `plan` on `specs` and return the trials. `batch` has `plan.slots` slots for each of them.
 
     `seeds` (one per task) decide the environments' noise; None takes each task's own seed, so that different players
     meet the same luck on the same tasks. Episodes side by side have noise of their own, the same however many there
-    are. A slot that has played its episodes of a round waits (`valid` false) for the others; agents that advance their
-    carry in `act` play one round, so waiting never reaches what they learn from. Where these are but a part of the
-    tasks, `agree` is asked once a round, with the steps that were enough here, how many all parts need.
+    are. `horizon` cuts episodes that would be longer. A slot that has played its episodes of a round waits (`valid`
+    false) for the others; agents that advance their carry in `act` play one round, so waiting never reaches what they
+    learn from. Where these are but a part of the tasks, `agree` is asked once a round, with the steps that were enough
+    here, how many all parts need.
     """
     seeds = [spec.seed for spec in specs] if seeds is None else seeds
     batch.set_tasks([spec for spec in specs for _ in range(plan.slots)])
@@ -37,15 +39,33 @@ def collect(
     descriptor = batch.descriptor() if agent.needs_descriptor else None
     step = _first_step(batch, observation, descriptor, plan.slots)
     carry = agent.begin_trial(len(specs))
+    ends = _Ends(batch.family.horizon, horizon, agree)
     rounds: list[Rollout] = []
     for index in range(plan.rounds):
         if index:
             carry = agent.adapt(carry, rounds[-1])
             step = replace(step, observation=batch.reset(), episode_start=torch.ones_like(step.episode_start))
         goal = (index + 1) * plan.episodes_per_round
-        rollout, step, carry = _play_round(agent, batch, carry, step, plan, goal, agree)
+        rollout, step, carry = _play_round(agent, batch, carry, step, plan, goal, ends)
         rounds.append(rollout)
     return Trial(specs, rounds, plan)
+
+
+class _Ends:
+    """When episodes end that the family would go on with, and when a round does."""
+
+    def __init__(self, own: int, horizon: int | None, agree: Callable[[int], int]) -> None:
+        self.horizon = min(own, horizon or own)
+        self.agree = agree
+        self._shorter = self.horizon < own
+        self._time: Tensor | int = 0
+
+    def cut(self, step: Step, transition: Transition) -> Transition:
+        """`transition`, truncated where the episode has lasted `horizon` steps."""
+        if not self._shorter:
+            return transition
+        self._time = torch.where(step.episode_start, 1, self._time + 1)
+        return replace(transition, truncated=transition.truncated | (self._time >= self.horizon))
 
 
 def _noise_seed(seed: int, place: int) -> int:
@@ -70,13 +90,7 @@ def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None
 
 
 def _play_round(
-    agent: Agent,
-    batch: TaskBatch,
-    carry: Carry,
-    step: Step,
-    plan: CollectionPlan,
-    goal: int,
-    agree: Callable[[int], int],
+    agent: Agent, batch: TaskBatch, carry: Carry, step: Step, plan: CollectionPlan, goal: int, ends: "_Ends"
 ) -> tuple[Rollout, Step, Carry]:
     """Step until every slot has finished its episodes below number `goal`.
 
@@ -87,10 +101,10 @@ def _play_round(
     first = torch.zeros_like(step.trial_start)
     rows: list[dict[str, Tensor]] = []
     records: list[Mapping[str, Tensor]] = []
-    needed, known = plan.episodes_per_round // plan.slots * batch.family.horizon, False
+    needed, known = plan.episodes_per_round // plan.slots * ends.horizon, False
     while len(rows) < needed:
         action, carry = agent.act(carry, step)
-        transition = batch.step(action.value)
+        transition = ends.cut(step, batch.step(action.value))
         valid = step.episode_index < goal
         played, reward = action.value, transition.reward
         if plan.rounds > 1:  # how long a slot waited must not show in the previous action and reward of the next round
@@ -126,7 +140,7 @@ def _play_round(
             descriptor=step.descriptor,
         )
         if look and not known and bool((episode_index >= goal).all()):
-            needed, known = agree(len(rows)), True
+            needed, known = ends.agree(len(rows)), True
     stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
     record = {name: torch.stack([kept[name] for kept in records]) for name in records[0]}
     return Rollout(**stacked, record=record, descriptor=step.descriptor), step, carry

@@ -83,6 +83,21 @@ def test_value_targets_are_centred_by_time_and_scaled():
     assert abs(target.square().mean() - 1) < 1e-3
 
 
+def test_trials_of_another_length_begin_from_what_they_earned():
+    """Constant reward 1, discount 1: t steps before the end t are still to come, the first time a trial is as long."""
+    agent, tasks = _agent(discount=1.0, episodes=3)
+    for episodes in (1, 2):
+        trial = _trial(agent, tasks, episodes=episodes)
+        agent._look_ahead(dataclasses.replace(trial.rollout, reward=torch.ones_like(trial.rollout.reward)), episodes)
+        steps = 10 * episodes
+        assert agent._value_mean[:steps, 0].tolist() == list(range(steps, 0, -1))
+        assert (agent._value_mean[steps:] == 0).all()
+    before = agent._value_mean.clone()
+    agent._look_ahead(trial.rollout, 2)  # as long as before: nothing is new
+    assert (agent._value_mean == before).all()
+    assert agent.state_dict()["episodes"] == 2
+
+
 def test_schedules_fall_to_their_end():
     agent, tasks = _agent(learning_rate=1e-3, final_learning_rate=1e-4)
     rates = [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(11)]

@@ -1,25 +1,44 @@
-"""The kit over every generator of the catalogue, on every family."""
+"""The kit over every generator and every curriculum of the catalogue, on every family."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import registry
 from registry.config import Part
 from taskgen import artefacts
-from taskgen.build import build_family, build_source
+from taskgen.build import SOURCES, build_family, build_source
+from taskgen.family import TaskFamily
 from taskgen.streams import seed_sequence
 from taskgen.taskset import write_tasks
 from taskgen.testing import check_source
+
+_DRAWN = {"name": "domain-randomization"}
+_MIXED = {"a": _DRAWN, "b": {"name": "deduplicated"}}
+NEEDED: dict[str, Callable[[TaskFamily[Any]], dict[str, Any]]] = {
+    "builtin/staged": lambda family: {"stages": [{"episodes": 1, "iterations": 1}, {}]},
+    "builtin/mix": lambda family: {"sources": _MIXED, "weights": {"a": 0.3, "b": 0.7}},
+    "builtin/schedule": lambda family: {
+        "sources": _MIXED,
+        "points": [{"iteration": 0, "weights": {"a": 1.0}}, {"iteration": 2, "weights": {"b": 1.0}}],
+    },
+    "builtin/solvable": lambda family: {"player": "random", "least_return": -1e9},
+    "builtin/within": lambda family: {
+        "knobs": {name: {"low": knob.low} for name, knob in family.context_space.knobs.items()}
+    },
+}
+"""What a source must be told, by its name: least settings over a family."""
 
 
 def _pairs() -> list[tuple[str, str]]:
     catalogue = registry.catalogue()
     return [
-        (generator.full_name, family.full_name)
-        for generator in catalogue.items("generators")
+        (source.full_name, family.full_name)
+        for source in catalogue.items(SOURCES)
         for family in catalogue.items("families")
-        if not catalogue.incompatibilities([generator, family])
+        if not catalogue.incompatibilities([source, family])
     ]
 
 
@@ -29,14 +48,15 @@ def _short_episodes(name: str) -> dict[str, int]:
     return {"horizon": 5} if horizon is not None and horizon.default > 50 else {}
 
 
-def test_every_generator_fits_some_family() -> None:
-    assert {name for name, _ in _pairs()} == {item.full_name for item in registry.catalogue().items("generators")}
+def test_every_source_fits_some_family() -> None:
+    assert {name for name, _ in _pairs()} == {item.full_name for item in registry.catalogue().items(SOURCES)}
 
 
 @pytest.mark.parametrize(("name", "family_name"), _pairs())
-def test_generator(name: str, family_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    family = build_family(family_name, _short_episodes(family_name) if name == "builtin/diayn" else {})
-    needed: dict[str, object] = {}
+def test_source(name: str, family_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = name in ("builtin/diayn", "builtin/solvable")
+    family = build_family(family_name, _short_episodes(family_name) if played else {})
+    needed = dict(NEEDED.get(name, lambda family: {})(family))
     if name == "builtin/task-set":
         needed["path"] = str(tmp_path / "tasks.jsonl")
         write_tasks(tmp_path / "tasks.jsonl", [family.spec(seed=seed) for seed in range(3)])

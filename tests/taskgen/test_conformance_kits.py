@@ -214,6 +214,48 @@ class Adaptive(Counter):
         self.next += 100 * len(results)
 
 
+class Choosy(Adaptive):
+    """A good curriculum."""
+
+    scores: tuple[str, ...] = ("success",)
+    metric = "tasks/told"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = 0.0
+
+    def tell(self, results: Sequence[TaskResult]) -> None:
+        self.told += sum(result.scores["success"] for result in results)
+
+    def learns_from(self, specs: Sequence[TaskSpec]) -> list[bool]:
+        return [True] * len(specs)
+
+    def metrics(self) -> dict[str, float]:
+        return {self.metric: self.told}
+
+    def highlights(self) -> Mapping[str, Sequence[TaskSpec]]:
+        return {"first": [self.family.spec(seed=0)]}
+
+
+class Undecided(Choosy):
+    def learns_from(self, specs: Sequence[TaskSpec]) -> list[bool]:
+        return [True]
+
+
+class Misnamed(Choosy):
+    metric = "told"
+
+
+class Unbounded(Choosy):
+    def metrics(self) -> dict[str, float]:
+        return {"tasks/told": 1.0 / self.told if self.told else float("inf")}
+
+
+class Repetitive(Choosy):
+    def highlights(self) -> Mapping[str, Sequence[TaskSpec]]:
+        return {"first": [self.family.spec(seed=0)] * 2}
+
+
 class ByBatch(Counter):
     def ask(self, n: int) -> list[TaskSpec]:
         return [replace(spec, seed=spec.seed * n) for spec in super().ask(n)]
@@ -243,7 +285,7 @@ class Mute:
     feedback = False
 
 
-@pytest.mark.parametrize("source", [Counter, Adaptive])
+@pytest.mark.parametrize("source", [Counter, Adaptive, Choosy])
 def test_good_sources_pass(source: Callable[[], Counter]) -> None:
     check_source(source, Walk())
 
@@ -257,6 +299,10 @@ def test_good_sources_pass(source: Callable[[], Counter]) -> None:
         (Forgetful, AssertionError, "resumed from its state gave other tasks"),
         (Listening, AssertionError, "results changed a source with feedback = False"),
         (Mute, AssertionError, "a source has feedback, ask"),
+        (Undecided, AssertionError, "gave 1 verdicts on 4 tasks"),
+        (Misnamed, AssertionError, 'names begin with "tasks/"'),
+        (Unbounded, AssertionError, "tasks/told = inf"),
+        (Repetitive, AssertionError, "'first' shows a task twice"),
     ],
 )
 def test_a_faulty_source_is_named(source: Callable[[], Any], error: type[Exception], message: str) -> None:

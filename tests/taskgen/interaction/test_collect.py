@@ -329,3 +329,19 @@ def test_one_episode_side_by_side_is_one_after_another() -> None:
     one, other = (collect(Scripted(), batch, specs, plan=plan).rollout for plan in plans)
     assert torch.equal(one.reward, other.reward)
     assert torch.equal(one.episode_index, other.episode_index)
+
+
+def test_a_horizon_cuts_longer_episodes_and_nothing_else() -> None:
+    family = taskgen.build_family("scripted_families/coins")
+    specs = [family.spec({"stop": stop}, seed=seed) for seed, stop in enumerate((0.0, 0.5, 1.0))]
+    plan = CollectionPlan(1, 2)
+    whole, cut, same = (
+        collect(Scripted(), family.batch(3), specs, plan=plan, horizon=horizon).rollout for horizon in (None, 2, 99)
+    )
+    assert (same.reward == whole.reward).all()
+    assert cut.episode_start[:, 0].tolist() == [True, False, True, False]  # the first task never stops by itself
+    assert cut.truncated[:, 0].tolist() == [False, True, False, True]
+    assert (cut.reward[:2] == whole.reward[:2]).all()
+    ended = cut.terminated | cut.truncated
+    assert (ended & cut.valid).sum(0).tolist() == [2, 2, 2]
+    assert cut.truncated[:, 2].tolist()[:2] == [False, False]  # it ends in every step

@@ -1,0 +1,1 @@
+"""Curricula and filters: sources that wrap sources."""

@@ -1,0 +1,82 @@
+"""Solvable: of a source's tasks those that a player who knows the task can solve, or that a reference player does."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from plugins.curricula.filtered import FilterConfig, Filtered
+from registry.config import Part
+from registry.errors import ConfigError
+from taskgen.family import TaskFamily
+from taskgen.interaction.agent import Agent
+from taskgen.interaction.build import build_agent, problem_of
+from taskgen.interaction.collect import collect
+from taskgen.interaction.score import Optimal, Solvable
+from taskgen.spec import TaskSpec
+from taskgen.streams import child
+
+
+class SolvableConfig(FilterConfig):
+    """Settings of `SolvableTasks`."""
+
+    least_return: float | None = Field(
+        None, description="Return of an episode that counts as solved; left out: the family says which one does."
+    )
+    player: Part | None = Field(
+        None,
+        description="Who tries the tasks; left out: the family knows the best return of each.",
+        json_schema_extra={"kind": "agents"},
+    )
+    episodes: int = Field(1, ge=1, description="Episodes of the player on each task; the best of them counts.")
+
+
+class SolvableTasks(Filtered):
+    """A `Curriculum`. Raises `ConfigError` where nobody can say what is solvable.
+
+    The player plays every task alone, from the state it was built in: its verdict is a function of the task.
+    """
+
+    def __init__(self, config: SolvableConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
+        super().__init__(config, family=family, seed=seed)
+        self._family = family
+        self._episodes = config.episodes
+        self._least = _least_return(config, family)
+        self._player: Agent | None = None
+        if config.player is not None:
+            self._player = build_agent(
+                config.player,
+                problem_of(
+                    family,
+                    episodes=config.episodes,
+                    seed=int(child(seed, "player").generate_state(1)[0]),
+                    device=torch.device("cpu"),
+                ),
+            )
+            self._fresh = self._player.state_dict()
+            plan = self._plan = self._player.plan(config.episodes)
+            self._batch = family.batch(plan.slots)
+
+    def _problem(self, spec: TaskSpec) -> str | None:
+        best = self._best(spec)
+        return None if best >= self._least else f"task {spec.id} returns {best:g} at best, wanted {self._least:g}"
+
+    def _best(self, spec: TaskSpec) -> float:
+        """The best return of an episode of `spec`."""
+        if self._player is None:
+            assert isinstance(self._family, Optimal)
+            return self._family.optimal_return(spec)
+        self._player.load_state_dict(self._fresh)
+        return float(collect(self._player, self._batch, [spec], plan=self._plan).episode_returns().max())
+
+
+def _least_return(config: SolvableConfig, family: TaskFamily[Any]) -> float:
+    problems: list[str] = []
+    if config.player is None and not isinstance(family, Optimal):
+        problems.append(f"{family.name} does not know the best return of a task: name a `player` who tries it")
+    if config.least_return is None and not isinstance(family, Solvable):
+        problems.append(f"{family.name} does not say which return counts as solved: give `least_return`")
+    if problems:
+        raise ConfigError(problems, f"solvable over {family.name}")
+    return config.least_return if config.least_return is not None else float(getattr(family, "solved_return"))  # noqa: B009
