@@ -76,6 +76,7 @@ def register_commands() -> list[Entry]:
         Entry("train", "agents.commands:train", "Train an agent as a shipped experiment or a TOML file says."),
         Entry("evaluate", "agents.commands:evaluate", "Evaluate a run on held-out tasks, beside reference players."),
         Entry("report", "agents.commands:report", "Write one self-contained HTML page about one or more runs."),
+        Entry("compare", "agents.commands:compare", "Compare the agents of several runs on the same tasks."),
         Entry("play", "agents.commands:play", "Play one trial of a task and write a film of it, or a transcript."),
     ]
 

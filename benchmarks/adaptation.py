@@ -81,8 +81,8 @@ WORLDS: Mapping[str, World] = {
             "pearl": (
                 'family={name = "point-navigation"}',
                 # 100 goals over and over: its memory is of tasks it meets again
-                'source={name = "domain-randomization", task_seed = 0, vary = {goal = {kind = "choice", values = '
-                "[-0.45, -0.35, -0.25, -0.15, -0.05, 0.05, 0.15, 0.25, 0.35, 0.45]}}}",
+                'source={name = "domain-randomization", task_seed = 0}',
+                f'source.vary.goal={{kind = "choice", values = {[n / 20 for n in range(-9, 10, 2)]}}}',
                 "agent.updates_per_step=0.01",
             ),
         },
