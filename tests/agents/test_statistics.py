@@ -111,7 +111,7 @@ def test_useless_samples_are_refused(x: list, message: str) -> None:
 def test_crossed_bootstrap_by_enumeration() -> None:
     x = np.array([[0.0, 10.0], [4.0, 30.0]])  # two runs on two tasks: 4 draws of runs, each with 4 draws of tasks
     pairs = list(itertools.product((0, 1), repeat=2))
-    draws = [x[np.ix_(runs, tasks)] for runs in pairs for tasks in pairs]
+    draws = [x[np.ix_(runs, tasks)] for runs in pairs for tasks in pairs for _ in range(1000)]
     mean, middle = crossed_intervals(x, generator(), resamples=20_000, confidence=0.7)
     assert mean == pytest.approx((11.0, *np.quantile([draw.mean() for draw in draws], [0.15, 0.85])))
     assert middle == pytest.approx((7.0, *np.quantile([iqm(draw) for draw in draws], [0.15, 0.85])))
