@@ -111,6 +111,11 @@ class Comparison:
     remarks: Sequence[str]
     """What a reader has to know before believing the figures."""
 
+    @property
+    def family(self) -> str:
+        """Short name of the family."""
+        return next(iter(self.agents.values()))[0].family.name.partition("/")[2]
+
     def summary(self) -> dict[str, Any]:
         """The same as JSON values."""
         agents = {

@@ -1,6 +1,6 @@
 """A comparison as its readers see it: a table for the terminal and one self-contained HTML page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ _WIDE = 5
 """From so many times the episodes of another player on, episodes are drawn on a logarithmic scale."""
 
 
-def write_comparison(comparison: Comparison, output: Path) -> None:
-    """Write the page to the file `output`, replacing it. Raises `UserError` where it cannot be written."""
+def write_comparison(comparisons: Mapping[str, Comparison], output: Path) -> None:
+    """Write one page about comparisons by name to the file `output`, replacing it.
+
+    Raises `UserError` where it cannot be written.
+    """
     context = {
-        "agents": [_agent(name, runs) for name, runs in comparison.agents.items()],
-        "family": next(iter(comparison.agents.values()))[0].family,
-        "remarks": comparison.remarks,
+        "comparisons": [_context(i, *pair) for i, pair in enumerate(comparisons.items())],
+        "names": list(dict.fromkeys(agent for comparison in comparisons.values() for agent in comparison.agents)),
         "resamples": RESAMPLES,
-        "several": any(len(runs) > 1 for runs in comparison.agents.values()),
-        "sets": [_set(name, comparison, f"compared-{i}") for i, name in enumerate(comparison.sets)],
     }
     write_page("comparison.html.j2", context, output)
 
@@ -59,7 +59,7 @@ def table(comparison: Comparison) -> Iterator[str]:
                 steps = ", ".join(f"{interval.value:.3f}" for interval in course.mean)
                 yield f"  {course.name}, mean episode after 0, 1, ... steps of adaptation: {steps}"
     for remark in comparison.remarks:
-        yield f"Beware: {remark}."
+        yield f"Note: {remark}."
 
 
 def _called(course: Course) -> str:
@@ -77,6 +77,16 @@ def _band(course: Course) -> Band:
         return band(starts, course.mean)
     x = np.stack([starts, starts + course.abreast - 1], axis=1).ravel()
     return band(x, [interval for interval in course.mean for _ in range(2)])
+
+
+def _context(number: int, name: str, comparison: Comparison) -> dict[str, Any]:
+    return {
+        "name": name,
+        "agents": [_agent(agent, runs) for agent, runs in comparison.agents.items()],
+        "remarks": comparison.remarks,
+        "several": any(len(runs) > 1 for runs in comparison.agents.values()),
+        "sets": [_set(tasks, comparison, f"compared-{number}-{i}") for i, tasks in enumerate(comparison.sets)],
+    }
 
 
 def _agent(name: str, runs: Sequence[Contender]) -> dict[str, Any]:

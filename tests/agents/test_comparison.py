@@ -161,12 +161,12 @@ def test_training_tasks_among_those_compared_on_are_told(runs) -> None:
         specs = [record.spec for record in archive.records(split="train")][:3]
     comparison = compare(runs[:2], tasks={"mine": [*evaluation_tasks(runs[0]), *specs]})
     assert comparison.remarks == [f"{runs[1]} was trained on 3 or more of the 35 mine tasks"]
-    assert list(table(comparison))[-1] == f"Beware: {comparison.remarks[0]}."
+    assert list(table(comparison))[-1] == f"Note: {comparison.remarks[0]}."
 
 
 def test_the_page_is_whole_and_loads_nothing(runs, tmp_path) -> None:
     comparison = compare(runs)
-    write_comparison(comparison, tmp_path / "deep" / "page.html")
+    write_comparison({"bandit": comparison}, tmp_path / "deep" / "page.html")
     page = Page((tmp_path / "deep" / "page.html").read_text())
     assert page.loads == page.runs == page.open == []
     assert len(set(page.ids)) == len(page.ids)
@@ -175,6 +175,11 @@ def test_the_page_is_whole_and_loads_nothing(runs, tmp_path) -> None:
     for course in comparison.sets["held-out"]:
         assert course.name in page.text
     assert str(runs[2]) in page.text
+    write_comparison({"bandit": comparison, "twice": comparison}, tmp_path / "two.html")
+    two = Page((tmp_path / "two.html").read_text())
+    assert two.loads == two.runs == two.open == []
+    assert len(set(two.ids)) == len(two.ids)
+    assert {"bandit: adaptation to held-out tasks", "twice: adaptation to held-out tasks"} < set(two.headings)
 
 
 def test_divergence_is_told(runs) -> None:
