@@ -148,11 +148,9 @@ def rows(world: str, comparison: Comparison) -> Iterator[Row]:
 
 def claims(comparisons: Mapping[str, Comparison]) -> Iterator[Row]:
     """The figures with a target."""
-    varibad = {course.name: course for course in comparisons[VARIBAD].sets["held-out"]}
-    yield row(f"{VARIBAD}, rl2: return of a trial", *varibad["rl2"].trial, target=">= 33", source="issue; Bayes 37.21")
-    yield row(
-        f"{VARIBAD}, grid-navigation-bayes: return of a trial", *varibad["grid-navigation-bayes"].trial, 37.21, EXACT
-    )
+    for course in comparisons[VARIBAD].sets["held-out"]:
+        target, source = TRIALS.get(course.name, (None, ""))
+        yield row(f"{VARIBAD}, {course.name}: return of a trial", *course.trial, target=target, source=source)
     for world in ("point-navigation", "grid-navigation"):
         found = {course.name: course for course in comparisons[world].sets["held-out"]}
         for agent in comparisons[world].agents:
