@@ -157,7 +157,7 @@ def compare(
     """
     if not runs:
         raise UserError("nothing to compare: give at least one run directory")
-    contenders = [Contender(Path(path), load_trained(RunDirectory(Path(path)))) for path in runs]
+    contenders = [_contender(Path(path)) for path in runs]
     first = contenders[0]
     for other in contenders[1:]:
         _refuse_other_tasks(first, other)
@@ -175,6 +175,14 @@ def compare(
         sets[name] = sorted(courses, key=lambda course: -course.mean[-1].value)
     counts = {name: len(specs) for name, specs in tasks.items()}
     return Comparison(agents, counts, sets, list(_remarks(tasks, contenders)))
+
+
+def _contender(path: Path) -> Contender:
+    """The run at `path`. Raises `UserError` where it has no agent that could be compared."""
+    trained = load_trained(RunDirectory(path))
+    if trained.parts.agent is None:
+        raise UserError(f"{path}: its runner trains many agents, of which none stands for the run; leave it out")
+    return Contender(path, trained)
 
 
 def _by_agent(contenders: Sequence[Contender]) -> dict[str, list[Contender]]:
@@ -196,7 +204,7 @@ def _players(first: Contender, episodes: int) -> Iterator[tuple[str, Agent, Prob
 def _course(label: str, members: Sequence[Contender], specs: Sequence[TaskSpec], episodes: int | None) -> Course:
     problem = members[0].trained.parts.problem
     problem = replace(problem, episodes=episodes or members[0].episodes)
-    agents = [run.trained.parts.agent for run in members]
+    agents = [run.trained.parts.player for run in members]
     return _played(label, agents, members[0].family, specs, problem, trained=True)
 
 
@@ -261,7 +269,7 @@ def _refuse_unfit(name: str, specs: Sequence[TaskSpec], contenders: Sequence[Con
     size = batch.descriptor().shape[1]
     for run in contenders:
         learned = run.trained.parts.problem.descriptor_size
-        if run.trained.parts.agent.needs_descriptor and learned != size:
+        if run.trained.parts.player.needs_descriptor and learned != size:
             raise UserError(
                 f"{run.path}: {run.agent} has learned a task descriptor of {learned} numbers, that of the {name} "
                 f"tasks has {size}: their rewards are of another kind. Leave the run out, or give --tasks like its own."

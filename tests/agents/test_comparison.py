@@ -6,11 +6,13 @@ import json
 import numpy as np
 import pytest
 
+import agents.comparison
 from agents.comparison import compare
 from agents.comparison_report import table, write_comparison
 from agents.experiment import load_experiment
 from agents.loop import evaluate_run, train
 from agents.run import RunDirectory
+from agents.trained import load_trained
 from registry.cli import main
 from registry.errors import TaskError, UserError
 from taskgen.archive import Archive
@@ -130,6 +132,14 @@ def test_a_run_without_a_checkpoint_or_twice_is_named(runs, tmp_path) -> None:
         compare([runs[0], runs[0]])
     with pytest.raises(UserError, match="at least one run"):
         compare([])
+
+
+def test_a_runner_of_many_agents_is_refused(runs, monkeypatch) -> None:
+    trained = load_trained(RunDirectory(runs[0]))
+    many = dataclasses.replace(trained, parts=dataclasses.replace(trained.parts, agent=None))
+    monkeypatch.setattr(agents.comparison, "load_trained", lambda run: many)
+    with pytest.raises(UserError, match="rl2-0: its runner trains many agents"):
+        compare(runs[:1])
 
 
 def test_an_agent_told_something_else_is_refused(runs, tmp_path) -> None:
