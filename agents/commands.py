@@ -137,7 +137,9 @@ def compare(
     if tasks and len({file.stem for file in tasks}) < len(tasks):
         raise UserError(f"--tasks: {', '.join(map(str, tasks))}: sets go by their files' names, which must differ")
     sets = None if not tasks else {file.stem: TaskSet.read(file) for file in tasks}
-    found = compare_runs(runs, tasks=sets, episodes=episodes, with_players=players)
+    found = compare_runs(
+        runs, tasks=sets, episodes=episodes, with_players=players, say=lambda text: typer.echo(text, err=True)
+    )
     comparison_report.write_comparison({found.family: found}, output)
     if as_json:
         typer.echo(json.dumps(found.summary(), indent=1))

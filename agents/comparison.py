@@ -8,7 +8,7 @@ side by side, of which the mean one counts.
 Axes: S seeds, K episodes, P stretches, N tasks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,7 @@ def compare(
     tasks: Mapping[str, Sequence[TaskSpec]] | None = None,
     episodes: int | None = None,
     with_players: bool = True,
+    say: Callable[[str], None] | None = None,
 ) -> Comparison:
     """The agents of `runs` on the same tasks, beside the reference players of the first run's experiment.
 
@@ -148,6 +149,7 @@ def compare(
         tasks: sets of tasks by name; left out: the held-out and out-of-distribution tasks of the first run.
         episodes: of every trial; left out: as each run evaluates, and reference players as the first run.
         with_players: whether reference players take part.
+        say: is told who is about to play.
 
     Raises:
         UserError: no runs, a run twice or without a checkpoint, a run of another family or structure (named with what
@@ -167,10 +169,15 @@ def compare(
     for name, specs in tasks.items():
         _refuse_unfit(name, specs, contenders)
     players = list(_players(first, episodes or first.episodes)) if with_players else []
+    say = say or (lambda _: None)
     sets: dict[str, list[Course]] = {}
     for name, specs in tasks.items():
-        courses = [_course(label, members, specs, episodes) for label, members in agents.items()]
+        courses: list[Course] = []
+        for label, members in agents.items():
+            say(f"{name}: {label} plays {len(specs)} tasks with {len(members)} seed{'s' * (len(members) != 1)} ...")
+            courses.append(_course(label, members, specs, episodes))
         for label, agent, problem in players:
+            say(f"{name}: {label} plays ...")
             courses.append(_played(label, [agent], first.family, specs, problem, trained=False))
         sets[name] = sorted(courses, key=lambda course: -course.mean[-1].value)
     counts = {name: len(specs) for name, specs in tasks.items()}

@@ -204,7 +204,8 @@ def test_the_verb(runs, tmp_path, capsys) -> None:
     write_tasks(tasks, evaluation_tasks(runs[1])[:8])
     command = ["compare", *map(str, runs), "--tasks", str(tasks), "-o", str(tmp_path / "page.html")]
     assert main(command) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "far: rl2 plays 8 tasks with 2 seeds ..." in err
     assert "far: 8 tasks, the same for all" in out
     assert "maml, mean episode after 0, 1, ... steps of adaptation: " in out
     assert (tmp_path / "page.html").stat().st_size > 10_000
