@@ -1,4 +1,7 @@
-"""The verbs that train and judge: `train`, `evaluate`, `report`, `play`. Heavy imports wait until a verb runs."""
+"""The verbs that train and judge: `train`, `evaluate`, `report`, `compare`, `play`.
+
+Heavy imports wait until a verb runs.
+"""
 
 import json
 import os
@@ -105,6 +108,45 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about one or more runs."""
     _write_report(runs, output)
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run directories of one family; several seeds of one experiment are one agent.")
+    ],
+    tasks: Annotated[
+        list[Path] | None,
+        typer.Option(help="Task file, once or more; else the first run's held-out and out-of-distribution tasks."),
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Episodes per trial of everybody; by default as each run evaluates.")
+    ] = None,
+    players: Annotated[bool, typer.Option(help="Whether the first run's reference players take part.")] = True,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file.")] = Path("comparison.html"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON in place of a table.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch.")] = 1,
+) -> None:
+    """Compare the agents of several runs on the same tasks: return per adaptation episode and step of adaptation."""
+    import torch
+
+    from agents import comparison_report
+    from agents.comparison import compare as compare_runs
+    from taskgen.taskset import TaskSet
+
+    torch.set_num_threads(threads)
+    if tasks and len({file.stem for file in tasks}) < len(tasks):
+        raise UserError(f"--tasks: {', '.join(map(str, tasks))}: sets go by their files' names, which must differ")
+    sets = None if not tasks else {file.stem: TaskSet.read(file) for file in tasks}
+    found = compare_runs(
+        runs, tasks=sets, episodes=episodes, with_players=players, say=lambda text: typer.echo(text, err=True)
+    )
+    comparison_report.write_comparison({found.family: found}, output)
+    if as_json:
+        typer.echo(json.dumps(found.summary(), indent=1))
+        return
+    for line in comparison_report.table(found):
+        typer.echo(line)
+    typer.echo(f"Report: {output}")
 
 
 def play(

@@ -105,6 +105,42 @@ REPTILE_NAVIGATION: dict[str, Any] = {
     "agent": {"name": "reptile", "inner_rate": 0.5, "later_rate": 0.5},
 }
 
+RL2_NAVIGATION: dict[str, Any] = {
+    "name": "rl2-navigation",
+    "family": {"name": "point-navigation"},
+    "agent": {
+        "name": "rl2",
+        "network": {"name": "gru", "hidden_size": 64},
+        "trace": 0.95,
+        "entropy": 0.0,
+        "minibatches": 5,
+    },
+    "training": {"iterations": 400, "tasks": 50, "episodes": 2, "evaluate_every": 50},
+    "evaluation": {"tasks": 200, "final_tasks": 2000, "players": ["random", "point-navigation-oracle"]},
+}
+
+RL2_GRID: dict[str, Any] = {
+    "name": "rl2-grid",
+    "family": {"name": "grid-navigation"},
+    "agent": {"name": "rl2", "network": {"name": "gru", "hidden_size": 64}, "trace": 0.95, "entropy": 0.02},
+    "training": {"iterations": 250, "tasks": 128, "episodes": 4, "evaluate_every": 50},
+    "evaluation": {
+        "tasks": 500,
+        "final_tasks": 4000,
+        "players": ["random", "grid-navigation-bayes", "grid-navigation-oracle"],
+    },
+}
+
+MAML_GRID: dict[str, Any] = {
+    **MAML_NAVIGATION,
+    "name": "maml-grid",
+    "family": {"name": "grid-navigation"},
+    "training": {**MAML_NAVIGATION["training"], "iterations": 160, "evaluate_every": 40},
+    "evaluation": {**MAML_NAVIGATION["evaluation"], "players": ["random", "grid-navigation-oracle"]},
+}
+
+REPTILE_GRID: dict[str, Any] = {**MAML_GRID, "name": "reptile-grid", "agent": REPTILE_NAVIGATION["agent"]}
+
 
 def _unsupervised(
     name: str, source: dict[str, Any], family: dict[str, Any], training: dict[str, Any], players: list[str]

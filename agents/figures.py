@@ -14,11 +14,11 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 INK, MUTED, RULE = "#1f2328", "#5b636d", "#d8dde3"
-LEAD = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+LEAD = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Colours of the agents under study."""
 OTHERS = ("#CC79A7", "#E69F00", "#009E73", "#56B4E9", "#7f7f7f", "#8c6bb1", "#a6761d")
 """Colours of reference players."""
@@ -92,26 +92,37 @@ def learning_figure(curves: Sequence[Curve], references: Mapping[str, float], na
         return _svg(figure, name)
 
 
-def adaptation_figure(leads: Mapping[str, Band], others: Mapping[str, Band], name: str) -> Markup:
-    """Return per adaptation episode of the agents (`leads`) and of the reference players (`others`)."""
+def adaptation_figure(
+    leads: Mapping[str, Band], others: Mapping[str, Band], name: str, *, logarithmic: bool = False
+) -> Markup:
+    """Return per adaptation episode of the agents (`leads`) and of the reference players (`others`).
+
+    Who plays fewer episodes than others is continued by a dotted line to its name. Episodes are counted from 1, with
+    `logarithmic` on a scale that keeps few and many of them apart.
+    """
     with mpl.rc_context(_STYLE):
         figure, axes = _canvas(4.6)
         ends: list[tuple[float, str, str, bool]] = []
+        episodes = max(float(band.x[-1]) for band in (*leads.values(), *others.values()))
         colours = _cycle(_unused(len(leads)), len(others))
         for i, (label, band) in enumerate(others.items()):
             marker = MARKERS[i % len(MARKERS)]
             style = {"marker": marker, "markersize": 4, "linewidth": 1.3, "linestyle": DASHES[i % len(DASHES)]}
-            axes.plot(band.x, band.mean, color=colours[i], markevery=_every(band), clip_on=False, **style)
-            _shade(axes, band, colours[i], 0.12)
+            _course(axes, band, colours[i], episodes, 0.12, **style)
             ends.append((float(band.mean[-1]), label, colours[i], False))
-        for (label, band), colour in zip(leads.items(), _cycle(LEAD, len(leads)), strict=True):
-            style = {"linewidth": 2.4, "marker": "o", "markersize": 5}
-            axes.plot(band.x, band.mean, color=colour, markevery=_every(band), clip_on=False, **style)
-            _shade(axes, band, colour)
+        for i, (label, band) in enumerate(leads.items()):
+            colour = LEAD[i % len(LEAD)]
+            marker = MARKERS[i % len(MARKERS)]
+            _course(axes, band, colour, episodes, 0.2, linewidth=2.4, marker=marker, markersize=5)
             ends.append((float(band.mean[-1]), label, colour, True))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        episodes = max(float(band.x[-1]) for band in (*leads.values(), *others.values()))
-        axes.set_xlim(1 - max(0.5, 0.04 * episodes), episodes)
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+            axes.xaxis.set_minor_locator(NullLocator())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlim(0.9 if logarithmic else 1 - max(0.5, 0.04 * episodes), episodes)
         axes.set_xlabel("adaptation episode")
         axes.set_ylabel("mean return of the episode")
         _label_ends(axes, ends)
@@ -147,6 +158,14 @@ def _cycle(colours: Sequence[str], count: int) -> list[str]:
 
 def _unused(leads: int) -> list[str]:
     return [colour for colour in OTHERS if colour not in LEAD[:leads]]
+
+
+def _course(axes: Axes, band: Band, colour: str, end: float, alpha: float, **style: Any) -> None:
+    """A player's line with its interval, and dotted from there to the last episode that anybody plays."""
+    axes.plot(band.x, band.mean, color=colour, markevery=_every(band), clip_on=False, **style)
+    _shade(axes, band, colour, alpha)
+    if band.x[-1] < end:
+        axes.plot([band.x[-1], end], [band.mean[-1]] * 2, color=colour, linewidth=0.9, linestyle=(0, (1, 3)))
 
 
 def _every(band: Band) -> int:

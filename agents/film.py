@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import registry
-from agents.experiment import build_agent, build_parts, problem_of
+from agents.experiment import build_agent, problem_of
 from agents.run import RunDirectory
+from agents.trained import load_trained
 from registry.config import Part
 from registry.errors import TaskError, UserError
 from taskgen.build import family_of
@@ -202,18 +203,12 @@ def _player(spec: TaskSpec, family: TaskFamily[Any], player: str, episodes: int 
 
 def _trained(run: RunDirectory, spec: TaskSpec, episodes: int | None) -> tuple[Agent, int]:
     """The agent of the run's newest checkpoint."""
-    experiment = run.open().config.model_copy(update={"device": "cpu"})
-    tree = run.restore()
-    if tree is None:
-        raise UserError(f"{run.path} has no checkpoint yet: train it first (`taskgen train ... --resume`)")
-    parts = build_parts(experiment)
+    trained = load_trained(run, "cpu")
     try:
-        same_structure([spec], parts.family)
+        same_structure([spec], trained.parts.family)
     except TaskError as error:
         raise UserError(f"the agent of {run.path} plays other tasks: {error}") from None
-    name = "agent" if parts.runner is None else "runner"
-    run.load_into(parts.stateful[name].load_state_dict, tree[name], name)
-    return parts.player, episodes or parts.problem.episodes
+    return trained.parts.player, episodes or trained.parts.problem.episodes
 
 
 def _row(values: Tensor) -> NDArray[Any]:

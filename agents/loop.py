@@ -15,6 +15,7 @@ from agents.evaluation import evaluate, play_counting, summarise
 from agents.experiment import Experiment, Parts, build_agent, build_parts, held_out_source
 from agents.run import RunDirectory
 from agents.sharing import collect_shared, refuse_unshared
+from agents.trained import load_trained
 from agents.tree import not_finite
 from registry.config import Part
 from registry.errors import UserError
@@ -22,6 +23,7 @@ from registry.plan import Plan
 from taskgen.build import build_source
 from taskgen.engines.base import TaskBatch
 from taskgen.engines.faults import Faulting, FaultLog
+from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Metrics, Trial
 from taskgen.interaction.score import score
 from taskgen.runner import Runner
@@ -330,23 +332,17 @@ def evaluate_run(
     Returns the summary as JSON values; when neither `tasks` nor `episodes` is given it is also kept in the run. Raises
     `UserError` for a run without a checkpoint.
     """
-    plan = run.open()
-    experiment = plan.config
-    tree = run.restore()
-    if tree is None:
-        raise UserError(f"{run.path} has no checkpoint yet: train it first (`taskgen train ... --resume`)")
-    parts = build_parts(experiment)
-    name = "agent" if parts.runner is None else "runner"
-    run.load_into(parts.stateful[name].load_state_dict, tree[name], name)
-    sets = {"tasks": tasks} if tasks is not None else _evaluation_sets(experiment, parts)
+    trained = load_trained(run)
+    experiment, parts = trained.experiment, trained.parts
+    sets = {"tasks": tasks} if tasks is not None else evaluation_sets(experiment, parts.family)
     count = episodes or experiment.evaluation.episodes or parts.problem.episodes
     problem = replace(parts.problem, episodes=count)
     players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.player}
     if with_players:
         players |= {player_label(part): build_agent(part, problem) for part in experiment.evaluation.players}
     summary: dict[str, Any] = {
-        "iteration": tree["iteration"],
-        "steps": tree["steps"],
+        "iteration": trained.iteration,
+        "steps": trained.steps,
         "episodes": count,
         "tasks": len(next(iter(sets.values()))),
         "sets": {},
@@ -370,10 +366,11 @@ def player_label(part: Part) -> str:
     return part.name.partition("/")[2] + (f"({', '.join(changed)})" if changed else "")
 
 
-def _evaluation_sets(experiment: Experiment, parts: Parts) -> dict[str, list[TaskSpec]]:
+def evaluation_sets(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, list[TaskSpec]]:
+    """The tasks that an experiment is judged on at its end, by the name of the set; "held-out" is the first."""
     count = experiment.evaluation.final_tasks
-    sets = {"held-out": held_out_source(experiment, parts.family).ask(count)}
+    sets = {"held-out": held_out_source(experiment, family).ask(count)}
     for name, part in experiment.evaluation.out_of_distribution.items():
         seed = seed_sequence(experiment.seed, "out-of-distribution", name)
-        sets[name] = build_source(part, parts.family, seed).ask(count)
+        sets[name] = build_source(part, family, seed).ask(count)
     return sets

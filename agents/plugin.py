@@ -76,6 +76,7 @@ def register_commands() -> list[Entry]:
         Entry("train", "agents.commands:train", "Train an agent as a shipped experiment or a TOML file says."),
         Entry("evaluate", "agents.commands:evaluate", "Evaluate a run on held-out tasks, beside reference players."),
         Entry("report", "agents.commands:report", "Write one self-contained HTML page about one or more runs."),
+        Entry("compare", "agents.commands:compare", "Compare the agents of several runs on the same tasks."),
         Entry("play", "agents.commands:play", "Play one trial of a task and write a film of it, or a transcript."),
     ]
 
@@ -99,6 +100,7 @@ def register_experiments() -> list[Entry]:
         *_actor_critic_experiments(),
         *_gradient_experiments(),
         *_inference_experiments(),
+        *_navigation_experiments(),
     ]
 
 
@@ -226,4 +228,30 @@ def _gradient_experiments() -> list[Entry]:
     return [
         Entry("maml-navigation", maml, found, citation=f"{_MAML}, section 5.3"),
         Entry("reptile-navigation", reptile, "Reptile on goals in the plane.", citation=_REPTILE),
+    ]
+
+
+def _navigation_experiments() -> list[Entry]:
+    """The ways of adapting on the two worlds that `benchmarks.adaptation` compares them on."""
+    world = "agents.experiments:"
+    return [
+        Entry(
+            "rl2-navigation",
+            world + "RL2_NAVIGATION",
+            "RL^2 on goals in the plane: it feels its way within the first episode; minutes on a laptop.",
+            citation="Finn et al. 2017, Model-Agnostic Meta-Learning, section 5.3",
+        ),
+        Entry(
+            "rl2-grid",
+            world + "RL2_GRID",
+            "RL^2 on GridNavi: it searches the grid for the goal and goes back to it; a minute on a laptop.",
+            citation="Zintgraf et al. 2020, VariBAD, section 5.1",
+        ),
+        Entry(
+            "maml-grid",
+            world + "MAML_GRID",
+            "MAML on GridNavi: 20 episodes before the first step of adaptation.",
+            citation=_MAML,
+        ),
+        Entry("reptile-grid", world + "REPTILE_GRID", "Reptile on GridNavi.", citation=_REPTILE),
     ]

@@ -35,7 +35,12 @@ def write_report(runs: Sequence[Path], output: Path) -> None:
     if not runs:
         raise UserError("a report needs at least one run directory")
     experiments = group([read_record(Path(run)) for run in runs])
-    page = _environment().get_template("report.html.j2").render(_context(experiments)).encode()
+    write_page("report.html.j2", _context(experiments), output)
+
+
+def write_page(template: str, context: Mapping[str, Any], output: Path) -> None:
+    """Render a template to the file `output`, replacing it. Raises `UserError` where it cannot be written."""
+    page = _environment().get_template(template).render(context).encode()
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(output, page)
@@ -145,12 +150,12 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
 
 def _decimals(rows: Sequence[Standing]) -> dict[str, int]:
     return {
-        "digits": _digits([row.trial for row in rows]),
-        "episode_digits": _digits([interval for row in rows for interval in row.course]),
+        "digits": digits([row.trial for row in rows]),
+        "episode_digits": digits([interval for row in rows for interval in row.course]),
     }
 
 
-def _digits(intervals: Sequence[Interval]) -> int:
+def digits(intervals: Sequence[Interval]) -> int:
     """Decimals that show the first figure of a typical interval's half width, and one more."""
     halves = [(row.high - row.low) / 2 for row in intervals if row.high > row.low]
     return 3 if not halves else int(np.clip(1 - math.floor(math.log10(float(np.median(halves)))), 0, 4))

@@ -7,9 +7,10 @@ the run recorded them; with three or more, over the runs' means (Student's t); t
 import itertools
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,24 +50,50 @@ class Experiment:
         return json.dumps([config["family"], config["training"].get("episodes"), episodes], sort_keys=True, default=str)
 
 
-def group(records: Iterable[Record]) -> list[Experiment]:
-    """The runs by configuration, in the order given, seeds ascending."""
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        same = {key: value for key, value in record.config.items() if key not in ("seed", "device")}
-        found.setdefault(json.dumps(same, sort_keys=True, default=str), []).append(record)
-    names = [str(runs[0].config.get("name", runs[0].agent)) for runs in found.values()]
-    experiments: list[Experiment] = []
-    for name, runs in zip(names, found.values(), strict=True):
-        runs.sort(key=lambda record: record.seed)
-        for one, other in itertools.pairwise(runs):
+class Seeded(Protocol):
+    """A run, as far as it decides which runs are one experiment."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def agent(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+
+
+R = TypeVar("R", bound=Seeded)
+
+
+def grouped(runs: Iterable[R]) -> dict[str, list[R]]:
+    """The runs by configuration, in the order given, seeds ascending, each group under a label of its own.
+
+    Raises `UserError` where two runs are the same experiment with the same seed.
+    """
+    found: dict[str, list[R]] = {}
+    for run in runs:
+        same = {key: value for key, value in run.config.items() if key not in ("seed", "device")}
+        found.setdefault(json.dumps(same, sort_keys=True, default=str), []).append(run)
+    names = [str(members[0].config.get("name", members[0].agent)) for members in found.values()]
+    labelled: dict[str, list[R]] = {}
+    for name, members in zip(names, found.values(), strict=True):
+        members.sort(key=lambda run: run.seed)
+        for one, other in itertools.pairwise(members):
             if one.seed == other.seed:
                 raise UserError(
                     f"{one.path} and {other.path} are the same experiment with the same seed: give one of them"
                 )
+        labelled[name if names.count(name) == 1 else f"{name} ({members[0].path.name})"] = members
+    return labelled
+
+
+def group(records: Iterable[Record]) -> list[Experiment]:
+    """The experiments of the runs; see `grouped`."""
+    experiments = [Experiment(label, tuple(runs)) for label, runs in grouped(records).items()]
+    for experiment in experiments:
+        for one, other in itertools.pairwise(experiment.runs):
             _refuse_mismatch(one, other)
-        label = name if names.count(name) == 1 else f"{name} ({runs[0].path.name})"
-        experiments.append(Experiment(label, tuple(runs)))
     return experiments
 
 

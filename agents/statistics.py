@@ -69,6 +69,36 @@ def iqm_interval(
     return Interval(iqm(samples), float(low), float(high))
 
 
+def crossed_intervals(
+    x: ArrayLike, generator: np.random.Generator, *, resamples: int = 2000, confidence: float = 0.95
+) -> tuple[Interval, Interval]:
+    """Mean and interquartile mean of several runs' samples `x` [seeds, tasks], with percentile bootstrap intervals.
+
+    A resample draws whole runs and, by themselves, tasks: what is left in or out of a run concerns all its tasks. The
+    stratified bootstrap of `iqm_interval` would draw other runs for every task, which averages the luck of a run away
+    where one run plays all tasks. With one run tasks alone are drawn. Raises `ValueError` as `iqm_interval` does.
+    """
+    samples = _finite(x)
+    if samples.ndim != 2:
+        raise ValueError(f"expected samples [seeds, tasks], not of shape {list(samples.shape)}")
+    seeds, tasks = samples.shape
+    order = np.argsort(samples, axis=None)
+    values = samples.ravel()[order]
+    seed, task = np.divmod(order, tasks)
+    means, middles = np.empty(resamples), np.empty(resamples)
+    for i in range(resamples):
+        runs = np.bincount(generator.integers(0, seeds, seeds), minlength=seeds)
+        drawn = np.bincount(generator.integers(0, tasks, tasks), minlength=tasks)
+        counts = runs[seed] * drawn[task]
+        means[i] = (counts * values).sum() / samples.size
+        middles[i] = _trimmed_mean(values, counts[None])[0]
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    mean, middle = float(samples.mean()), iqm(samples)
+    if samples.size < 2:
+        return Interval(mean, math.nan, math.nan), Interval(middle, math.nan, math.nan)
+    return Interval(mean, *np.quantile(means, ends).tolist()), Interval(middle, *np.quantile(middles, ends).tolist())
+
+
 def _resample(
     rank: NDArray[np.int64], values: int, generator: np.random.Generator, resamples: int
 ) -> NDArray[np.int64]:

@@ -17,8 +17,8 @@ from benchmarks.harness import Row, record, row
 RUNS = Path("runs") / "benchmarks"
 
 
-def run_seed(name: str, experiment: str, seed: int, overrides: Sequence[str]) -> RunDirectory:
-    """The finished run of one seed: trained, resumed or found."""
+def train_seed(name: str, experiment: str, seed: int, overrides: Sequence[str]) -> RunDirectory:
+    """The run of one seed, trained to its end: trained, resumed or found."""
     plan = load_experiment(experiment, [*overrides, f"seed={seed}", f"name={name}"])
     run = RunDirectory(RUNS / f"{name}-{seed}")
     if run.config.exists():
@@ -28,6 +28,12 @@ def run_seed(name: str, experiment: str, seed: int, overrides: Sequence[str]) ->
     with Progress() as progress:
         if not train(plan, run, progress):
             raise SystemExit(f"stopped; run again to go on from {run.path}")
+    return run
+
+
+def run_seed(name: str, experiment: str, seed: int, overrides: Sequence[str]) -> RunDirectory:
+    """The finished run of one seed, evaluated beside its players."""
+    run = train_seed(name, experiment, seed, overrides)
     if not (run.path / "evaluation.json").exists():
         evaluate_run(run)
     return run

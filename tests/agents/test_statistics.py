@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from agents.statistics import Interval, iqm, iqm_interval, mean_interval
+from agents.statistics import Interval, crossed_intervals, iqm, iqm_interval, mean_interval
 
 
 def generator(seed: int = 0) -> np.random.Generator:
@@ -106,3 +106,34 @@ def test_useless_samples_are_refused(x: list, message: str) -> None:
             estimate(x)
     with pytest.raises(ValueError, match=r"shape \[1, 1, 1\]"):
         iqm_interval(np.zeros((1, 1, 1)), generator())
+
+
+def test_crossed_bootstrap_by_enumeration() -> None:
+    x = np.array([[0.0, 10.0], [4.0, 30.0]])  # two runs on two tasks: 4 draws of runs, each with 4 draws of tasks
+    pairs = list(itertools.product((0, 1), repeat=2))
+    draws = [x[np.ix_(runs, tasks)] for runs in pairs for tasks in pairs for _ in range(1000)]
+    mean, middle = crossed_intervals(x, generator(), resamples=20_000, confidence=0.7)
+    assert mean == pytest.approx((11.0, *np.quantile([draw.mean() for draw in draws], [0.15, 0.85])))
+    assert middle == pytest.approx((7.0, *np.quantile([iqm(draw) for draw in draws], [0.15, 0.85])))
+
+
+def test_the_luck_of_a_run_concerns_all_its_tasks() -> None:
+    x = np.stack([np.zeros(500), np.ones(500)])
+    assert crossed_intervals(x, generator())[0] == (0.5, 0.0, 1.0)
+    low, high = iqm_interval(x + generator(1).normal(0, 1e-3, x.shape), generator())[1:]
+    assert high - low < 0.2  # the stratified bootstrap draws other runs for every task
+
+
+def test_with_one_run_tasks_are_drawn() -> None:
+    x = generator(1).normal(size=400)
+    mean, middle = crossed_intervals(x[None], generator(), resamples=4000)
+    assert mean == pytest.approx(mean_interval(x), abs=0.01)
+    assert middle == pytest.approx(iqm_interval(x, generator(2), resamples=4000), abs=0.01)
+
+
+def test_crossed_bootstrap_refuses_what_it_cannot_estimate_from() -> None:
+    with pytest.raises(ValueError, match=r"expected samples \[seeds, tasks\], not of shape \[3\]"):
+        crossed_intervals([1.0, 2.0, 3.0], generator())
+    with pytest.raises(ValueError, match="1 of 2 samples are NaN"):
+        crossed_intervals([[1.0, math.nan]], generator())
+    assert all(math.isnan(interval.low) for interval in crossed_intervals([[1.0]], generator()))
