@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import registry
+from agents.evaluation import judged
 from agents.experiment import build_agent, build_parts, problem_of
 from agents.run import RunDirectory
 from registry.config import Part
@@ -120,6 +121,7 @@ def film(spec: TaskSpec, player: str, *, episodes: int | None = None, seed: int 
     torch.set_num_threads(1)  # one slot
     family = family_of(spec)
     agent, episodes = _player(spec, family, player, episodes, seed)
+    agent = judged(agent)
     plan = agent.plan(episodes)
     watched = Film(family, family.batch(plan.slots), spec, every)
     collect(agent, watched, [spec], plan=plan)
