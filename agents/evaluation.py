@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from agents.statistics import iqm_interval, mean_interval
 from taskgen.engines.faults import Faulting
 from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent, Explores
+from taskgen.interaction.agent import Agent, judged
 from taskgen.interaction.collect import collect
 from taskgen.spec import TaskSpec
 from taskgen.streams import stream
@@ -24,11 +24,6 @@ SLOTS = 4096
 """Played at once."""
 STEPS = 2**22
 """Played at once, in all slots together: what is recorded of a step takes 50 to 100 bytes."""
-
-
-def judged(agent: Agent) -> Agent:
-    """`agent` as it plays to be judged: without what it does for the sake of learning."""
-    return agent.frozen() if isinstance(agent, Explores) else agent
 
 
 def play(

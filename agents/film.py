@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import registry
-from agents.evaluation import judged
 from agents.experiment import build_agent, build_parts, problem_of
 from agents.run import RunDirectory
 from registry.config import Part
@@ -24,7 +23,7 @@ from registry.errors import TaskError, UserError
 from taskgen.build import family_of
 from taskgen.engines.base import TaskBatch, Transition
 from taskgen.family import Animated, TaskFamily, same_structure
-from taskgen.interaction.agent import Agent
+from taskgen.interaction.agent import Agent, judged
 from taskgen.interaction.collect import collect
 from taskgen.pictures import LEAST, font, frame_picture
 from taskgen.spec import TaskSpec

@@ -233,6 +233,11 @@ class Explores(Protocol):
         ...
 
 
+def judged(agent: Agent) -> Agent:
+    """`agent` as it plays to be judged: without what it does for the sake of learning."""
+    return agent.frozen() if isinstance(agent, Explores) else agent
+
+
 @runtime_checkable
 class Relabels(Protocol):
     """An agent that learns from stored transitions and can reward them anew whenever it draws them."""
