@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from agents.statistics import iqm_interval, mean_interval
 from taskgen.engines.faults import Faulting
 from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent
+from taskgen.interaction.agent import Agent, judged
 from taskgen.interaction.collect import collect
 from taskgen.spec import TaskSpec
 from taskgen.streams import stream
@@ -38,14 +38,15 @@ def play_counting(
 ) -> tuple[NDArray[np.float64], int]:
     """As `play`; also how many episodes were cut short because their simulation diverged. They count as they are."""
     state = copy.deepcopy(agent.state_dict())
-    plan = agent.plan(episodes)
+    player = judged(agent)
+    plan = player.plan(episodes)
     at_once = max(1, min(SLOTS // plan.slots, STEPS // (episodes * family.horizon)))
     parts: list[NDArray[np.float64]] = []
     faults = 0
     for start in range(0, len(specs), at_once):
         chunk = specs[start : start + at_once]
         batch = family.batch(len(chunk) * plan.slots, device)
-        trial = collect(agent, batch, chunk, plan=plan)
+        trial = collect(player, batch, chunk, plan=plan)
         parts.append(trial.episode_returns().double().cpu().numpy())
         faults += batch.faults.count if isinstance(batch, Faulting) else 0
     agent.load_state_dict(state)
@@ -95,6 +96,6 @@ def evaluate(
     returns: dict[str, NDArray[np.float64]] = {}
     for name, agent in players.items():
         returns[name], faults = play_counting(agent, family, specs, episodes, device)
-        summary = summarise(returns[name], seed, agent.plan(episodes).rounds)
+        summary = summarise(returns[name], seed, judged(agent).plan(episodes).rounds)
         summaries[name] = summary | ({"faults": faults} if faults else {})
     return summaries, returns

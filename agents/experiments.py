@@ -227,3 +227,21 @@ PEARL_SPARSE_POINT: dict[str, Any] = {
         "players": ["random", "point-navigation-oracle"],
     },
 }
+
+ES_CARTPOLE: dict[str, Any] = {
+    "name": "es-cartpole",
+    "family": {"name": "cartpole"},
+    "agent": {"name": "es", "hidden": [16], "learning_rate": 0.05},
+    "training": {"iterations": 50, "tasks": 4, "episodes": 32, "evaluate_every": 0},
+    "evaluation": {"tasks": 50, "final_tasks": 1000, "episodes": 1, "players": ["random"]},
+}
+
+# The flat course: the obstacles' own distributions would vary them over their whole range.
+ES_WALKER: dict[str, Any] = {
+    "name": "es-walker",
+    "family": {"name": "terrain-walker", "rough": True, "pits": False, "stumps": False},
+    "source": {"name": "domain-randomization", "vary": {"roughness": {"kind": "uniform", "low": 0.0, "high": 0.0}}},
+    "agent": {"name": "es"},
+    "training": {"iterations": 100, "tasks": 1, "episodes": 64, "evaluate_every": 0},
+    "evaluation": {"tasks": 2, "final_tasks": 20, "episodes": 1, "players": ["random"]},
+}

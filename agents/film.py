@@ -24,7 +24,7 @@ from registry.errors import TaskError, UserError
 from taskgen.build import family_of
 from taskgen.engines.base import TaskBatch, Transition
 from taskgen.family import Animated, TaskFamily, same_structure
-from taskgen.interaction.agent import Agent
+from taskgen.interaction.agent import Agent, judged
 from taskgen.interaction.collect import collect
 from taskgen.pictures import LEAST, font, frame_picture
 from taskgen.spec import TaskSpec
@@ -121,6 +121,7 @@ def film(spec: TaskSpec, player: str, *, episodes: int | None = None, seed: int 
     torch.set_num_threads(1)  # one slot
     family = family_of(spec)
     agent, episodes = _player(spec, family, player, episodes, seed)
+    agent = judged(agent)
     plan = agent.plan(episodes)
     watched = Film(family, family.batch(plan.slots), spec, every)
     collect(agent, watched, [spec], plan=plan)

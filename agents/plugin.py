@@ -8,6 +8,7 @@ _ACTIONS = "discrete-actions|continuous-actions"
 _MAML = "Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"
 _REPTILE = "Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms"
 _PEARL = "Rakelly et al. 2019, Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables"
+_ES = "Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning"
 _RL2 = "Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning"
 
 
@@ -28,6 +29,7 @@ def register_agents() -> list[Entry]:
         *_gradient_agents(),
         *_actor_critics(),
         *_inference_agents(),
+        *_evolved_agents(),
         *reference_players(),
     ]
 
@@ -101,6 +103,7 @@ def register_experiments() -> list[Entry]:
         *_gradient_experiments(),
         *_inference_experiments(),
         *_navigation_experiments(),
+        *_evolved_experiments(),
     ]
 
 
@@ -254,4 +257,36 @@ def _navigation_experiments() -> list[Entry]:
             citation=_MAML,
         ),
         Entry("reptile-grid", world + "REPTILE_GRID", "Reptile on GridNavi.", citation=_REPTILE),
+    ]
+
+
+def _evolved_agents() -> list[Entry]:
+    """Agents that need no gradient."""
+    return [
+        Entry(
+            "es",
+            "agents.es:ES",
+            "Evolution strategies: a policy climbs by the ranks of its perturbations, which play side by side.",
+            "agents.es:ESConfig",
+            f"{_ES}, section 2",
+            tags=("evolution", "on-policy"),
+            needs=(_ACTIONS,),
+        ),
+    ]
+
+
+def _evolved_experiments() -> list[Entry]:
+    return [
+        Entry(
+            "es-cartpole",
+            "agents.experiments:ES_CARTPOLE",
+            "Evolution strategies balance poles of many kinds: seconds on a laptop.",
+            citation=f"{_ES}, section 2",
+        ),
+        Entry(
+            "es-walker",
+            "agents.experiments:ES_WALKER",
+            "Evolution strategies teach a biped to walk on the flat course that POET starts from.",
+            citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 4",
+        ),
     ]

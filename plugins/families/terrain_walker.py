@@ -213,15 +213,17 @@ class _Biped:
         self._rays = LIDAR * np.stack([np.sin(RAYS), -np.cos(RAYS)], axis=1)
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Array]:
-        courses = [self._family.course(spec) for spec in specs]
+        known = {spec: place for place, spec in enumerate(dict.fromkeys(specs))}  # many slots may share a course
+        courses = [self._family.course(spec) for spec in known]
         middle = (np.arange(terrain.LENGTH) + 0.5) * STEP
-        features = [self._family.descriptor(spec.context) for spec in specs]
+        features = [self._family.descriptor(spec.context) for spec in known]
         levels = [terrain.heights(pieces, middle) for pieces in courses]
-        return {
+        tables = {
             "boxes": np.stack([terrain.boxes(pieces) for pieces in courses]),
             "profiles": np.stack([terrain.profile(pieces) for pieces in courses]),
             "descriptor": np.concatenate([np.stack(features), np.stack(levels)], axis=1),
         }
+        return {name: table[[known[spec] for spec in specs]] for name, table in tables.items()}
 
     def edits(self, tables: Arrays) -> dict[str, Array]:
         """Pieces of ground are the first geoms; they turn about -y."""

@@ -189,7 +189,7 @@ class MujocoBatch:
         return torch.from_numpy(self._observation).to(self.device)
 
     def step(self, action: Tensor) -> Transition:
-        """See `TaskBatch.step`.
+        """See `TaskBatch.step`. Simulations whose episode has ended rest until their next reset.
 
         An episode whose physics diverges is truncated with reward 0 and its last good observation, and recorded in
         `faults`; the simulation of the slot is put to rest until its next reset. So is one whose action is not finite.
@@ -202,8 +202,9 @@ class MujocoBatch:
         np.copyto(self._then, self._clock)
         self._control[:] = control
         np.copyto(self._before, self.simulation.state)
-        self._run(self.simulation.step, nstep=self._robot.frame_skip)
-        self._read_contacts()
+        awake = np.flatnonzero(~self._ended)
+        self._run(self.simulation.step, None if len(awake) == self.slots else awake, nstep=self._robot.frame_skip)
+        self._read_contacts(awake)
         self._time += 1
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dealt with below
             place = self._robot.place(self._physics).copy()
@@ -279,11 +280,11 @@ class MujocoBatch:
             self._physics["cfrc_ext"][rows] = 0.0
         self._place[rows] = self._robot.place(self._physics)[rows]
 
-    def _read_contacts(self) -> None:
+    def _read_contacts(self, awake: Array) -> None:
         if self._scratch is None:
             return
         contacts, data, model = self._physics["cfrc_ext"], self._scratch, self._robot.model
-        for slot in range(self.slots):  # the batch computes contact forces for none of its own stages
+        for slot in awake.tolist():  # the batch computes contact forces for none of its own stages
             self.simulation.get_data(slot, data)
             mujoco.mj_rnePostConstraint(model, data)
             contacts[slot] = data.cfrc_ext
@@ -300,13 +301,17 @@ class MujocoBatch:
         if np.count_nonzero(self.simulation.warning) or np.count_nonzero(self.simulation.status):
             return False
         total = np.dot(self._state, self._ones) + sum(array.sum() for array in values)
-        return bool(np.isfinite(total)) and bool((self._clock > self._then).all())
+        return bool(np.isfinite(total)) and bool(self._moved().all())
 
     def _healthy(self, observation: Array, reward: Array) -> Array:
         """[B] whether all is well after a step."""
         quiet = ~self._warned.any(1)
         finite = np.isfinite(observation).all(1) & np.isfinite(reward) & np.isfinite(self.simulation.state).all(1)
-        return quiet & finite & (self._clock > self._then) & (self.simulation.status == 0)
+        return quiet & finite & self._moved() & (self.simulation.status == 0)
+
+    def _moved(self) -> Array:
+        """[B] whether time went on, or rests."""
+        return (self._clock > self._then) | self._ended
 
     def _settle(self, rows: Array, sane: Array) -> None:
         """Record the faults of the slots `rows` and put their simulations to rest."""

@@ -225,6 +225,20 @@ class Agent(Protocol):
 
 
 @runtime_checkable
+class Explores(Protocol):
+    """An agent that plays otherwise in training than when it is judged, such as with noise on its parameters."""
+
+    def frozen(self) -> Agent:
+        """The agent as it is judged, as it stands now; playing it leaves this agent as it is."""
+        ...
+
+
+def judged(agent: Agent) -> Agent:
+    """`agent` as it plays to be judged: without what it does for the sake of learning."""
+    return agent.frozen() if isinstance(agent, Explores) else agent
+
+
+@runtime_checkable
 class Relabels(Protocol):
     """An agent that learns from stored transitions and can reward them anew whenever it draws them."""
 

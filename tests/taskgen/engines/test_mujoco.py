@@ -267,3 +267,24 @@ def test_a_model_that_mujoco_refuses_is_named(tmp_path):
     path.write_text("<mujoco><worldbody><geom size='-1'/></worldbody></mujoco>")
     with pytest.raises(TaskError, match=r"broken\.xml"):
         engine.load_model(path)
+
+
+def test_a_slot_whose_episode_ended_rests_until_its_reset():
+    family = cheetah(horizon=3)
+    batch, fresh = family.batch(3), family.batch(3)
+    for each in (batch, fresh):
+        each.set_tasks(bodies(family, 3))
+        each.reset()
+    push = torch.ones(3, 6)
+    batch.step(push)
+    batch.reset(torch.tensor([False, True, True]))  # the first slot is a step ahead
+    ends = [batch.step(push).truncated.tolist() for _ in range(2)]
+    assert ends == [[False, False, False], [True, False, False]]
+    rested = batch.state(0)
+    assert batch.step(push).truncated.tolist()[1:] == [True, True]
+    assert (batch.state(0) == rested).all()
+    batch.step(push)  # nobody is awake
+    assert batch.faults.count == 0
+    batch.reset(seeds=[0, 1, 2])
+    fresh.reset(seeds=[0, 1, 2])
+    assert same([(batch.step(push).observation,)], [(fresh.step(push).observation,)])

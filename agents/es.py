@@ -1,0 +1,232 @@
+"""Evolution strategies: a policy climbs by the ranks of its perturbations.
+
+*What adapts*: nothing, a task's episodes are all alike.  *What is learned*: the policy's weights theta.
+
+    g = 1 / (n sigma) * sum_i (u_i+ - u_i-) eps_i,  eps_i ~ N(0, 1)
+    theta <- Adam(theta, -g + l2 * theta),  learning rate and sigma decay
+
+u_i+ and u_i- are the centred ranks of what theta + sigma eps_i and theta - sigma eps_i return. A training trial has 2n
+episodes side by side, one of each perturbed policy, so that one step of the batch steps all of them; in a trial of any
+other length, and when it is judged, theta itself plays.
+
+Reference: Salimans et al. 2017, "Evolution Strategies as a Scalable Alternative to Reinforcement Learning", sections 2
+and 2.1; settings and the factor of g, twice that of the gradient's usual estimate: the released code of Wang et al.
+2019, "Paired Open-Ended Trailblazer (POET)".
+
+Differences from both: equal returns have equal ranks, so that where all are equal nothing moves but for the decay of
+the weights; on several tasks every one meets the same perturbations, which are ranked on each task and their ranks
+averaged, so that no task counts more for its scale; continuous actions are squashed by tanh where the release clips.
+
+Axes: n pairs, M = 2n members, B tasks, P parameters, K places of a trial.
+"""
+
+import copy
+from typing import Any
+
+import gymnasium as gym
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from agents.common.distributions import ActionBox, action_size
+from agents.common.encoding import StepEncoder
+from agents.common.fast_policy import FastMLP
+from agents.common.normalisation import RunningNormalizer
+from registry.config import Config
+from registry.errors import UserError
+from taskgen.interaction.agent import Action, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
+from taskgen.streams import integer_seed
+
+MOMENTS, SMALLEST = (0.9, 0.999), 1e-8
+"""Adam's decay rates and the number that keeps it from dividing by zero."""
+
+
+class ESConfig(Config):
+    """Settings of `ES`. Rates, noise and decays are those of POET's release."""
+
+    hidden: tuple[int, ...] = Field((40, 40), description="Widths of the policy's tanh layers.")
+    pairs: int = Field(0, ge=0, description="Antithetic pairs n (POET: 256); 0: half of a training trial's episodes.")
+    spread: float = Field(0.1, gt=0, description="Standard deviation of the first weights.")
+    learning_rate: float = Field(0.01, gt=0, description="Adam's first step size.")
+    learning_rate_decay: float = Field(0.9999, gt=0, le=1, description="Factor of the step size after every update.")
+    least_learning_rate: float = Field(0.001, ge=0, description="The step size decays no further than this.")
+    noise: float = Field(0.1, gt=0, description="First standard deviation sigma of the perturbations.")
+    noise_decay: float = Field(0.999, gt=0, le=1, description="Factor of sigma after every update.")
+    least_noise: float = Field(0.01, gt=0, description="Sigma decays no further than this.")
+    l2: float = Field(0.01, ge=0, description="Pull of the weights towards zero, beside g.")
+    normalise: bool = Field(default=False, description="Standardise observations by all that was seen in training.")
+
+
+def centred_ranks(returns: Float[Tensor, "M B"]) -> Float[Tensor, "M B"]:
+    """Ranks within each column, from -0.5 for the worst to 0.5 for the best; ties share the mean of their ranks.
+
+    What is not finite, NaN or an infinity, is worst.
+    """
+    finite = returns.isfinite()
+    columns = torch.where(finite, returns, -torch.inf).T.contiguous()
+    ordered = columns.sort(dim=1).values
+    below, up_to = (torch.searchsorted(ordered, columns, right=right) for right in (False, True))
+    return ((below + up_to - 1).T / 2) / (len(returns) - 1) - 0.5
+
+
+def search_gradient(utility: Float[Tensor, "M"], noise: Float[Tensor, "n P"], std: float) -> Float[Tensor, "P"]:
+    """g of the module's equations; `utility` holds all theta + std * noise, then all theta - std * noise."""
+    plus, minus = utility.chunk(2)
+    return ((plus - minus) @ noise) / (len(noise) * std)
+
+
+class ES:
+    """Discrete actions are the greatest output's; continuous ones are tanh of the outputs in the action space's range.
+
+    Unbounded actions lie in [-1, 1]. All randomness is a function of the seed and the number of updates: playing
+    changes nothing.
+    """
+
+    needs_descriptor = False
+
+    def __init__(self, config: ESConfig, problem: Problem) -> None:
+        self.config = config
+        self.pairs = config.pairs or max(1, problem.episodes // 2)
+        """n; 0 in an agent that is being judged."""
+        self._encoder = StepEncoder(problem.observation_space, problem.action_space)
+        sizes = (self._encoder.observation_size, *config.hidden, action_size(problem.action_space))
+        self._network = FastMLP(sizes, "tanh")
+        self._device = problem.device
+        box = problem.action_space
+        self._box = ActionBox(box).to(self._device) if isinstance(box, gym.spaces.Box) else None
+        self._normalizer = RunningNormalizer(sizes[0]).to(self._device) if config.normalise else None
+        self._seed = problem.seed
+        self._generation = 0
+        self._members: Tensor | None = None
+        self.adopt(
+            config.spread * torch.randn(self._network.size, generator=self._generator("start"), device=self._device)
+        )
+
+    def adopt(self, parameters: Float[Tensor, "P"]) -> None:
+        """Go on from other weights with the optimiser as new: no moments, first learning rate, first noise.
+
+        This is what POET does on an accepted transfer. Statistics of observations stay the agent's own. Raises
+        `ValueError` where the policy has another shape.
+        """
+        if parameters.shape != (self._network.size,):
+            raise ValueError(f"{tuple(parameters.shape)} parameters for a policy of {self._network.size}")
+        self.parameters = parameters.detach().to(self._device, torch.float32, copy=True)
+        """theta [P]."""
+        self._moments = (torch.zeros_like(self.parameters), torch.zeros_like(self.parameters))
+        self._steps = 0
+        self.learning_rate, self.noise = self.config.learning_rate, self.config.noise
+        self._members = None
+
+    def frozen(self) -> "ES":
+        """The agent as it is judged: theta as it is now, without noise, however long the trial."""
+        judged = copy.copy(self)
+        judged.pairs = 0
+        return judged
+
+    def plan(self, episodes: int) -> CollectionPlan:
+        """All side by side. 2n episodes are one of each member, 2n + 1 one of theta besides; else theta plays all."""
+        return CollectionPlan(1, episodes, side_by_side=True)
+
+    def begin_trial(self, batch: int) -> Tensor:
+        """[B, 0]: nothing adapts."""
+        return torch.zeros(batch, 0, device=self._device)
+
+    def act(self, carry: Tensor, step: Step) -> tuple[Action, Tensor]:
+        """What each place's own policy does."""
+        observation = self._encoder.observation(step.observation)
+        if self._normalizer is not None:
+            observation = self._normalizer(observation)
+        places = len(observation) // len(carry)
+        if self._trains(places):
+            inputs = observation.view(len(carry), places, -1).transpose(0, 1)
+            output = self._network(self.members()[:places], inputs).transpose(0, 1).flatten(0, 1)
+        else:
+            output = self._network(self.parameters[None], observation[None])[0]
+        return Action(output.argmax(1) if self._box is None else self._box.from_unit(output.tanh())), carry
+
+    def adapt(self, carry: Tensor, rollout: Rollout) -> Tensor:
+        """Nothing adapts."""
+        return carry
+
+    def learn(self, trial: Trial) -> Metrics:
+        """One update. Raises `UserError` for trials of another number of episodes than the members'."""
+        if not self._trains(trial.plan.slots):
+            raise UserError(
+                f"evolution strategies with {self.pairs} pairs learn from trials of {2 * self.pairs} episodes side by "
+                f"side, not {trial.plan.episodes}: set training.episodes to {2 * self.pairs}, or agent.pairs to 0"
+            )
+        returns = trial.episode_returns()[: 2 * self.pairs].double()
+        utility = centred_ranks(returns).mean(1).float()
+        gradient = search_gradient(utility, self.perturbations(), self.noise)
+        before = self.parameters
+        metrics = {"charts/learning_rate": self.learning_rate, "charts/noise": self.noise}
+        self._descend(self.config.l2 * self.parameters - gradient)
+        if self._normalizer is not None:
+            rollout = trial.rollout
+            self._normalizer.update(self._encoder.observation(rollout.observation[rollout.valid]))
+        return metrics | {
+            "losses/gradient_norm": float(gradient.norm()),
+            "losses/step_norm": float((self.parameters - before).norm()),
+            "losses/parameter_norm": float(self.parameters.norm()),
+            "charts/failed_members": float((~returns.isfinite()).any(1).sum()),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimiser, and the place in the noise stream."""
+        return {
+            "parameters": self.parameters,
+            "moments": list(self._moments),
+            "steps": self._steps,
+            "learning_rate": self.learning_rate,
+            "noise": self.noise,
+            "seed": self._seed,
+            "generation": self._generation,
+            **({} if self._normalizer is None else {"normalizer": dict(self._normalizer.state_dict())}),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises `ValueError` when the policy has another shape."""
+        self.adopt(state["parameters"])
+        first, second = (moment.to(self._device, copy=True) for moment in state["moments"])
+        self._moments = (first, second)
+        self._steps, self._seed, self._generation = state["steps"], state["seed"], state["generation"]
+        self.learning_rate, self.noise = state["learning_rate"], state["noise"]
+        if self._normalizer is not None:
+            self._normalizer.load_state_dict(state["normalizer"])
+
+    def perturbations(self) -> Float[Tensor, "n P"]:
+        """eps of the update to come."""
+        shape = (self.pairs, self._network.size)
+        return torch.randn(shape, generator=self._generator(self._generation), device=self._device)
+
+    def members(self) -> Float[Tensor, "M+1 P"]:
+        """The weights that play a training trial, by place: n plus, n minus, theta."""
+        if self._members is None:
+            away = self.noise * self.perturbations()
+            here = self.parameters[None]
+            self._members = torch.cat([here + away, here - away, here])
+        return self._members
+
+    def _trains(self, places: int) -> bool:
+        return self.pairs > 0 and places // 2 == self.pairs
+
+    def _generator(self, name: str | int) -> torch.Generator:
+        return torch.Generator(self._device).manual_seed(integer_seed(self._seed, "es", name))
+
+    def _descend(self, slope: Tensor) -> None:
+        """Adam (Kingma and Ba 2015, algorithm 1), then decay of learning rate and noise."""
+        config = self.config
+        self._steps += 1
+        self._generation += 1
+        (first, second), powers = self._moments, (slope, slope.square())
+        first, second = (
+            rate * moment + (1 - rate) * power
+            for rate, moment, power in zip(MOMENTS, (first, second), powers, strict=True)
+        )
+        self._moments = (first, second)
+        mean, spread = (moment / (1 - rate**self._steps) for rate, moment in zip(MOMENTS, self._moments, strict=True))
+        self.parameters = self.parameters - self.learning_rate * mean / (spread.sqrt() + SMALLEST)
+        self.learning_rate = max(self.learning_rate * config.learning_rate_decay, config.least_learning_rate)
+        self.noise = max(self.noise * config.noise_decay, config.least_noise)
+        self._members = None
