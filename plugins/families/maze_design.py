@@ -33,10 +33,12 @@ class MazeDesign:
     def __init__(self, size: int, placements: int) -> None:
         """Raises `ConfigError` for placements that are not enough for agent and goal."""
         if placements == 1:
-            raise ConfigError(["placements = 1: agent and goal take two, every wall one more; 0 is the usual"], "design")
+            raise ConfigError(
+                ["placements = 1: agent and goal take two, every wall one more; 0 is the usual"], "design"
+            )
         self._size = size
         self.placements = placements or 2 + round(_WALLS_PER_CELL * size**2)
-        self.action_space = gym.spaces.Discrete(size**2)
+        self.action_space: gym.Space[Any] = gym.spaces.Discrete(size**2)
         self.features = 3 * size**2 + 4
 
     def blank(self, uniform: Tensor) -> Tensor:
@@ -65,6 +67,8 @@ class MazeDesign:
     def context(self, design: Tensor) -> dict[str, Any]:
         """Walls, start, direction, goal."""
         cells = design[:-1].to(torch.int64).view(self._size, self._size)
-        start, goal = (divmod(int((cells == what).flatten().to(torch.int64).argmax()), self._size) for what in (_START, _GOAL))
+        start, goal = (
+            divmod(int((cells == what).flatten().to(torch.int64).argmax()), self._size) for what in (_START, _GOAL)
+        )
         walls = (cells == _WALL).to(torch.int64).tolist()
         return {"walls": walls, "start": start, "direction": int(design[-1]), "goal": goal}

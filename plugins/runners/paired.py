@@ -127,7 +127,11 @@ class Paired:
     def state_dict(self) -> dict[str, Any]:
         """All who learn, the number of iterations, the designs that were kept."""
         kept = [[iteration, spec.to_json(), scores] for iteration, spec, scores in self._kept]
-        return {**{who: agent.state_dict() for who, agent in self._agents()}, "iterations": self._iterations, "kept": kept}
+        return {
+            **{who: agent.state_dict() for who, agent in self._agents()},
+            "iterations": self._iterations,
+            "kept": kept,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`. Raises `CheckpointError` where others had learned."""

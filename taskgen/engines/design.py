@@ -81,20 +81,20 @@ class KnobDesign:
     def __init__(self, family: TaskFamily[Any], knobs: Sequence[str] = ()) -> None:
         """`knobs` may be empty: those that the family varies. Raises `ConfigError` for unknown ones or none."""
         known = family.context_space.knobs
-        unknown = [f"knobs: {family.name} has no knob {name!r}. {suggest(name, known)}" for name in knobs]
-        if problems := [text for text, name in zip(unknown, knobs, strict=True) if name not in known]:
-            raise ConfigError(problems, "design")
+        unknown = [name for name in knobs if name not in known]
+        if unknown:
+            raise ConfigError(
+                [f"knobs: {family.name} has no knob {name!r}. {suggest(name, known)}" for name in unknown], "design"
+            )
         chosen = knobs or tuple(name for name, knob in known.items() if knob.vary is not None)
         if not chosen:
-            raise ConfigError(
-                [f"knobs: {family.name} varies none by itself, so a teacher has nothing to set: name some of {[*known]}"],
-                "design",
-            )
+            what = f"knobs: {family.name} varies none by itself, so a teacher has nothing to set; name some"
+            raise ConfigError([f"{what}. {suggest('', known)}"], "design")
         self._knobs = {name: known[name] for name in chosen}
         self._numbers = [number for name, knob in self._knobs.items() for number in _numbers(name, knob)]
         self.placements = len(self._numbers)
         self.features = 2 * self.placements
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.action_space: gym.Space[Any] = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
     def blank(self, uniform: Tensor) -> Tensor:
         """See `Design.blank`: minus one stands for a number that is not set."""
@@ -138,13 +138,14 @@ class DesignConfig(Config):
     """How a teacher makes tasks."""
 
     placements: int = Field(
-        0, ge=0, le=10_000, description="Placements that make a task; 0: as many as are usual in the family."
+        default=0, ge=0, le=10_000, description="Placements that make a task; 0: as many as are usual in the family."
     )
     knobs: tuple[str, ...] = Field(
-        (), description="Knobs to set, where the family has no placements of its own; none: those that it varies."
+        default=(),
+        description="Knobs to set, where the family has no placements of its own; none: those that it varies.",
     )
     noise: int = Field(
-        10, ge=0, le=1000, description="Random numbers that the teacher sees with every design (paper: 50)."
+        default=10, ge=0, le=1000, description="Random numbers that the teacher sees with every design (paper: 50)."
     )
 
 
@@ -156,11 +157,8 @@ def design_of(family: TaskFamily[Any], config: DesignConfig) -> Design:
         return family.design(config.placements)
     design = KnobDesign(family, config.knobs)
     if config.placements not in (0, design.placements):
-        raise ConfigError(
-            [f"placements = {config.placements}: one sets one number of {family.name}, and there are "
-             f"{design.placements}; leave it out"],
-            "design",
-        )  # fmt: skip
+        wrong = f"placements = {config.placements}: each sets a number of {family.name}, of which {design.placements}"
+        raise ConfigError([f"{wrong} are to be set; leave it out"], "design")
     return design
 
 
@@ -210,7 +208,7 @@ class _Making:
         return {"nothing": torch.empty(len(specs), 0)}
 
     def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
-        own, noise = uniform.split([self.rules.uniforms, self.noise], dim=1)
+        own, noise = uniform[:, : self.rules.uniforms], uniform[:, self.rules.uniforms :]
         return torch.cat([uniform.new_zeros(len(uniform), 1), self.rules.blank(own), noise], dim=1)
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
@@ -221,14 +219,18 @@ class _Making:
         turn, design, noise = self._parts(state)
         design = self.rules.place(design, turn[:, 0].to(torch.int64), action)
         made = (turn + 1).clamp(max=self.rules.placements)
-        return torch.cat([made, design, noise], dim=1), torch.zeros_like(made[:, 0]), made[:, 0] == self.rules.placements
+        return (
+            torch.cat([made, design, noise], dim=1),
+            torch.zeros_like(made[:, 0]),
+            made[:, 0] == self.rules.placements,
+        )
 
     def descriptor(self, tables: Tables) -> Tensor:
         return tables["nothing"]
 
     def _parts(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        turn, design, noise = state.split([1, state.shape[1] - 1 - self.noise, self.noise], dim=1)
-        return turn, design, noise
+        end = state.shape[1] - self.noise
+        return state[:, :1], state[:, 1:end], state[:, end:]
 
 
 class Drawing:
@@ -254,7 +256,7 @@ class Drawing:
 
 
 def figures_of(family: TaskFamily[Any], context: Mapping[str, Any]) -> Mapping[str, float]:
-    """Figures of a task that was made, for trackers: the family's own, or the numbers of its knobs (arrays: the mean)."""
+    """Figures of a made task, for trackers: the family's own, or the values of its knobs (of arrays the mean)."""
     if isinstance(family, Designable):
         return family.figures(context)
-    return {name: float(np.mean(value)) for name, value in context.items()}
+    return {name: float(np.mean(cast("float", value))) for name, value in context.items()}

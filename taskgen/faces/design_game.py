@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
-from pettingzoo import AECEnv
+from pettingzoo import AECEnv  # pyright: ignore[reportMissingTypeStubs]
 
 from registry.config import parse
 from registry.errors import TaskError
@@ -47,9 +47,8 @@ class DesignGame(AECEnv[str, Any, Any]):
             raise TaskError(f"episodes = {episodes}: every student plays at least one")
         super().__init__()
         self.family = family
-        self.metadata = {
-            "name": "design_game_v0", "render_modes": render_modes(family), "render_fps": FPS, "is_parallelizable": False,
-        }  # fmt: skip
+        known = {"render_modes": render_modes(family), "render_fps": FPS}
+        self.metadata = {"name": "design_game_v0", "is_parallelizable": False, **known}
         check_render_mode(family, render_mode)
         self.render_mode = render_mode
         self.possible_agents = [TEACHER, PROTAGONIST, ANTAGONIST]
@@ -198,6 +197,7 @@ def design_game(
 
 def _nothing(space: gym.Space[Any]) -> Any:
     """Zeros, or what in `space` is next to them."""
+    bounds = cast(Any, space)
     if isinstance(space, gym.spaces.Box):
-        return np.zeros(space.shape, dtype=cast(Any, space.dtype)).clip(space.low, space.high)
-    return np.zeros(space.shape or (), dtype=cast(Any, space.dtype))[()] + cast(Any, space).start
+        return np.zeros(space.shape, dtype=bounds.dtype).clip(bounds.low, bounds.high)
+    return bounds.dtype.type(bounds.start)
