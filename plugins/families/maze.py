@@ -77,6 +77,8 @@ class Maze(TaskFamily[MazeConfig]):
         self.observation_space = gym.spaces.Box(0.0, 1.0, (2 * config.view**2 + 4,), np.float32)
         self.action_space = gym.spaces.Discrete(3)
         self.horizon = config.horizon
+        self.solved_return = 1e-6
+        """Any reward at all is for the goal."""
 
     @cached_property
     def context_space(self) -> ContextSpace:

@@ -31,7 +31,7 @@ from torch import Tensor
 
 import registry
 from registry.config import Config, Part
-from registry.errors import CheckpointError, ConfigError, TaskError
+from registry.errors import CheckpointError, TaskError
 from taskgen.archive import Record
 from taskgen.engines.base import TaskBatch
 from taskgen.engines.design import DesignConfig, DesignFamily, figures_of
@@ -69,7 +69,7 @@ class Paired:
     """A `Runner`. The agent that is judged is the protagonist; the experiment's source gives held-out tasks alone."""
 
     def __init__(self, config: PairedConfig, *, assignment: Assignment) -> None:
-        """Raises `ConfigError` for a design that does not fit the family, or a teacher that cannot make tasks."""
+        """Raises `ConfigError` for a design that does not fit the family."""
         self.config = config
         self._assignment = assignment
         self._designs = DesignFamily(config.design, assignment.family)
@@ -77,9 +77,6 @@ class Paired:
         objective = config.teacher_objective
         part = Part(name="random") if objective == "random" else config.teacher
         self._teacher = self._build("teacher", part, self._designs, episodes=1)
-        plan = self._teacher.plan(1)
-        if (plan.rounds, plan.slots) != (1, 1):
-            raise ConfigError([f"teacher: {part.name} plays several episodes a trial; a design is one"], "paired")
         self.agent: Agent = self._build("protagonist", assignment.agent, assignment.family, assignment.episodes)
         self._antagonist: Agent | None = None
         if objective == "regret":

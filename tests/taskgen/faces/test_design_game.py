@@ -29,7 +29,9 @@ SMALL = {"size": 3, "view": 3, "horizon": 4, "solvable": False}
 def test_passes_the_test_of_pettingzoo(family, settings, design):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "(Agents have different observation|Observations are different|Observation is)")
+        warnings.filterwarnings(
+            "ignore", "(Agents have different observation|Observations are different|Observation is)"
+        )
         warnings.filterwarnings("ignore", "Observation numpy array is all zeros")  # a point at the origin
         api_test(taskgen.design_game(family, settings, episodes=2, render_mode=None, **design), num_cycles=100)
         seed_test(lambda: taskgen.design_game(family, settings, **design), num_cycles=20)
