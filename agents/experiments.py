@@ -245,3 +245,31 @@ ES_WALKER: dict[str, Any] = {
     "training": {"iterations": 100, "tasks": 1, "episodes": 64, "evaluate_every": 0},
     "evaluation": {"tasks": 2, "final_tasks": 20, "episodes": 1, "players": ["random"]},
 }
+
+
+def _designed(name: str, objective: str) -> dict[str, Any]:
+    """A teacher makes mazes of 7 x 7 cells, by what it is paid; judged on random ones that can be solved."""
+    held_out = {"name": "random-mazes", "solvable": True, "most_walls": 20}
+    return {
+        "name": name,
+        "family": {"name": "maze", "size": 7, "horizon": 50, "solvable": False},
+        "source": held_out,
+        "agent": {
+            "name": "rl2",
+            "network": {"name": "gru", "hidden_size": 64},
+            "learning_rate": 1e-3,
+            "discount": 0.98,
+            "trace": 0.95,
+        },
+        "runner": {
+            "name": "paired",
+            "teacher_objective": objective,
+            "teacher": {"name": "ppo", "discount": 0.995, "epochs": 4, "minibatches": 4, "learning_rate": 1e-3},
+        },
+        "training": {"iterations": 600, "tasks": 64, "episodes": 1, "evaluate_every": 50},
+        "evaluation": {"tasks": 500, "final_tasks": 2000, "players": ["random", "maze-oracle"]},
+    }
+
+
+PAIRED_MAZE = _designed("paired-maze", "regret")
+MINIMAX_MAZE = _designed("minimax-maze", "minimax")

@@ -153,6 +153,7 @@ def _actor_critic_experiments() -> list[Entry]:
             citation="Zintgraf et al. 2020, VariBAD, section 5.1",
         ),
         *_unsupervised(),
+        *_designed(),
     ]
 
 
@@ -179,6 +180,16 @@ def _inference_experiments() -> list[Entry]:
             "PEARL finds a goal on a half circle that pays only from near: minutes on a laptop.",
             citation=f"{_PEARL}, section 6.2",
         ),
+    ]
+
+
+def _designed() -> list[Entry]:
+    """Tasks made by a teacher."""
+    made = "RL^2 on 7 x 7 mazes made by a teacher that is paid"
+    citation = "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design"
+    return [
+        Entry(f"{name}-maze", f"agents.experiments:{name.upper()}_MAZE", f"{made} {pay}.", citation=citation)
+        for name, pay in (("paired", "the regret"), ("minimax", "for failure alone"))
     ]
 
 

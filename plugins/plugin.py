@@ -132,6 +132,12 @@ def register_rewards() -> list[Entry]:
 
 
 @hookimpl
+def register_runners() -> list[Entry]:
+    """Outer loops of another shape."""
+    return [*_games()]
+
+
+@hookimpl
 def register_trackers() -> list[Entry]:
     """Where metrics go."""
     return [
@@ -146,6 +152,22 @@ def register_trackers() -> list[Entry]:
             "plugins.trackers.tensorboard:TensorBoard",
             "Metrics as TensorBoard events in the run directory.",
             config="plugins.trackers.tensorboard:TensorBoardConfig",
+        ),
+    ]
+
+
+def _games() -> list[Entry]:
+    """Runners in which making tasks and playing them is a game of agents."""
+    return [
+        Entry(
+            "paired",
+            "plugins.runners.paired:Paired",
+            "PAIRED: a teacher makes tasks that one agent fails at and another can do; minimax and random beside it.",
+            config="plugins.runners.paired:PairedConfig",
+            citation=(
+                "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design"
+            ),
+            tags=("curriculum", "multi-agent"),
         ),
     ]
 

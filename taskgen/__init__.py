@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from taskgen.archive import Archive
     from taskgen.build import build_family, build_source, family_of
+    from taskgen.faces.design_game import DesignGame, design_game
     from taskgen.faces.making import load_tasks, make, make_vec
     from taskgen.faces.registration import register_envs
     from taskgen.family import TaskFamily
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Archive",
     "Curriculum",
+    "DesignGame",
     "RewardSpec",
     "TaskFamily",
     "TaskResult",
@@ -29,6 +31,7 @@ __all__ = [
     "TaskSpec",
     "build_family",
     "build_source",
+    "design_game",
     "family_of",
     "load_tasks",
     "make",
@@ -39,6 +42,7 @@ __all__ = [
 _HOMES = {
     "taskgen.archive": ("Archive",),
     "taskgen.build": ("build_family", "build_source", "family_of"),
+    "taskgen.faces.design_game": ("DesignGame", "design_game"),
     "taskgen.faces.making": ("load_tasks", "make", "make_vec"),
     "taskgen.faces.registration": ("register_envs",),
     "taskgen.family": ("TaskFamily",),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from taskgen.engines.base import TaskBatch
+    from taskgen.engines.design import Design
 
 C = TypeVar("C", bound=Config)
 
@@ -109,6 +110,22 @@ class Describable(Protocol):
 
     def descriptor(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
         """[D] features of the complete `context`; near contexts have near features."""
+        ...
+
+
+@runtime_checkable
+class Designable(Protocol):
+    """A family with its own way to make tasks placement by placement, as a teacher does (`taskgen.design_game`).
+
+    Of any other family a teacher sets one number of the context after another.
+    """
+
+    def design(self, placements: int) -> "Design":
+        """How a task is made in so many placements; 0: in as many as are usual. Raises `ConfigError` for too few."""
+        ...
+
+    def figures(self, context: Mapping[str, Any]) -> Mapping[str, float]:
+        """Figures of a made task by name, such as its number of walls, for trackers; the task need not be valid."""
         ...
 
 

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from plugins.families.maze_design import MazeDesign
 from registry.config import Config
 from registry.errors import TaskError
 from taskgen.engines.tensor import Tables, TensorBatch
@@ -76,6 +77,8 @@ class Maze(TaskFamily[MazeConfig]):
         self.observation_space = gym.spaces.Box(0.0, 1.0, (2 * config.view**2 + 4,), np.float32)
         self.action_space = gym.spaces.Discrete(3)
         self.horizon = config.horizon
+        self.solved_return = 1e-6
+        """Any reward at all is for the goal."""
 
     @cached_property
     def context_space(self) -> ContextSpace:
@@ -161,6 +164,16 @@ class Maze(TaskFamily[MazeConfig]):
         steps = [0, straight, 0] if path is None else [path, straight, path - straight]
         share = float(np.mean(np.asarray(context["walls"])))
         return np.array([share, *(step / (2 * self.config.size - 2) for step in steps)])
+
+    def design(self, placements: int) -> MazeDesign:
+        """Agent, goal, then walls; 0 placements stand for walls in number like the literature's."""
+        return MazeDesign(self.config.size, placements)
+
+    def figures(self, context: Mapping[str, Any]) -> dict[str, float]:
+        """Number of walls, whether there is no path to the goal, and the length of the shortest, where there is one."""
+        path = path_length(context["walls"], context["start"], context["goal"])
+        walls = float(np.sum(context["walls"]))
+        return {"walls": walls, "unsolvable": float(path is None), **({} if path is None else {"shortest_path": path})}
 
     def fitted(self, walls: ArrayLike, start: Sequence[int], direction: int, goal: Sequence[int]) -> dict[str, Any]:
         """The context of a maze of k x k cells, k at most `size`, in the upper left corner; all else is wall.

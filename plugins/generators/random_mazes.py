@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from plugins.families.maze import Maze
+from plugins.families.maze import Maze, path_length
 from registry.config import Config
 from registry.errors import CheckpointError, ConfigError, TaskError
 from taskgen.family import TaskFamily
@@ -35,6 +35,9 @@ class RandomMazesConfig(Config):
     most_walls: int = Field(60, ge=0, le=10_000, description="Most walls thrown; any number between is equally likely.")
     extent: int = Field(
         0, ge=0, description="Rows and columns of the mazes; the rest of a larger family is wall. 0: the family's size."
+    )
+    solvable: bool = Field(
+        default=False, description="Pass over mazes without a path to the goal where the family allows them, too."
     )
 
 
@@ -58,6 +61,7 @@ class RandomMazes:
         if problems:
             raise ConfigError(problems, "random-mazes")
         self._walls = config.least_walls, config.most_walls
+        self._solvable = config.solvable
         self._seed = seed
         self._position = 0
         self._block = -1
@@ -119,6 +123,8 @@ class RandomMazes:
         places = (divmod(int(opened[index]), extent) for index in (first, second))
         context = self._family.fitted(walls.reshape(extent, extent), next(places), int(u[3] * 4), next(places))
         self._family.validate(context)
+        if self._solvable and path_length(context["walls"], context["start"], context["goal"]) is None:
+            raise TaskError(f"{number} walls cut the goal off from the start")
         return TaskSpec(self._family.name, MappingProxyType({**self._family.structure, **context}), None, seed)
 
 

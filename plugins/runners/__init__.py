@@ -1,0 +1,1 @@
+"""Outer loops of another shape: one file each, registered in `plugins.plugin`."""
