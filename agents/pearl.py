@@ -66,6 +66,11 @@ class PEARLConfig(Config):
         "exploration",
         description="Whether the posterior learns from a trial's exploration episodes alone, or from all before.",
     )
+    context_reward: Literal["task", "family"] = Field(
+        "task",
+        description="Reward that the encoder reads: the one the task pays, as actor and critics do; or the family's "
+        "own, where training tasks have replaced it by a denser one that the tasks to be solved do not have.",
+    )
     recent: int = Field(20, ge=1, description="Newest trials of a task that contexts are drawn from.")
     tasks: int = Field(128, ge=1, description="Training tasks with a replay memory; one more takes the oldest's.")
     capacity: int = Field(20_000, ge=1, description="Transitions remembered of each task.")
@@ -249,10 +254,11 @@ class PEARL:
 
     def _transitions(self, rollout: Rollout) -> Float[Tensor, "T B D"]:
         """What the encoder reads."""
+        own = rollout.family_reward if self.config.context_reward == "family" else None
         parts = [
             self._encoding.observation(rollout.observation),
             self._box.to_unit(rollout.action),
-            rollout.reward[..., None],
+            (rollout.reward if own is None else own)[..., None],
         ]
         if self.config.next_observation:
             parts.append(self._encoding.observation(rollout.next_observation))

@@ -99,6 +99,7 @@ def register_task_generators() -> list[Entry]:
             needs=("maze",),
         ),
         *_reward_generators(),
+        *_goal_reward_generators(),
     ]
 
 
@@ -122,6 +123,7 @@ def register_rewards() -> list[Entry]:
             citation=f"Eysenbach et al. 2019, Diversity is All You Need, section 3.2; {_UML}",
             tags=("unsupervised",),
         ),
+        *_goal_rewards(),
     ]
 
 
@@ -287,5 +289,40 @@ def _reward_generators() -> list[Entry]:
             config="plugins.generators.diayn:DiaynConfig",
             citation=f"Eysenbach et al. 2019, Diversity is All You Need, section 3; {_UML}",
             tags=("learned", "unsupervised"),
+        ),
+    ]
+
+
+_DENSE = (
+    "Rakelly et al. 2019, Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables, "
+    "section 6.2"
+)
+
+
+def _goal_rewards() -> list[Entry]:
+    """Dense rewards where a family's own is sparse."""
+    return [
+        Entry(
+            "goal-proximity",
+            "plugins.rewards.goal_proximity:GoalProximity",
+            "Pays the more the nearer some entries of the observation are to a goal.",
+            config="plugins.rewards.goal_proximity:GoalProximityConfig",
+            citation=_DENSE,
+            tags=("dense",),
+        ),
+    ]
+
+
+def _goal_reward_generators() -> list[Entry]:
+    """Generators of tasks that teach by a dense reward what a sparse one asks for."""
+    return [
+        Entry(
+            "dense-rewards",
+            "plugins.generators.dense_rewards:DenseRewards",
+            "Tasks of another source, paid by how near their goal is instead of by their family.",
+            config="plugins.generators.dense_rewards:DenseRewardsConfig",
+            citation=_DENSE,
+            tags=("dense",),
+            needs=("point-navigation",),
         ),
     ]
