@@ -10,7 +10,9 @@ observation and latent.
 
 A trial begins with `exploration` episodes for which z comes from the prior. What they show is the task's *exploration
 data*, kept apart: with `context = "exploration"` contexts are made of it alone, in training as at test. The soft
-actor-critic learns from all transitions of the task.
+actor-critic learns from all transitions of the task. Where training tasks pay a dense reward in place of the sparse one
+of the tasks to be solved, actor and critics learn from the dense one; with `context_reward = "family"` the r of a
+context is the sparse one nevertheless, since nothing else will be seen at test (section 6.2).
 
 Reference: Rakelly et al. 2019, "Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables",
 sections 4 and 5, algorithms 1 and 2.

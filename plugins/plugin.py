@@ -176,7 +176,7 @@ def _control_families() -> list[Entry]:
                 "Variables, section 6.2"
             ),
             tags=("navigation", "tensor"),
-            offers=("point-navigation", "continuous-actions"),
+            offers=("point-navigation", "goal-position", "continuous-actions"),
         ),
         Entry(
             "mountain-treasure",
@@ -314,7 +314,10 @@ def _goal_rewards() -> list[Entry]:
 
 
 def _goal_reward_generators() -> list[Entry]:
-    """Generators of tasks that teach by a dense reward what a sparse one asks for."""
+    """Generators of tasks that teach by a dense reward what a sparse one asks for.
+
+    A family that offers "goal-position" has the goal in its descriptor, in the units of entries of its observation.
+    """
     return [
         Entry(
             "dense-rewards",
@@ -323,6 +326,6 @@ def _goal_reward_generators() -> list[Entry]:
             config="plugins.generators.dense_rewards:DenseRewardsConfig",
             citation=_DENSE,
             tags=("dense",),
-            needs=("point-navigation",),
+            needs=("goal-position",),
         ),
     ]

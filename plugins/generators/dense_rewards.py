@@ -6,7 +6,7 @@ Train on these and evaluate on `contexts` itself: then the dense reward teaches 
 that has to find out the task from the family's own reward meets it beside the dense one (`Rollout.family_reward`).
 
 Reference: Rakelly et al. 2019, "Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables",
-section 6.2; Gupta et al. 2018, "Meta-Reinforcement Learning of Structured Exploration Strategies", section 5.
+section 6.2; Gupta et al. 2018, "Meta-Reinforcement Learning of Structured Exploration Strategies", experiments.
 """
 
 from collections.abc import Sequence
