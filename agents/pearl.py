@@ -10,7 +10,9 @@ observation and latent.
 
 A trial begins with `exploration` episodes for which z comes from the prior. What they show is the task's *exploration
 data*, kept apart: with `context = "exploration"` contexts are made of it alone, in training as at test. The soft
-actor-critic learns from all transitions of the task.
+actor-critic learns from all transitions of the task. Where training tasks pay a dense reward in place of the sparse one
+of the tasks to be solved, actor and critics learn from the dense one; with `context_reward = "family"` the r of a
+context is the sparse one nevertheless, since nothing else will be seen at test (section 6.2).
 
 Reference: Rakelly et al. 2019, "Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables",
 sections 4 and 5, algorithms 1 and 2.
@@ -65,6 +67,11 @@ class PEARLConfig(Config):
     context: Literal["exploration", "all"] = Field(
         "exploration",
         description="Whether the posterior learns from a trial's exploration episodes alone, or from all before.",
+    )
+    context_reward: Literal["task", "family"] = Field(
+        "task",
+        description="Reward that the encoder reads: the one the task pays, as actor and critics do; or the family's "
+        "own, where training tasks have replaced it by a denser one that the tasks to be solved do not have.",
     )
     recent: int = Field(20, ge=1, description="Newest trials of a task that contexts are drawn from.")
     tasks: int = Field(128, ge=1, description="Training tasks with a replay memory; one more takes the oldest's.")
@@ -249,10 +256,11 @@ class PEARL:
 
     def _transitions(self, rollout: Rollout) -> Float[Tensor, "T B D"]:
         """What the encoder reads."""
+        own = rollout.family_reward if self.config.context_reward == "family" else None
         parts = [
             self._encoding.observation(rollout.observation),
             self._box.to_unit(rollout.action),
-            rollout.reward[..., None],
+            (rollout.reward if own is None else own)[..., None],
         ]
         if self.config.next_observation:
             parts.append(self._encoding.observation(rollout.next_observation))

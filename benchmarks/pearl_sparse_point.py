@@ -4,20 +4,33 @@
 
 Goals lie on a half circle and pay from within 0.2. Runs go to runs/benchmarks/pearl_sparse_point-SEED and are resumed
 where they stopped.
+
+The oracle does not have to search. What searching takes is shown by two players that are told the goal once an episode
+has paid, and play as the oracle from the next one on; how they search is fixed before every episode, as it is for PEARL
+by the latent. One goes to a fresh place on the half circle and stays: nobody gets more who only ever wants the reward
+of the episode at hand. The other walks along one half of it, then along the other.
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from agents.evaluation import play
+from agents.experiment import build_parts, held_out_source, load_experiment
+from agents.reference.player import Player
+from agents.reference.steering import nearest, told
 from agents.report import write_report
 from agents.statistics import mean_interval
 from benchmarks.harness import Row, Target, record, row
 from benchmarks.learning import RUNS, run_seed
+from registry.config import Config
+from taskgen.interaction.agent import Action, CollectionPlan, Rollout, Step
 
-NAME, SEEDS = "pearl_sparse_point", (0, 1, 2)
+NAME, EXPERIMENT, SEEDS = "pearl_sparse_point", "pearl-sparse-point", (0, 1, 2)
 EPISODES = 5
 TARGETS: dict[int, tuple[Target, str]] = {
     1: ("< 3", "nothing is known of the task yet"),
@@ -26,6 +39,65 @@ TARGETS: dict[int, tuple[Target, str]] = {
 """By episode."""
 BUDGET = 1200
 """Seconds a seed: an hour for all on one core."""
+PLACE = 2 * math.asin(0.1)
+"""Radians from a place on the half circle to the farthest goal that pays there."""
+
+
+class _Searcher(Config):
+    """Settings of `Searcher`."""
+
+    walk: bool
+
+
+class Searcher(Player[_Searcher]):
+    """The carry says of which trials the goal is known, [B] bool."""
+
+    needs_descriptor = True
+
+    def plan(self, episodes: int) -> CollectionPlan:
+        """An episode at a time."""
+        return CollectionPlan(rounds=episodes, episodes_per_round=1)
+
+    def begin_trial(self, batch: int) -> Tensor:
+        """Of none."""
+        return torch.zeros(batch, dtype=torch.bool)
+
+    def act(self, carry: Tensor, step: Step) -> tuple[Action, Tensor]:
+        """To the goal, or on with the search."""
+        goal, position, number = told(step.descriptor, "searcher")[:, :2], step.observation, int(step.episode_index[0])
+        searched = _walk(position, number) if self.config.walk else _place(position, number)
+        return Action(nearest(torch.where(carry[:, None], goal, searched), position, 1.0, self.problem)), carry
+
+    def adapt(self, carry: Tensor, rollout: Rollout) -> Tensor:
+        """Known is what has paid."""
+        return carry | (rollout.reward > 0).any(0)
+
+
+def _place(position: Tensor, number: int) -> Tensor:
+    """[B, 2] where episode `number` goes to: what is reached soonest first, no goal pays at two of the places."""
+    angle = math.pi / 4 + PLACE * (0, 2, 4, 6, -2)[number]
+    return torch.tensor([math.cos(angle), math.sin(angle)]).expand_as(position)
+
+
+def _walk(position: Tensor, number: int) -> Tensor:
+    """[B, 2] the next point of the walk: up from the right end of the half circle in even episodes, else from the left.
+
+    The first two begin where the end still pays, and find nearly every goal; later ones begin at the end itself.
+    """
+    side = 1.0 if number % 2 == 0 else -1.0
+    angle = torch.atan2(position[:, 1], side * position[:, 0]) + 0.14  # a diagonal step ahead
+    angle = torch.where(position.norm(dim=1) < 0.8, PLACE if number < 2 else 0.0, angle)
+    return 0.95 * torch.stack([side * angle.cos(), angle.sin()], dim=1)
+
+
+def _searches() -> Iterator[tuple[str, list[float]]]:
+    """Mean return of every episode, by how the goal is searched."""
+    experiment = load_experiment(EXPERIMENT).config
+    parts = build_parts(experiment)
+    specs = held_out_source(experiment, parts.family).ask(experiment.evaluation.final_tasks)
+    for walk, what in ((False, "a fresh place an episode"), (True, "half of the half circle an episode")):
+        returns = play(Searcher(_Searcher(walk=walk), parts.problem), parts.family, specs, EPISODES)
+        yield what, returns.mean(axis=1).tolist()
 
 
 def _rows(summaries: Sequence[dict[str, Any]], curves: Sequence[Sequence[dict[str, Any]]]) -> Iterator[Row]:
@@ -37,6 +109,9 @@ def _rows(summaries: Sequence[dict[str, Any]], curves: Sequence[Sequence[dict[st
     gains = [found["pearl"]["returns"]["mean"] for found in players]
     gain = mean_interval([returns[-1] - returns[0] for returns in gains])
     yield row(f"pearl: gain from episode 1 to {EPISODES}", *gain, target="> 0", source="adaptation must help")
+    for what, means in _searches():
+        for episode in (1, EPISODES):
+            yield row(f"search, {what}: mean return of episode {episode}", means[episode - 1])
     for player in sorted(set(players[0]) - {"pearl"}):
         found = mean_interval([some[player]["trial"]["mean"] / EPISODES for some in players])
         oracle = player == "point-navigation-oracle"
@@ -53,7 +128,7 @@ def _rows(summaries: Sequence[dict[str, Any]], curves: Sequence[Sequence[dict[st
 def main() -> None:
     """Train, evaluate, record."""
     torch.set_num_threads(1)
-    runs = [run_seed(NAME, "pearl-sparse-point", seed, ()) for seed in SEEDS]
+    runs = [run_seed(NAME, EXPERIMENT, seed, ()) for seed in SEEDS]
     summaries = [json.loads((run.path / "evaluation.json").read_text()) for run in runs]
     curves = [[json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()] for run in runs]
     record(NAME, list(_rows(summaries, curves)), seeds=SEEDS)

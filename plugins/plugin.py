@@ -99,6 +99,7 @@ def register_task_generators() -> list[Entry]:
             needs=("maze",),
         ),
         *_reward_generators(),
+        *_goal_reward_generators(),
     ]
 
 
@@ -128,6 +129,7 @@ def register_rewards() -> list[Entry]:
             citation=f"Eysenbach et al. 2019, Diversity is All You Need, section 3.2; {_UML}",
             tags=("unsupervised",),
         ),
+        *_goal_rewards(),
     ]
 
 
@@ -202,7 +204,7 @@ def _control_families() -> list[Entry]:
                 "Variables, section 6.2"
             ),
             tags=("navigation", "tensor"),
-            offers=("point-navigation", "continuous-actions"),
+            offers=("point-navigation", "goal-position", "continuous-actions"),
         ),
         Entry(
             "mountain-treasure",
@@ -364,5 +366,43 @@ def _stages_and_filters() -> list[Entry]:
             "Of a source's tasks those whose knobs or features lie in given ranges.",
             config="plugins.curricula.within:WithinConfig",
             tags=("filter",),
+        ),
+    ]
+
+
+_DENSE = (
+    "Rakelly et al. 2019, Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables, "
+    "section 6.2"
+)
+
+
+def _goal_rewards() -> list[Entry]:
+    """Dense rewards where a family's own is sparse."""
+    return [
+        Entry(
+            "goal-proximity",
+            "plugins.rewards.goal_proximity:GoalProximity",
+            "Pays the more the nearer some entries of the observation are to a goal.",
+            config="plugins.rewards.goal_proximity:GoalProximityConfig",
+            citation=_DENSE,
+            tags=("dense",),
+        ),
+    ]
+
+
+def _goal_reward_generators() -> list[Entry]:
+    """Generators of tasks that teach by a dense reward what a sparse one asks for.
+
+    A family that offers "goal-position" has the goal in its descriptor, in the units of entries of its observation.
+    """
+    return [
+        Entry(
+            "dense-rewards",
+            "plugins.generators.dense_rewards:DenseRewards",
+            "Tasks of another source, paid by how near their goal is instead of by their family.",
+            config="plugins.generators.dense_rewards:DenseRewardsConfig",
+            citation=_DENSE,
+            tags=("dense",),
+            needs=("goal-position",),
         ),
     ]

@@ -17,6 +17,7 @@ from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family
 from taskgen.interaction.collect import collect
+from taskgen.spec import RewardSpec
 from tests.agents.test_loop import Quiet, digest
 
 SMALL = {
@@ -187,6 +188,48 @@ def test_training_contexts_are_the_beginnings_of_trials_of_the_same_task(context
         torch.testing.assert_close(belief.pull[1], seen[:steps].sum(0))
         counts.add(steps)
     assert counts == {5 * episodes for episodes in range(most + 1)}
+
+
+def _dense_trial(agent, told):
+    """Played with a reward of `told` for every task, beside the family's sparse one."""
+    tasks = build_family("point-navigation", {"goals": "half-circle", "reward": "sparse", "horizon": 5})
+    rewards = [RewardSpec("goal-proximity", {"goal": [0.1 * seed, 1.0]}) if told else None for seed in range(4)]
+    specs = [tasks.spec({"distance": 0.3, "radius": 0.25}, seed=seed, reward=rewards[seed]) for seed in range(4)]
+    return collect(agent, tasks.batch(4), specs, plan=agent.plan(3))
+
+
+def test_the_encoder_can_read_the_sparse_reward_while_the_critics_learn_from_the_dense_one():
+    agent, _ = _agent(context_reward="family", context="all")
+    trial = _dense_trial(agent, told=True)
+    dense, sparse = trial.rollout.reward[:, 1], trial.rollout.family_reward[:, 1]
+    # exactly: the dense reward is 1 - distance to (0.1, 1), the sparse one 1 - distance to (0, 0.3) or 0
+    after = trial.rollout.next_observation[:, 1]
+    away = (after - torch.tensor([0.1, 1.0])).norm(dim=-1), (after - torch.tensor([0.0, 0.3])).norm(dim=-1)
+    torch.testing.assert_close(dense, (1 - away[0]).clamp(min=0))
+    torch.testing.assert_close(sparse, torch.where(away[1] <= 0.25, 1 - away[1], 0.0))
+    agent.learn(trial)
+    torch.testing.assert_close(agent._contexts.state_dict()["columns"]["transitions"][1, 0, ..., 4].flatten(), sparse)
+    torch.testing.assert_close(agent._replay.state_dict()["columns"]["reward"][1, :15], dense)
+    assert agent._contexts.sizes[:4] == [1] * 4
+
+    seen = []
+    encoder = agent._encoder.forward
+    agent._encoder.forward = lambda transitions: (seen.append(transitions[..., 4]), encoder(transitions))[1]
+    agent.adapt(agent.begin_trial(4), trial.rounds[0])
+    torch.testing.assert_close(seen.pop()[1], sparse[:5])
+    # a task without a reward of its own pays the sparse one as the only one
+    plain = _dense_trial(agent, told=False)
+    assert plain.rollout.family_reward is None
+    agent.adapt(agent.begin_trial(4), plain.rounds[0])
+    torch.testing.assert_close(seen.pop(), plain.rounds[0].reward.t())
+
+
+def test_the_encoder_reads_what_the_task_pays_unless_told_otherwise():
+    agent, _ = _agent()
+    trial = _dense_trial(agent, told=True)
+    agent.learn(trial)
+    transitions = agent._contexts.state_dict()["columns"]["transitions"]
+    torch.testing.assert_close(transitions[1, 0, 0, :, 4], trial.rounds[0].reward[:, 1])
 
 
 def test_the_oldest_task_makes_room():

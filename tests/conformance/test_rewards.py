@@ -36,6 +36,10 @@ def _settings(name: str, family: TaskFamily[Any]) -> list[Mapping[str, Any]]:
     if name == "builtin/learned-discriminator":
         artefact = artefacts.save(some_discriminator(family))
         return [{"artefact": artefact, "skill": skill} for skill in (0, 1, 3)]
+    if name == "builtin/goal-proximity":
+        size = count_features(family.observation_space, (), family.name)
+        far = {"features": [], "reach": 1e3}  # so that it pays everywhere
+        return [{"goal": [number] * size, **far} for number in (0.0, 0.5, 1.0)]
     return [{"seed": 5, "skill": 0}, {"seed": 5, "skill": 1}, {"seed": 6, "skill": 0}]
 
 
