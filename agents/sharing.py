@@ -1,9 +1,7 @@
 """Trials whose tasks are shared among several processes: each plays its own, all are given those of all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
-
-from torch import Tensor
 
 import registry
 from agents.common import parallel
@@ -24,6 +22,10 @@ def refuse_unshared(experiment: Experiment) -> None:
     count, tasks = parallel.processes(), experiment.training.tasks
     if count == 1:
         return
+    if experiment.runner is not None:
+        raise UserError(
+            f"runner = {experiment.runner.name} cannot be run by {count} processes: start it without torchrun"
+        )
     catalogue = registry.catalogue()
     if CAPABILITY not in catalogue.get("agents", experiment.agent.name).entry.offers:
         able = ", ".join(item.entry.name for item in catalogue.items("agents") if CAPABILITY in item.entry.offers)
@@ -74,25 +76,21 @@ def collect_shared(
         for rank, state in enumerate(parallel.everybodys(faulting.faults.state_dict())):
             known.merge(state, first_slot=rank * batch.slots)
         faulting.faults = known
-    return Trial(specs, [_each(rollout, parallel.gathered) for rollout in trial.rounds], plan)
+    return Trial(specs, [_gathered(rollout) for rollout in trial.rounds], plan)
 
 
 def own_trial(trial: Trial) -> Trial:
-    """Of the trial of all tasks, what belongs to this process's share of them."""
-    if parallel.processes() == 1:
-        return trial
-    slots = parallel.part(len(trial.specs) * trial.plan.slots)
-    rounds = [_each(rollout, lambda value, axis: value[:, slots] if axis else value[slots]) for rollout in trial.rounds]
-    return replace(trial, specs=trial.specs[parallel.part(len(trial.specs))], rounds=rounds)
+    """Of the trial of all tasks, what belongs to this process's share of them; perhaps nothing."""
+    return trial.of(range(len(trial.specs))[parallel.part(len(trial.specs))])
 
 
-def _each(rollout: Rollout, change: Callable[[Tensor, int], Tensor]) -> Rollout:
-    """`rollout` with every tensor changed; `change` is told the tensor and which of its axes the slots are."""
+def _gathered(rollout: Rollout) -> Rollout:
+    """The rollout of all tasks from that of this process's share."""
     names = [field.name for field in fields(Rollout) if field.name not in ("record", "descriptor")]
     columns = {name: value for name in names if (value := getattr(rollout, name)) is not None}
     return replace(
         rollout,
-        **{name: change(value, 1) for name, value in columns.items()},
-        record={name: change(value, 1) for name, value in rollout.record.items()},
-        descriptor=None if rollout.descriptor is None else change(rollout.descriptor, 0),
+        **{name: parallel.gathered(value, 1) for name, value in columns.items()},
+        record={name: parallel.gathered(value, 1) for name, value in rollout.record.items()},
+        descriptor=None if rollout.descriptor is None else parallel.gathered(rollout.descriptor, 0),
     )

@@ -12,11 +12,12 @@ import torch
 
 import registry
 from agents.common import parallel
-from agents.experiment import load_experiment
+from agents.experiment import build_parts, load_experiment
 from agents.loop import train
 from agents.run import RunDirectory
 from agents.sharing import CAPABILITY
 from agents.tree import flatten
+from taskgen.interaction.collect import collect
 from tests.agents.processes import together
 from tests.agents.test_loop import Quiet, cheetahs, digest, diverge
 
@@ -93,6 +94,30 @@ def test_two_processes_train_the_agent_of_one(tmp_path, agent):
         assert line == pytest.approx(other, abs=1e-4)
     assert (one / "archive.sqlite").stat().st_size == (two / "archive.sqlite").stat().st_size
     assert len((two / "evaluations.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("agent", list(RUNS))
+def test_of_few_tasks_some_processes_have_none(tmp_path, agent):
+    """As under a curriculum that lets the agent learn from some of the tasks only."""
+    plan = plan_of(agent)
+
+    def learn(rank=0):
+        with parallel.joined():
+            parts = build_parts(plan.config)
+            agent = parts.player
+            specs = parts.source.ask(4)
+            trial_plan = agent.plan(plan.config.training.episodes)
+            batch = parts.family.batch(4 * trial_plan.slots, torch.device("cpu"))
+            trial = collect(agent, batch, specs, plan=trial_plan)
+            metrics = [agent.learn(trial.of(tasks)) for tasks in ([2], [0, 1, 3])]
+            return metrics, {name: value.numpy() for name, value in flatten(agent.state_dict())[1].items()}
+
+    figures, state = learn()
+    for found, other in together(learn):
+        for line, same in zip(figures, found, strict=True):
+            assert line == pytest.approx(same, abs=1e-4)
+        for name, value in state.items():
+            np.testing.assert_allclose(value, other[name], rtol=0, atol=1e-5, err_msg=name)
 
 
 def test_episodes_that_end_early_in_one_process_are_waited_for(tmp_path):
