@@ -48,7 +48,7 @@ class FastMLP:
 
     def __call__(self, parameters: Float[Tensor, "B P"], inputs: Float[Tensor, "B N I"]) -> Float[Tensor, "B N A"]:
         """The outputs of each task's network for its own inputs, by batched matrix products over groups of tasks."""
-        group = max(1, ROWS // inputs.shape[1])
+        group = max(1, ROWS // max(1, inputs.shape[1]))
         if len(inputs) <= group:
             return self._forward(parameters, inputs)
         pairs = zip(parameters.split(group), inputs.split(group), strict=True)

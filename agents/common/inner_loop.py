@@ -100,7 +100,7 @@ def _magic(x: Tensor) -> Tensor:
 
 def _by_task(values: Tensor, tasks: int) -> Tensor:
     """[T, B * E, ...] -> [B, T, E, ...]."""
-    return values.unflatten(1, (tasks, -1)).transpose(0, 1).contiguous()
+    return values.unflatten(1, (tasks, values.shape[1] // max(1, tasks))).transpose(0, 1).contiguous()
 
 
 def _task_mean(values: Float[Tensor, "B T E"], weight: Float[Tensor, "B T E"]) -> Float[Tensor, "B"]:
