@@ -230,7 +230,7 @@ class RL2:
         """Column indices of each minibatch of each epoch."""
         for _ in range(self.config.epochs):
             order = torch.randperm(trials, generator=self._generator, device=self._device)
-            yield from order.tensor_split(self.config.minibatches)
+            yield from order.tensor_split(min(self.config.minibatches, trials))
 
     def _losses(
         self, rollout: Rollout, inputs: Tensor, advantage: Tensor, target: Tensor, columns: Tensor

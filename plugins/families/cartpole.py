@@ -75,6 +75,11 @@ class CartPole(TaskFamily[CartPoleConfig]):
         """A tensor-engine batch; the descriptor is the knobs in their order."""
         return TensorBatch(self, _Cart(tuple(self.context_space.knobs)), slots, device)
 
+    @property
+    def solved_return(self) -> float:
+        """CartPole-v1's threshold of 475 in 500 steps, for this horizon."""
+        return 0.95 * self.horizon
+
     def mutate(self, context: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         """Force, pole mass and length changed a little."""
         return continuous.mutated(self.context_space, context, rng)

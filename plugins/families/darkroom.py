@@ -74,6 +74,17 @@ class Darkroom(TaskFamily[DarkroomConfig]):
         """[2] column and row of the goal, 0 to 1."""
         return np.array(divmod(context["goal"], self.config.size), dtype=np.float64) / (self.config.size - 1)
 
+    @property
+    def solved_return(self) -> float:
+        """Of an episode that ends on the goal, or comes across it once."""
+        return grids.solved_return(self.horizon, REWARDS)
+
+    def optimal_return(self, spec: TaskSpec) -> float:
+        """Of walking straight to the goal and staying there."""
+        return grids.optimal_return(
+            sum(divmod(cast(int, spec.context["goal"]), self.config.size)), self.horizon, REWARDS
+        )
+
     def render(self, spec: TaskSpec) -> NDArray[np.uint8]:
         """The goal in green, the agent in red at the start."""
         return self._draw(spec, 0)

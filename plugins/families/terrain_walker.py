@@ -44,6 +44,8 @@ LIDAR = 160.0 / 30.0
 RAYS = 1.5 * np.arange(10) / 10.0
 """Angles of the rays, from straight down forwards."""
 FALL = -100.0
+SOLVED = 230.0
+"""Return of an episode from which on a course counts as solved (POET, section 4)."""
 _TABLES = -1  # the child of the task's seed that draws the course; episodes are children 0, 1, 2, ...
 _SKIP = 2
 _LEG, _HIP = 34.0 / 30.0, -8.0 / 30.0  # length of a limb; where the legs hang, below the origin of the hull
@@ -151,6 +153,11 @@ class TerrainWalker(TaskFamily[TerrainWalkerConfig]):
         picture = terrain.landscape(self.course(spec), left, bottom, scale, (180, 320))
         _draw_walker(picture, posture, left, bottom, scale)
         return picture
+
+    @property
+    def solved_return(self) -> float:
+        """POET's threshold."""
+        return SOLVED
 
     def mutate(self, context: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         """POET's mutation of every kind of obstacle: one end of a range moves by a step, or both; or the kind appears.
