@@ -171,7 +171,7 @@ class Trial:
         if len(trials) == len(self.specs):
             return self
         device = self.rounds[0].reward.device
-        first = torch.tensor(trials, device=device) * self.plan.slots
+        first = torch.tensor(trials, dtype=torch.int64, device=device) * self.plan.slots
         slots = (first[:, None] + torch.arange(self.plan.slots, device=device)).flatten()
         return Trial([self.specs[i] for i in trials], [rollout.of(slots) for rollout in self.rounds], self.plan)
 

@@ -218,7 +218,7 @@ def test_settings_out_of_range_are_named(settings):
 
 
 def test_expected_updates():
-    """Half of 16 levels are full after 2 rounds of 4; robust PLR then learns in p of the rounds, ACCEL in p / (1 + p)."""
+    """8 of 16 levels take 2 rounds of 4; robust PLR then learns in p of the rounds, ACCEL in p / (1 + p)."""
     for name, expected in (("plr", 102), ("robust-plr", 80), ("accel", 44)):
         curriculum = source(name, replay=0.8)
         assert isinstance(curriculum, Sparing)
