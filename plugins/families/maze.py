@@ -33,7 +33,6 @@ DIRECTIONS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 """(rows, columns) that a step forward moves by, facing right, down, left, up."""
 EDITS = 5
 """Edits of one mutation, as ACCEL makes."""
-_LEAST = 1e-6  # more than rounding does to a return
 _EMPTY, _WALL, _GOAL = range(3)
 _LEFT, _RIGHT, _FORWARD = range(3)
 
@@ -175,11 +174,6 @@ class Maze(TaskFamily[MazeConfig]):
         path = path_length(context["walls"], context["start"], context["goal"])
         walls = float(np.sum(context["walls"]))
         return {"walls": walls, "unsolvable": float(path is None), **({} if path is None else {"shortest_path": path})}
-
-    @property
-    def solved_return(self) -> float:
-        """Of an episode that reaches the goal in its last step; where that pays nothing, anything at all."""
-        return max(1.0 - self.config.time_penalty - _LEAST, _LEAST)
 
     def optimal_return(self, spec: TaskSpec) -> float:
         """Of the shortest way to the goal, turns counted; 0 where the horizon cuts it."""

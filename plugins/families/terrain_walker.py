@@ -44,8 +44,6 @@ LIDAR = 160.0 / 30.0
 RAYS = 1.5 * np.arange(10) / 10.0
 """Angles of the rays, from straight down forwards."""
 FALL = -100.0
-SOLVED = 230.0
-"""Return of an episode from which on a course counts as solved (POET, section 4)."""
 _TABLES = -1  # the child of the task's seed that draws the course; episodes are children 0, 1, 2, ...
 _SKIP = 2
 _LEG, _HIP = 34.0 / 30.0, -8.0 / 30.0  # length of a limb; where the legs hang, below the origin of the hull
@@ -90,6 +88,8 @@ class TerrainWalker(TaskFamily[TerrainWalkerConfig]):
     def __init__(self, config: TerrainWalkerConfig, *, name: str) -> None:
         super().__init__(config, name=name)
         self.horizon = config.horizon
+        self.solved_return = 230.0
+        """POET's threshold."""
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (24,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self.model = mujoco.MjModel.from_xml_string(_document())
@@ -153,11 +153,6 @@ class TerrainWalker(TaskFamily[TerrainWalkerConfig]):
         picture = terrain.landscape(self.course(spec), left, bottom, scale, (180, 320))
         _draw_walker(picture, posture, left, bottom, scale)
         return picture
-
-    @property
-    def solved_return(self) -> float:
-        """POET's threshold."""
-        return SOLVED
 
     def mutate(self, context: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         """POET's mutation of every kind of obstacle: one end of a range moves by a step, or both; or the kind appears.

@@ -364,10 +364,6 @@ def test_a_shortest_way_gets_the_optimal_return_and_solves():
     assert all(result.scores["success"] == 1.0 for result in results)
 
 
-@pytest.mark.parametrize("penalty", [0.0, 0.9, 1.0])
-def test_solved_is_reaching_the_goal(penalty):
-    """In the last step it still counts, unless that pays nothing; standing still never does."""
-    family = maze(size=3, horizon=20, time_penalty=penalty)
-    late = torch.tensor(1.0 - penalty / 20 * 20, dtype=torch.float32)
-    assert bool(late >= family.solved_return) == (penalty < 1)
-    assert float(torch.tensor(1.0 - penalty / 20 * 19)) >= family.solved_return > 0
+def test_solved_is_reaching_the_goal():
+    """In the last step too; standing still is not."""
+    assert 0.0 < maze().solved_return < 0.1
