@@ -18,7 +18,7 @@ from taskgen.interaction.agent import Agent, Problem
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.score import check_scores
 from taskgen.runner import Assignment, Runner
-from taskgen.source import Curriculum, Paced, TaskSource
+from taskgen.source import Curriculum, Paced, Sparing, TaskSource
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed, seed_sequence
 
@@ -137,14 +137,14 @@ def build_parts(experiment: Experiment) -> Parts:
         episodes=experiment.training.episodes,
         seed=integer_seed(experiment.seed, "agent"),
         device=choose_device(experiment.device),
-        updates=experiment.training.iterations,
+        updates=_updates(experiment.training, source),
     )
     if experiment.runner is not None:
         runner = build_runner(experiment, family, problem.device)
         return Parts(family, source, runner.agent, problem, runner)
     agent = build_agent(experiment.agent, problem)
     if isinstance(source, Curriculum):
-        check_scores(source.scores, agent, family)
+        check_scores(source.scores, agent, family, problem.episodes)
     if isinstance(source, Paced):
         _check_lengths(source, experiment.training.episodes, agent)
     return Parts(family, source, agent, problem)
@@ -159,6 +159,13 @@ def _check_lengths(source: Paced, episodes: int, agent: Agent) -> None:
                 "most that the agent is prepared for: raise it"
             )
         agent.plan(length.episodes or episodes)
+
+
+def _updates(training: Training, source: TaskSource) -> int:
+    """Calls of `learn` to be expected."""
+    if isinstance(source, Sparing):
+        return max(1, source.updates(training.iterations, training.tasks))
+    return training.iterations
 
 
 def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.device) -> Runner:

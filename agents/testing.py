@@ -38,8 +38,9 @@ def check_agent(
 ) -> None:
     """Check the protocol of agent `name` on tasks of `family`, in trials of `episodes` episodes.
 
-    Plays and learns; actions lie in the space; what happens in one trial does not depend on the others, nor does what
-    `adapt` makes of it; metrics are finite; the state restored into a fresh agent makes it act and learn identically.
+    Plays and learns, also from a single trial, as curricula may have it; actions lie in the space; what happens in one
+    trial does not depend on the others, nor does what `adapt` makes of it; metrics are finite; the state restored into
+    a fresh agent makes it act and learn identically.
     """
     tasks = build_family(family, family_settings)
     problem = problem_of(tasks, episodes=episodes, seed=7, device=torch.device("cpu"), updates=4)
@@ -48,7 +49,9 @@ def check_agent(
     problems: list[str] = []
     trial = _play(agent, tasks, episodes, 1)
     problems += _action_problems(problem, trial.rollout)
-    problems += [f"learn: {key} = {value}" for key, value in agent.learn(trial).items() if not math.isfinite(value)]
+    for what, learned in (("learn", trial), ("learn from one trial", trial.of([1]))):
+        metrics = agent.learn(learned)
+        problems += [f"{what}: {key} = {value}" for key, value in metrics.items() if not math.isfinite(value)]
     problems += _independence_problems(agent, trial)
     problems += _state_problems(agent, build_agent(part, problem), tasks, episodes)
     if problems:

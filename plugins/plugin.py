@@ -38,7 +38,7 @@ def register_task_families() -> list[Entry]:
                 "Jiang et al. 2021, Replay-Guided Adversarial Environment Design"
             ),
             tags=("grid", "tensor"),
-            offers=("maze", "discrete-actions"),
+            offers=("maze", "discrete-actions", "mutable"),
         ),
         *_grids(),
         *_walking_robots(),
@@ -52,7 +52,7 @@ def register_task_families() -> list[Entry]:
                 "Diverse Learning Environments and Their Solutions, section 4"
             ),
             tags=("locomotion", "mujoco"),
-            offers=("terrain-walker", "continuous-actions"),
+            offers=("terrain-walker", "continuous-actions", "mutable"),
         ),
         *_any_model(),
     ]
@@ -106,7 +106,7 @@ def register_task_generators() -> list[Entry]:
 @hookimpl
 def register_curricula() -> list[Entry]:
     """Sources that wrap sources."""
-    return [*_stages_and_filters()]
+    return [*_stages_and_filters(), *_replay_curricula()]
 
 
 @hookimpl
@@ -204,7 +204,7 @@ def _control_families() -> list[Entry]:
                 "Variables, section 6.2"
             ),
             tags=("navigation", "tensor"),
-            offers=("point-navigation", "goal-position", "continuous-actions"),
+            offers=("point-navigation", "goal-position", "continuous-actions", "mutable"),
         ),
         Entry(
             "mountain-treasure",
@@ -216,7 +216,7 @@ def _control_families() -> list[Entry]:
                 "section 5.1"
             ),
             tags=("navigation", "exploration", "tensor"),
-            offers=("mountain-treasure", "continuous-actions"),
+            offers=("mountain-treasure", "continuous-actions", "mutable"),
         ),
         Entry(
             "cartpole",
@@ -228,7 +228,7 @@ def _control_families() -> list[Entry]:
                 "control problems; Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning, table 1"
             ),
             tags=("control", "tensor"),
-            offers=("cartpole", "discrete-actions"),
+            offers=("cartpole", "discrete-actions", "mutable"),
         ),
         Entry(
             "pendulum",
@@ -237,7 +237,7 @@ def _control_families() -> list[Entry]:
             config="plugins.families.pendulum:PendulumConfig",
             citation="Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning, table 1",
             tags=("control", "tensor"),
-            offers=("pendulum", "continuous-actions"),
+            offers=("pendulum", "continuous-actions", "mutable"),
         ),
     ]
 
@@ -251,7 +251,7 @@ def _grids() -> list[Entry]:
 
     def family(name: str, target: str, summary: str, citation: str) -> Entry:
         target = f"plugins.families.{target}"
-        offers = (name, "discrete-actions")
+        offers = (name, "discrete-actions", "mutable")
         return Entry(name, target, summary, f"{target}Config", citation, tags=("grid", "tensor"), offers=offers)
 
     return [
@@ -293,7 +293,7 @@ def _walking_robots() -> list[Entry]:
             config=f"plugins.families.{target}Config",
             citation=citation,
             tags=("locomotion", "mujoco"),
-            offers=(name, "continuous-actions"),
+            offers=(name, "continuous-actions", "mutable"),
         )
         for name, target, what, citation in robots
     ]
@@ -404,5 +404,35 @@ def _goal_reward_generators() -> list[Entry]:
             citation=_DENSE,
             tags=("dense",),
             needs=("goal-position",),
+        ),
+    ]
+
+
+def _replay_curricula() -> list[Entry]:
+    """Curricula that come back to tasks worth learning from."""
+
+    def curriculum(name: str, target: str, summary: str, citation: str, needs: tuple[str, ...] = ()) -> Entry:
+        target = f"plugins.curricula.{target}"
+        return Entry(name, target, summary, f"{target}Config", citation, tags=("curriculum", "replay"), needs=needs)
+
+    return [
+        curriculum(
+            "plr",
+            "plr:PrioritizedLevelReplay",
+            "New tasks, and again those of the past that are most worth learning from.",
+            "Jiang, Grefenstette and Rocktaeschel 2021, Prioritized Level Replay, section 3",
+        ),
+        curriculum(
+            "robust-plr",
+            "robust_plr:RobustLevelReplay",
+            "Prioritized Level Replay whose agent learns from replays alone; new tasks are only scored.",
+            "Jiang et al. 2021, Replay-Guided Adversarial Environment Design, section 4",
+        ),
+        curriculum(
+            "accel",
+            "accel:Accel",
+            "Robust PLR that edits what was just replayed, so that tasks grow with the agent.",
+            "Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design, section 3",
+            needs=("mutable",),
         ),
     ]

@@ -7,9 +7,10 @@ import numpy as np
 
 from registry.config import Part
 from registry.errors import CheckpointError, UserError
+from taskgen.archive import Record
 from taskgen.build import build_source
 from taskgen.family import TaskFamily
-from taskgen.source import Curriculum, Length, Paced, TaskResult, TaskSource
+from taskgen.source import Curriculum, Length, Paced, Sparing, TaskResult, TaskSource, Traceable
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
 
@@ -119,6 +120,16 @@ class Wrapper:
             for name, inner in self._curricula().items()
             for title, specs in inner.highlights().items()
         }
+
+    def updates(self, rounds: int, tasks: int) -> int:
+        """As the source says that has most rounds learned from."""
+        sources = self.sources.values()
+        return max(source.updates(rounds, tasks) if isinstance(source, Sparing) else rounds for source in sources)
+
+    def lineage(self, spec: TaskSpec) -> Sequence[Record]:
+        """Where the task came from, by the first of the sources that remembers it."""
+        traces = (source.lineage(spec) for source in self.sources.values() if isinstance(source, Traceable))
+        return next((trace for trace in traces if trace), ())
 
     def state_dict(self) -> dict[str, Any]:
         """Where the sources stand, and whose the tasks are that were not told yet; a subclass adds its own."""

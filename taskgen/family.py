@@ -141,6 +141,14 @@ class Animated(Protocol):
         ...
 
 
+def hardness(family: TaskFamily[Any], context: Mapping[str, Any]) -> dict[str, float]:
+    """Figures that say how hard a task is: the family's own, or else the mean of every knob that varies by default."""
+    if isinstance(family, Designable):
+        return dict(family.figures(context))
+    varied = [name for name, knob in family.context_space.knobs.items() if knob.vary is not None]
+    return {name: float(np.array(context[name], dtype=np.float64).mean()) for name in varied}
+
+
 def same_structure(specs: Sequence[TaskSpec], family: "TaskFamily[Any]") -> None:
     """Raise `TaskError` unless all `specs` belong to `family` with its structural settings."""
     for spec in specs:

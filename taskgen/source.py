@@ -2,9 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from taskgen.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from taskgen.archive import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +92,21 @@ class Paced(Protocol):
     """Of the trials of the tasks that `ask` gives now."""
     lengths: Collection[Length]
     """Every one that may come; none for a source that leaves the length alone."""
+
+
+@runtime_checkable
+class Sparing(Protocol):
+    """A source whose tasks are not all learned from, so that agents can plan how their learning rates fall."""
+
+    def updates(self, rounds: int, tasks: int) -> int:
+        """Of so many rounds of so many tasks, how many the agent is expected to learn from."""
+        ...
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """A source that remembers where tasks came from, for the run's archive."""
+
+    def lineage(self, spec: TaskSpec) -> "Sequence[Record]":
+        """The task's ancestors, parents before children, then the task itself; nothing of a task that is forgotten."""
+        ...

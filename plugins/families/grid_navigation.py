@@ -52,6 +52,8 @@ class GridNavigation(TaskFamily[GridNavigationConfig]):
         self.observation_space = grids.cell_space(config.size, config.observation)
         self.action_space = gym.spaces.Discrete(len(MOVES))
         self.horizon = config.horizon
+        self.solved_return = grids.solved_return(config.horizon, REWARDS)
+        """Of coming across the goal once."""
 
     @cached_property
     def context_space(self) -> ContextSpace:
@@ -84,6 +86,12 @@ class GridNavigation(TaskFamily[GridNavigationConfig]):
     def descriptor(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
         """[2] column and row of the goal, 0 to 1."""
         return np.array(divmod(context["goal"], self.config.size), dtype=np.float64) / (self.config.size - 1)
+
+    def optimal_return(self, spec: TaskSpec) -> float:
+        """Of walking straight to the goal and staying there."""
+        return grids.optimal_return(
+            sum(divmod(cast(int, spec.context["goal"]), self.config.size)), self.horizon, REWARDS
+        )
 
     def render(self, spec: TaskSpec) -> NDArray[np.uint8]:
         """The goal in green, the cells that hold no goal in grey, the agent in red at the start."""

@@ -75,6 +75,19 @@ def write(width: int, height: int, marks: Mapping[Cell, str]) -> str:
     return "\n".join(lines)
 
 
+def solved_return(horizon: int, rewards: tuple[float, float]) -> float:
+    """Least return of an episode in a `HiddenGoal` with one step on the goal, less what rounding may lose."""
+    paid, unpaid = rewards
+    return paid + (horizon - 1) * unpaid - 0.5 * (paid - unpaid)
+
+
+def optimal_return(distance: int, horizon: int, rewards: tuple[float, float]) -> float:
+    """Return of an episode in a `HiddenGoal` that walks straight to a goal `distance` steps away and stays there."""
+    paid, unpaid = rewards
+    before = min(max(distance - 1, 0), horizon)
+    return before * unpaid + (horizon - before) * paid
+
+
 class HiddenGoal:
     """State [B, 1] int64: the cell. A step that ends on the goal pays `paid`, any other `unpaid`; nothing is random."""
 

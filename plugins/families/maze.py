@@ -175,6 +175,14 @@ class Maze(TaskFamily[MazeConfig]):
         walls = float(np.sum(context["walls"]))
         return {"walls": walls, "unsolvable": float(path is None), **({} if path is None else {"shortest_path": path})}
 
+    def optimal_return(self, spec: TaskSpec) -> float:
+        """Of the shortest way to the goal, turns counted; 0 where the horizon cuts it."""
+        context = cast(Mapping[str, Any], spec.context)
+        steps = fewest_steps(*(context[name] for name in ("walls", "start", "direction", "goal")))
+        if steps is None or steps > self.horizon:
+            return 0.0
+        return 1.0 - self.config.time_penalty * steps / self.horizon
+
     def fitted(self, walls: ArrayLike, start: Sequence[int], direction: int, goal: Sequence[int]) -> dict[str, Any]:
         """The context of a maze of k x k cells, k at most `size`, in the upper left corner; all else is wall.
 
@@ -229,8 +237,7 @@ def path_length(walls: Sequence[Sequence[int]], start: Sequence[int], goal: Sequ
     Breadth-first search on all cells at once: bit (size + 1) * row + column of an integer is a cell, and the bit that
     ends every row, no cell, is never open.
     """
-    stride = len(walls) + 1
-    opened = int("".join("0" + "".join("0" if cell else "1" for cell in reversed(row)) for row in reversed(walls)), 2)
+    stride, opened = _board(walls)
     front = seen = 1 << (start[0] * stride + start[1])
     target = 1 << (goal[0] * stride + goal[1])
     length = 0
@@ -241,6 +248,35 @@ def path_length(walls: Sequence[Sequence[int]], start: Sequence[int], goal: Sequ
         seen |= front
         length += 1
     return length
+
+
+def fewest_steps(
+    walls: Sequence[Sequence[int]], start: Sequence[int], direction: int, goal: Sequence[int]
+) -> int | None:
+    """Actions from `start`, facing `direction`, to `goal` on the shortest way, turns counted; None where there is none.
+
+    As `path_length`, with a board of cells for each direction faced.
+    """
+    stride, opened = _board(walls)
+    target = 1 << (goal[0] * stride + goal[1])
+    front = [0, 0, 0, 0]
+    front[direction] = 1 << (start[0] * stride + start[1])
+    seen = list(front)
+    length = 0
+    while not any(board & target for board in front):
+        ahead = (front[0] << 1, front[1] << stride, front[2] >> 1, front[3] >> stride)
+        front = [(ahead[d] & opened | front[d - 1] | front[(d + 1) % 4]) & ~seen[d] for d in range(4)]
+        if not any(front):
+            return None
+        seen = [old | new for old, new in zip(seen, front, strict=True)]
+        length += 1
+    return length
+
+
+def _board(walls: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """Bits between two rows, and the open cells as bits."""
+    rows = ("0" + "".join("0" if cell else "1" for cell in reversed(row)) for row in reversed(walls))
+    return len(walls) + 1, int("".join(rows), 2)
 
 
 def _arrow() -> NDArray[np.bool_]:

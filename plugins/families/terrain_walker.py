@@ -88,6 +88,8 @@ class TerrainWalker(TaskFamily[TerrainWalkerConfig]):
     def __init__(self, config: TerrainWalkerConfig, *, name: str) -> None:
         super().__init__(config, name=name)
         self.horizon = config.horizon
+        self.solved_return = 230.0
+        """POET's threshold."""
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (24,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self.model = mujoco.MjModel.from_xml_string(_document())

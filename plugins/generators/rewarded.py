@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from registry.config import Config, Part
 from registry.errors import CheckpointError
@@ -60,8 +59,3 @@ class Rewarded(ABC, Generic[C]):
 def reward_spec(name: str, settings: Config) -> RewardSpec:
     """The built-in reward `name` in complete form, as `family.spec` would write it."""
     return RewardSpec(f"builtin/{name}", freeze(settings.model_dump(mode="json"), "reward.settings"))
-
-
-def uniforms(seed: np.random.SeedSequence, name: str, first: int, count: int) -> NDArray[np.float64]:
-    """[count] uniforms of the stream `name` under `seed`, from number `first` on."""
-    return np.random.Generator(np.random.PCG64(child(seed, name)).advance(first)).random(count)

@@ -108,6 +108,8 @@ class Score:
     needs_critic: bool = False
     needs_solved: bool = False
     needs_optimal: bool = False
+    needs_episodes: int = 1
+    """With fewer episodes a trial it is the same for every task."""
 
 
 def _learnability(played: Played) -> Tensor:
@@ -118,7 +120,10 @@ def _learnability(played: Played) -> Tensor:
 SCORES: Mapping[str, Score] = {
     "success": Score(lambda played: played.solved.mean(0), "Share of the trial's episodes solved.", needs_solved=True),
     "learnability": Score(
-        _learnability, "p(1 - p) of the success rate p: neither hopeless nor mastered.", needs_solved=True
+        _learnability,
+        "p(1 - p) of the success rate p: neither hopeless nor mastered.",
+        needs_solved=True,
+        needs_episodes=2,
     ),
     "positive-value-loss": Score(
         lambda played: played.mean([advantage.clamp(min=0) for advantage in played.advantage]),
@@ -149,8 +154,11 @@ SCORES: Mapping[str, Score] = {
 }
 
 
-def check_scores(wanted: Collection[str], agent: Agent, family: TaskFamily[Any]) -> None:
-    """Raise `UserError` for a score that is unknown, or that needs what the agent or the family does not have."""
+def check_scores(wanted: Collection[str], agent: Agent, family: TaskFamily[Any], episodes: int | None = None) -> None:
+    """Raise `UserError` for a score that is unknown, or that needs what the agent or the family does not have.
+
+    Also, where it is told how many there are, for one that needs more `episodes` a trial.
+    """
     for name in wanted:
         if name not in SCORES:
             raise UserError(f"score {name!r} is unknown. {suggest(name, SCORES)}")
@@ -170,6 +178,11 @@ def check_scores(wanted: Collection[str], agent: Agent, family: TaskFamily[Any])
             if problem:
                 others = ", ".join(other for other in SCORES if not getattr(SCORES[other], need))
                 raise UserError(f"score {name!r} needs {problem}. Scores without that need: {others}.")
+        if episodes is not None and episodes < needs.needs_episodes:
+            raise UserError(
+                f"score {name!r} is the same for every task where a trial has fewer than {needs.needs_episodes} "
+                f"episodes: raise training.episodes = {episodes}, or take another score"
+            )
 
 
 def score(trial: Trial, agent: Agent, family: TaskFamily[Any], wanted: Collection[str] = ()) -> list[TaskResult]:

@@ -144,3 +144,8 @@ def test_a_mutant_differs_in_what_varies(name):
 @pytest.mark.parametrize("name", ["cartpole", "pendulum"])
 def test_another_horizon_conforms(name, settings):
     check_family(build_family(name, settings))
+
+
+def test_cartpole_is_solved_at_gymnasiums_threshold():
+    assert build_family("cartpole").solved_return == gym.spec("CartPole-v1").reward_threshold == 475.0
+    assert build_family("cartpole", {"horizon": 100}).solved_return == 95.0

@@ -351,3 +351,25 @@ def test_no_way_of_cooking_pays_more_than_fetching_from_the_nearest_drawers(kitc
             value = torch.full((len(states),), -torch.inf).scatter_reduce(0, where, value[~ended], "amax")
         best = 1 - 0.2 * sum(1 if held[1] == ingredient else 2 for ingredient in recipe)
         assert max(highest, float(value.max())) == pytest.approx(best, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "goal", "walk", "expected"),
+    [
+        (navigation(), 5 * 2 + 1, [RIGHT, RIGHT, UP] + [STAY] * 12, -0.2 + 13),  # 3 steps away, 15 in all
+        (navigation(horizon=2), 5 * 2 + 1, [RIGHT, RIGHT], -0.2),  # out of reach
+        (darkroom(), 0, [4] * 100, 100.0),  # at the start
+        (darkroom(), 10 * 1 + 0, [0] + [4] * 99, 100.0),  # the first step ends on it
+        (darkroom(), 10 * 3 + 2, [0, 0, 0, 2, 2] + [4] * 95, 96.0),
+    ],
+)
+def test_optimal_return_is_that_of_walking_straight_there(family, goal, walk, expected):
+    assert family.optimal_return(family.spec({"goal": goal})) == pytest.approx(expected)
+    _, rewards, _ = play(family, {"goal": goal}, walk)
+    assert sum(rewards) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("family", "once"), [(navigation(), 1 - 1.4), (darkroom(), 1.0)])
+def test_solved_is_coming_across_the_goal(family, once):
+    never = once - (1.1 if family.horizon == 15 else 1.0)
+    assert never < family.solved_return < once

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from plugins.families.maze import DIRECTIONS, Maze, MazeConfig, path_length
+from plugins.families.maze import fewest_steps as steps_by_boards
 from plugins.generators.named_mazes import NAMED_MAZES, NamedMazes, NamedMazesConfig, named_maze
 from plugins.generators.random_mazes import RandomMazes, RandomMazesConfig
 from registry.errors import CheckpointError, ConfigError, TaskError
@@ -327,3 +328,42 @@ def test_hopeless_settings_end_in_an_error():
     source = RandomMazes(config, family=maze(size=3), seed=np.random.SeedSequence(0))
     with pytest.raises(TaskError, match="throw fewer walls"):
         source.ask(1)
+
+
+def test_optimal_return_by_hand():
+    """Facing up in the upper left corner of 3 x 3 cells, goal below: two turns and two steps, 4 of 20."""
+    family = maze(size=3, horizon=20)
+    context = {"start": [0, 0], "direction": 3, "goal": [2, 0]}
+    assert family.optimal_return(family.spec(context)) == pytest.approx(1 - 0.9 * 4 / 20)
+    short = maze(size=3, horizon=3)
+    assert short.optimal_return(short.spec(context)) == 0.0
+    walled = maze(size=3, horizon=20, solvable=False)
+    cut_off = walled.spec({**context, "walls": [[0, 0, 0], [1, 1, 1], [0, 0, 0]]})
+    assert walled.optimal_return(cut_off) == 0.0
+
+
+def test_a_shortest_way_gets_the_optimal_return_and_solves():
+    """The oracle on random mazes, and breadth-first search over poses, one at a time."""
+    from agents.experiment import build_agent, problem_of
+    from registry.config import Part
+    from taskgen.build import build_source
+    from taskgen.interaction.collect import collect
+    from taskgen.interaction.score import score
+
+    family = maze()
+    specs = build_source(Part(name="random-mazes"), family, np.random.SeedSequence(5)).ask(30)
+    for spec in specs:
+        context = spec.context
+        found = steps_by_boards(*(context[name] for name in ("walls", "start", "direction", "goal")))
+        assert found == fewest_steps(context)
+    problem = problem_of(family, episodes=1, seed=0, device=torch.device("cpu"))
+    agent = build_agent(Part(name="maze-oracle"), problem)
+    trial = collect(agent, family.batch(30), specs, plan=agent.plan(1))
+    results = score(trial, agent, family, ("regret", "success"))
+    assert [result.scores["regret"] for result in results] == pytest.approx([0.0] * 30, abs=1e-5)
+    assert all(result.scores["success"] == 1.0 for result in results)
+
+
+def test_solved_is_reaching_the_goal():
+    """In the last step too; standing still is not."""
+    assert 0.0 < maze().solved_return < 0.1

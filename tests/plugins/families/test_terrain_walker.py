@@ -298,3 +298,7 @@ def test_frames_show_the_ground():
     batch, _ = started(family, spec)
     assert family.frame(spec, batch.state(0)).shape == (180, 320, 3)
     assert len(np.unique(family.render(spec).reshape(-1, 3), axis=0)) >= 5
+
+
+def test_solved_is_poets_threshold():
+    assert make().solved_return == 230.0

@@ -76,6 +76,7 @@ def test_episodes_side_by_side_belong_to_one_task():
     alone = trial.of([1])
     assert alone.specs == [SPECS[1]]
     assert alone.rounds[0].reward.tolist() == [[3.0, 4.0]]
+    assert trial.of([]).rounds[0].reward.shape == (1, 0)
 
 
 def test_results_carry_episode_returns():
@@ -116,4 +117,8 @@ def test_what_is_missing_is_named():
         check_scores(["regret"], random, BANDIT)
     with pytest.raises(UserError, match="learnability"):
         check_scores(["learnabilty"], random, BANDIT)
+    solvable = SimpleNamespace(name="toy", solved_return=2.0)
+    with pytest.raises(UserError, match=r"'learnability' is the same .* fewer than 2 episodes.*training.episodes = 1"):
+        check_scores(["learnability"], random, solvable, 1)
+    check_scores(["learnability"], random, solvable, 2)
     assert all(entry.summary.endswith(".") for entry in SCORES.values())

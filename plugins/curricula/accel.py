@@ -1,0 +1,154 @@
+"""ACCEL: robust PLR that edits what was just replayed, so that levels grow as hard as the agent can learn from.
+
+After every round of replays comes a round of their children: levels that the family's `mutate` makes of the four
+easiest, in equal shares. Children are scored without gradient, like new tasks, and ask for a place in the buffer.
+
+Reference: Parker-Holder et al. 2022, "Evolving Curricula with Regret-Based Environment Design", section 3 and algorithm
+1; the choice of parents is the released code's, "easy": return less score, the four highest, which is what it says it
+does (its sorting order gives it the four lowest). Published settings are listed in `plugins.curricula.plr`: 5 edits for
+mazes, which is one mutation of the family `maze`; 3 for walkers.
+
+Differences from the paper: there is a round of edits after every round of replays; a child keeps its parent's seed
+unless `reseed` is on. See also `plugins.curricula.replay`.
+
+Axes: N levels of the buffer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from plugins.curricula.levels import Places
+from plugins.curricula.lineage import Lineage
+from plugins.curricula.replay import Replay, ReplayConfig, Round
+from registry.errors import CheckpointError, ConfigError, TaskError
+from taskgen.archive import Record
+from taskgen.family import Mutable, TaskFamily
+from taskgen.spec import TaskSpec
+from taskgen.streams import child
+
+_PRUNED = 64  # rounds after which ancestors of no living level are forgotten
+
+
+class AccelConfig(ReplayConfig):
+    """Settings of `Accel`."""
+
+    edits: int = Field(1, ge=1, le=1000, description="Mutations between a child and its parent.")
+    parents: int = Field(
+        4, ge=0, description="Levels of a round of replays that are edited, the easiest ones; 0: all of them."
+    )
+    reseed: bool = Field(
+        default=False, description="Whether a child has a fresh seed, which in some families is all of a level's luck."
+    )
+
+
+class Accel(Replay):
+    """A `Curriculum`; the agent learns from replays alone. Raises `ConfigError` for a family without `mutate`."""
+
+    robust = True
+
+    def __init__(self, config: AccelConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
+        if not isinstance(family, Mutable):
+            problem = f"edits tasks, but {family.name} has no `mutate`; robust-plr does without"
+            raise ConfigError([problem], "accel")
+        super().__init__(config, family=family, seed=seed)
+        self._config = config
+        self._mutable: Mutable = family
+        self._parents: list[TaskSpec] = []
+        self._edited = 0
+        self._children: dict[str, TaskSpec] = {}  # parent by the child's id, until the round is told
+        self._lineage = Lineage()
+
+    def ask(self, n: int) -> list[TaskSpec]:
+        """Exactly `n` tasks of the round; parents are edited by turns."""
+        if self._round != "edit":
+            return super().ask(n)
+        return [self._child() for _ in range(n)]
+
+    def lineage(self, spec: TaskSpec) -> list[Record]:
+        """A level of the buffer with what is known of it, after its ancestors; nothing for what is not there."""
+        records = super().lineage(spec)
+        line = self._lineage.of(spec) if records else []
+        if not line:
+            return records
+        name, parents = records[-1].generator, [() if one.parent is None else (one.parent,) for one in line]
+        makers = ["builtin/accel" if above else name for above in parents]
+        ancestors = [
+            Record(one.spec, maker, "", above, one.generation, None, {})
+            for one, maker, above in zip(line[:-1], makers, parents, strict=False)
+        ]
+        return [*ancestors, replace(records[-1], generator=makers[-1], parents=parents[-1])]
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of a replay curriculum, the parents of the round and the children asked, and the lineage."""
+        own = {
+            "parents": [spec.to_json() for spec in self._parents],
+            "children": {id_: self._parents.index(parent) for id_, parent in self._children.items()},
+            "edited": self._edited,
+            "lineage": self._lineage.state_dict(),
+        }
+        return {**super().state_dict(), **own}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict()`. Raises `CheckpointError` for what does not fit."""
+        super().load_state_dict(state)
+        try:
+            self._parents = [TaskSpec.from_json(text) for text in state["parents"]]
+            for spec in self._parents:
+                self._family.check(spec)
+            self._children = {id_: self._parents[number] for id_, number in state["children"].items()}
+            self._edited = int(state["edited"])
+            self._lineage.load_state_dict(state["lineage"], self._family)
+        except (TaskError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"state of Accel: parents, children, edited or lineage: {error}") from None
+        if self._round == "edit" and not self._parents:
+            raise CheckpointError("state of Accel: a round of edits, but there are no parents")
+
+    @property
+    def _replayed_rounds(self) -> float:
+        replay = super()._replayed_rounds
+        return replay / (1.0 + replay)
+
+    def _child(self) -> TaskSpec:
+        parent = self._parents[self._edited % len(self._parents)]
+        random = np.random.Generator(np.random.PCG64(child(self._seed, "edit", self._edited)))
+        self._edited += 1
+        context: dict[str, Any] = dict(parent.context)
+        for _ in range(self._config.edits):
+            context = dict(self._family.spec(self._mutable.mutate(context, random)).context)
+        seed = int(random.integers(2**53)) if self._config.reseed else parent.seed
+        spec = self._family.spec(context, seed=seed, reward=parent.reward)
+        self._children[spec.id] = parent
+        return spec
+
+    def _generations(self, specs: Sequence[TaskSpec]) -> Places:
+        """[R] one more than the parent's; what is known of old keeps its own."""
+        known, parents = self._lineage, [self._children.get(spec.id) for spec in specs]
+        return np.array(
+            [
+                known.generation(spec) if parent is None or spec in known else known.generation(parent) + 1
+                for spec, parent in zip(specs, parents, strict=True)
+            ],
+            dtype=np.int64,
+        )
+
+    def _keep(self, specs: Sequence[TaskSpec]) -> None:
+        """Children that got a place have a lineage from now on."""
+        for spec in specs:
+            if (parent := self._children.get(spec.id)) is not None:
+                self._lineage.add(spec, parent)
+        if self._rounds % _PRUNED == 0:
+            self._lineage.prune([*self._levels.ids, *(spec.id for spec in self._parents)])
+
+    def _next(self, places: Places) -> Round:
+        """After replays the easiest of them are edited: return less score, highest first."""
+        self._children = {}
+        if self._told != "replay":
+            return super()._next(places)
+        ease = self._levels["result"][places] - self._levels["score"][places]
+        order = places[np.argsort(-ease, kind="stable")][: self._config.parents or None]
+        self._parents = [self._levels.specs[place] for place in order.tolist()]
+        return "edit"
