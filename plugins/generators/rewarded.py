@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from registry.config import Config, Part
-from registry.errors import CheckpointError
+from registry.errors import CheckpointError, ConfigError
 from taskgen.build import build_source
 from taskgen.family import TaskFamily
 from taskgen.source import TaskResult
@@ -28,6 +28,12 @@ class Rewarded(ABC, Generic[C]):
         self._family = family
         self._seed = seed
         self._contexts = build_source(contexts, family, child(seed, "contexts"))
+        if self._contexts.feedback:
+            problem = (
+                f"contexts = {contexts.name}: it decides by results, and none reach it in here, where every task has "
+                "another reward; name a source that decides by itself, or put the curriculum around this one"
+            )
+            raise ConfigError([problem], type(self).__name__)
         self._position = 0
 
     @abstractmethod
