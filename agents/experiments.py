@@ -208,7 +208,7 @@ def _designed(name: str, objective: str) -> dict[str, Any]:
             "trace": 0.95,
         },
         "runner": {"name": "paired", "teacher_objective": objective},
-        "training": {"iterations": 400, "tasks": 64, "episodes": 1, "evaluate_every": 50},
+        "training": {"iterations": 300, "tasks": 64, "episodes": 1, "evaluate_every": 50},
         "evaluation": {
             "tasks": 500,
             "final_tasks": 2000,
