@@ -270,12 +270,12 @@ ES_WALKER: dict[str, Any] = {
 
 
 def _designed(name: str, objective: str) -> dict[str, Any]:
-    """A teacher makes mazes of 7 x 7 cells, by what it is paid; judged on random ones that can be solved."""
-    held_out = {"name": "random-mazes", "solvable": True, "most_walls": 20}
+    """A teacher makes mazes of 7 x 7 cells; judged on random ones that can be solved, also with more walls."""
+    judged = {"name": "random-mazes", "solvable": True}
     return {
         "name": name,
         "family": {"name": "maze", "size": 7, "horizon": 50, "solvable": False},
-        "source": held_out,
+        "source": {**judged, "most_walls": 20},
         "agent": {
             "name": "rl2",
             "network": {"name": "gru", "hidden_size": 64},
@@ -283,13 +283,14 @@ def _designed(name: str, objective: str) -> dict[str, Any]:
             "discount": 0.98,
             "trace": 0.95,
         },
-        "runner": {
-            "name": "paired",
-            "teacher_objective": objective,
-            "teacher": {"name": "ppo", "discount": 0.995, "epochs": 4, "minibatches": 4, "learning_rate": 1e-3},
+        "runner": {"name": "paired", "teacher_objective": objective},
+        "training": {"iterations": 300, "tasks": 64, "episodes": 1, "evaluate_every": 50},
+        "evaluation": {
+            "tasks": 500,
+            "final_tasks": 2000,
+            "out_of_distribution": {"dense": {**judged, "least_walls": 20, "most_walls": 40}},
+            "players": ["random", "maze-oracle"],
         },
-        "training": {"iterations": 600, "tasks": 64, "episodes": 1, "evaluate_every": 50},
-        "evaluation": {"tasks": 500, "final_tasks": 2000, "players": ["random", "maze-oracle"]},
     }
 
 

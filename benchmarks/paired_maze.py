@@ -1,0 +1,131 @@
+"""PAIRED on small mazes against a minimax teacher, beside random designs and the reference players, over 3 seeds.
+
+    python -m benchmarks.paired_maze               minutes a run on one thread, nine runs
+    python -m benchmarks.paired_maze minimax 1     trains one of them alone, to be recorded by the above
+
+The protagonist is the same in all and sees as many mazes; it is judged on random mazes that can be solved: with up to
+20 walls thrown on 7 x 7 cells, and, further from what any teacher makes at random, with 20 to 40. Runs go to
+runs/benchmarks/paired_maze-TEACHER-SEED and are resumed where they stopped.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+from numpy.typing import NDArray
+
+from agents.report import write_report
+from agents.run import RunDirectory
+from agents.statistics import mean_interval
+from benchmarks.harness import Row, record, row
+from benchmarks.learning import RUNS, run_seed
+
+NAME, SEEDS = "paired_maze", (0, 1, 2)
+TEACHERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "paired": ("paired-maze", ()),
+    "minimax": ("minimax-maze", ()),
+    "random": ("paired-maze", ("runner.teacher_objective=random",)),
+}
+"""Experiment and overrides by what the teacher is paid."""
+SETS = {"held-out": "up to 20 walls", "dense": "20 to 40 walls"}
+PLAYERS = ("random", "maze-oracle")
+LAST = 50
+"""Iterations at the end whose designs are described."""
+MADE = {
+    "tasks/unsolvable": "share of designs that cannot be solved",
+    "tasks/shortest_path": "cells on the shortest path of a design that can be solved",
+    "tasks/walls": "walls of a design",
+    "meta/protagonist_solved": "share of designs that the protagonist solves",
+}
+
+
+class Finished:
+    """What is read of a finished run."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.path = run.path
+        self.returns: Mapping[str, NDArray[np.float64]] = safetensors.numpy.load_file(
+            run.path / "evaluation.safetensors"
+        )
+        self.metrics = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+        self.curve: list[dict[str, Any]] = [
+            json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()
+        ]
+
+    def solved(self, tasks: str, player: str = "rl2") -> float:
+        """Share of the episodes that reach the goal: nothing else is paid."""
+        return float((self.returns[f"{tasks}/{player}"] > 0).mean())
+
+    def mean(self, tasks: str, player: str = "rl2") -> float:
+        """Mean return of an episode."""
+        return float(self.returns[f"{tasks}/{player}"].mean())
+
+    def late(self, metric: str) -> float | None:
+        """Mean over the last iterations; None where there was nothing to measure."""
+        values = [line[metric] for line in self.metrics[-LAST:] if metric in line]
+        return sum(values) / len(values) if values else None
+
+
+def _results(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
+    source = "Dennis et al. 2020, figure 3: minimax makes mazes that nobody can solve"
+    for tasks, walls in SETS.items():
+        for teacher, runs in found.items():
+            shares = [run.solved(tasks) for run in runs]
+            yield row(f"{teacher}: share of mazes with {walls} solved", *mean_interval(shares))
+            yield row(f"{teacher}: mean return, {walls}", *mean_interval([run.mean(tasks) for run in runs]))
+        for other in ("minimax", "random"):
+            pairs = zip(found["paired"], found[other], strict=True)
+            gain = mean_interval([one.solved(tasks) - two.solved(tasks) for one, two in pairs])
+            what = f"paired less {other}, share solved, {walls}"
+            yield row(
+                what, *gain, target="> 0" if other == "minimax" else None, source=source if other == "minimax" else ""
+            )
+        for player in PLAYERS:
+            shares = [run.solved(tasks, player) for run in found["paired"]]
+            yield row(f"player {player}: share of mazes with {walls} solved", *mean_interval(shares))
+
+
+def _designs(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
+    for teacher, runs in found.items():
+        for metric, what in MADE.items():
+            values = [value for run in runs if (value := run.late(metric)) is not None]
+            if values:
+                seeds = f", {len(values)} of {len(runs)} seeds" if len(values) < len(runs) else ""
+                yield row(f"{teacher}, last {LAST} iterations: {what}{seeds}", *mean_interval(values))
+    regret = [run.late("tasks/regret") or 0.0 for run in found["paired"]]
+    yield row(f"paired, last {LAST} iterations: regret", *mean_interval(regret))
+
+
+def _budget(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
+    for teacher, runs in found.items():
+        seconds = mean_interval([run.curve[-1]["seconds"] for run in runs])
+        yield row(f"{teacher}: seconds of training, one thread", *seconds, target="<= 1200", source="budget")
+        yield row(f"{teacher}: environment steps, designs and antagonist included", runs[0].curve[-1]["steps"])
+        for point in runs[0].curve:
+            trial = point["trial"]
+            what = f"{teacher}, seed {SEEDS[0]}: mean return, {SETS['held-out']}, after {point['iteration']} iterations"
+            yield row(what, trial["mean"], trial["low"], trial["high"])
+
+
+def main(wanted: Sequence[str] = ()) -> None:
+    """Train, evaluate, record; with a teacher and a seed in `wanted`, train that run alone."""
+    torch.set_num_threads(1)
+    teachers, seeds = ([wanted[0]], [int(wanted[1])]) if wanted else (list(TEACHERS), SEEDS)
+    found: dict[str, list[Finished]] = {}
+    for seed in seeds:
+        for teacher in teachers:
+            experiment, overrides = TEACHERS[teacher]
+            run = run_seed(f"{NAME}-{teacher}", experiment, seed, overrides)
+            found.setdefault(teacher, []).append(Finished(run))
+    if wanted:
+        return
+    record(NAME, [*_results(found), *_designs(found), *_budget(found)], seeds=SEEDS)
+    write_report([run.path for runs in found.values() for run in runs], RUNS / f"{NAME}.html")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
