@@ -28,6 +28,25 @@ RL2_BANDIT: dict[str, Any] = {
     },
 }
 
+# With 100 pulls from the start it learns nothing in the same number of steps, see `benchmarks.bandit_horizon`.
+RL2_BANDIT_HORIZON: dict[str, Any] = {
+    **RL2_BANDIT,
+    "name": "rl2-bandit-horizon",
+    "source": {
+        "name": "staged",
+        "source": {"name": "domain-randomization"},
+        "stages": [
+            {"episodes": 10, "iterations": 150},
+            {"episodes": 20, "iterations": 200},
+            {"episodes": 50, "iterations": 350},
+            {},
+        ],
+    },
+    "agent": {**RL2_BANDIT["agent"], "trace": 0.95},
+    "training": {"iterations": 950, "tasks": 120, "episodes": 100, "evaluate_every": 190},
+    "evaluation": {"tasks": 1000, "final_tasks": 10_000, "players": ["random", "thompson", "ucb1", "bandit-oracle"]},
+}
+
 RL2_TABULAR: dict[str, Any] = {
     "name": "rl2-tabular",
     "family": {"name": "tabular-mdp"},

@@ -94,6 +94,12 @@ def register_experiments() -> list[Entry]:
             citation=f"{_RL2}, section 3.1",
         ),
         Entry(
+            "rl2-bandit-horizon",
+            "agents.experiments:RL2_BANDIT_HORIZON",
+            "RL^2 on bandits with 5 arms and 100 pulls, by way of trials of 10, 20 and 50.",
+            citation=f"{_RL2}, section 3.1",
+        ),
+        Entry(
             "rl2-tabular",
             "agents.experiments:RL2_TABULAR",
             "RL^2 on random tabular MDPs with 10 episodes a trial.",

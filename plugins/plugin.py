@@ -106,7 +106,7 @@ def register_task_generators() -> list[Entry]:
 @hookimpl
 def register_curricula() -> list[Entry]:
     """Sources that wrap sources."""
-    return [*_stages_and_filters()]
+    return [*_stages_and_filters(), *_continuous_curricula()]
 
 
 @hookimpl
@@ -404,5 +404,41 @@ def _goal_reward_generators() -> list[Entry]:
             citation=_DENSE,
             tags=("dense",),
             needs=("goal-position",),
+        ),
+    ]
+
+
+def _continuous_curricula() -> list[Entry]:
+    """Curricula over regions of the context space."""
+    return [
+        Entry(
+            "alp-gmm",
+            "plugins.curricula.alp_gmm:AlpGmm",
+            "Tasks from where absolute learning progress is high, by a Gaussian mixture over the knobs.",
+            config="plugins.curricula.alp_gmm:AlpGmmConfig",
+            citation=(
+                "Portelas et al. 2019, Teacher Algorithms for Curriculum Learning of Deep RL in Continuously "
+                "Parameterized Environments, section 4"
+            ),
+            tags=("curriculum", "learning-progress"),
+        ),
+        Entry(
+            "learning-progress",
+            "plugins.curricula.learning_progress:LearningProgress",
+            "Of a finite set of tasks, or of cells of a grid over the knobs, those whose success changes.",
+            config="plugins.curricula.learning_progress:LearningProgressConfig",
+            citation=(
+                "Kanitscheider et al. 2021, Multi-Task Curriculum Learning in a Complex, Visual, Hard-Exploration "
+                "Domain: Minecraft, section 3"
+            ),
+            tags=("curriculum", "learning-progress"),
+        ),
+        Entry(
+            "adr",
+            "plugins.curricula.adr:Adr",
+            "Automatic domain randomisation: ranges of the knobs widen as long as the agent copes at their ends.",
+            config="plugins.curricula.adr:AdrConfig",
+            citation="OpenAI 2019, Solving Rubik's Cube with a Robot Hand, section 5.2",
+            tags=("curriculum",),
         ),
     ]

@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def seed_sequence(root: int, *names: str | int) -> np.random.SeedSequence:
@@ -23,6 +24,11 @@ def stream(root: int, *names: str | int) -> np.random.Generator:
 def integer_seed(root: int, *names: str | int) -> int:
     """A 63-bit integer for libraries that take an integer seed, such as `torch.Generator.manual_seed`."""
     return int(seed_sequence(root, *names).generate_state(1, np.uint64)[0] >> 1)
+
+
+def uniforms(parent: np.random.SeedSequence, name: str, first: int, count: int) -> NDArray[np.float64]:
+    """[count] uniforms of the stream `name` under `parent`, from number `first` on."""
+    return np.random.Generator(np.random.PCG64(child(parent, name)).advance(first)).random(count)
 
 
 def _words(names: tuple[str | int, ...]) -> list[int]:

@@ -4,40 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from plugins.curricula.filtered import FilterConfig, Filtered
-from registry.config import Config
 from registry.errors import ConfigError, suggest
 from taskgen.family import Describable, TaskFamily
 from taskgen.spec import TaskSpec
-
-
-class Range(Config):
-    """From `low` to `high`, both included; an end that is left out is open."""
-
-    low: float | None = Field(None, description="Lowest value; left out: any.")
-    high: float | None = Field(None, description="Highest value; left out: any.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Range":
-        if self.low is None and self.high is None:
-            raise ValueError("a range needs low, high or both")
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"low = {self.low:g} is above high = {self.high:g}")
-        return self
-
-    def holds(self, values: ArrayLike) -> bool:
-        """Whether all of `values` lie inside."""
-        numbers = np.asarray(values, dtype=np.float64)
-        above = self.low is None or bool((numbers >= self.low).all())
-        return above and (self.high is None or bool((numbers <= self.high).all()))
-
-    def __str__(self) -> str:
-        if self.low is not None and self.high is not None:
-            return f"{self.low:g} to {self.high:g}"
-        return f"at least {self.low:g}" if self.low is not None else f"at most {self.high:g}"
 
 
 class WithinConfig(FilterConfig):

@@ -30,7 +30,7 @@ from pydantic import Field, JsonValue
 from torch import Tensor, nn
 
 import registry
-from plugins.generators.rewarded import Rewarded, reward_spec, uniforms
+from plugins.generators.rewarded import Rewarded, reward_spec
 from plugins.rewards.discriminator import Features, count_features
 from plugins.rewards.learned_discriminator import LearnedDiscriminatorConfig
 from registry.config import Config, Part
@@ -44,7 +44,7 @@ from taskgen.interaction.agent import Agent, Problem, Relabels, Trial
 from taskgen.interaction.collect import collect
 from taskgen.progress import track
 from taskgen.spec import RewardSpec, TaskSpec
-from taskgen.streams import integer_seed, stream
+from taskgen.streams import integer_seed, stream, uniforms
 
 _HELD_OUT = 10
 """Fresh episodes of every slot that a discriminator is judged on."""

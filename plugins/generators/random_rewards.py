@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from plugins.generators.rewarded import Rewarded, reward_spec, uniforms
+from plugins.generators.rewarded import Rewarded, reward_spec
 from plugins.rewards.random_discriminator import RandomDiscriminatorConfig
 from registry.config import Config, Part
 from taskgen.build import SOURCES
 from taskgen.family import TaskFamily
 from taskgen.spec import RewardSpec
-from taskgen.streams import integer_seed
+from taskgen.streams import integer_seed, uniforms
 
 
 class RandomRewardsConfig(Config):

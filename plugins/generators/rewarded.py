@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from registry.config import Config, Part
-from registry.errors import CheckpointError
+from registry.errors import CheckpointError, ConfigError
 from taskgen.build import build_source
 from taskgen.family import TaskFamily
 from taskgen.source import TaskResult
@@ -29,6 +28,12 @@ class Rewarded(ABC, Generic[C]):
         self._family = family
         self._seed = seed
         self._contexts = build_source(contexts, family, child(seed, "contexts"))
+        if self._contexts.feedback:
+            problem = (
+                f"contexts = {contexts.name}: it decides by results, and none reach it in here, where every task has "
+                "another reward; name a source that decides by itself, or put the curriculum around this one"
+            )
+            raise ConfigError([problem], type(self).__name__)
         self._position = 0
 
     @abstractmethod
@@ -60,8 +65,3 @@ class Rewarded(ABC, Generic[C]):
 def reward_spec(name: str, settings: Config) -> RewardSpec:
     """The built-in reward `name` in complete form, as `family.spec` would write it."""
     return RewardSpec(f"builtin/{name}", freeze(settings.model_dump(mode="json"), "reward.settings"))
-
-
-def uniforms(seed: np.random.SeedSequence, name: str, first: int, count: int) -> NDArray[np.float64]:
-    """[count] uniforms of the stream `name` under `seed`, from number `first` on."""
-    return np.random.Generator(np.random.PCG64(child(seed, name)).advance(first)).random(count)

@@ -15,6 +15,16 @@ from taskgen.streams import seed_sequence
 from taskgen.taskset import write_tasks
 from taskgen.testing import check_source
 
+
+def _ranges(family: TaskFamily[Any]) -> dict[str, Any]:
+    """A knob for curricula over knobs, where the family varies none by itself that they would take."""
+    knobs = family.context_space.knobs
+    if any(knob.vary is not None and not (knob.integer and knob.shape) for knob in knobs.values()):
+        return {}
+    name, knob = next((name, knob) for name, knob in knobs.items() if not (knob.integer and knob.shape))
+    return {"ranges": {name: {"low": knob.low, "high": knob.high}}}
+
+
 _DRAWN = {"name": "domain-randomization"}
 _MIXED = {"a": _DRAWN, "b": {"name": "deduplicated"}}
 NEEDED: dict[str, Callable[[TaskFamily[Any]], dict[str, Any]]] = {
@@ -25,6 +35,9 @@ NEEDED: dict[str, Callable[[TaskFamily[Any]], dict[str, Any]]] = {
         "points": [{"iteration": 0, "weights": {"a": 1.0}}, {"iteration": 2, "weights": {"b": 1.0}}],
     },
     "builtin/solvable": lambda family: {"player": "random", "least_return": -1e9},
+    "builtin/adr": lambda family: {**_ranges(family), "narrow_below": 0.0, "widen_above": 0.5, "queue": 1, "step": 0.1},
+    "builtin/alp-gmm": _ranges,
+    "builtin/learning-progress": lambda family: {"tasks": 5},
     "builtin/within": lambda family: {
         "knobs": {name: {"low": knob.low} for name, knob in family.context_space.knobs.items()}
     },

@@ -1,0 +1,116 @@
+"""`alp-gmm`: learning progress by hand, the mixture, and a toy student whose learnable region moves."""
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from registry.errors import CheckpointError, ConfigError, UserError
+from taskgen.source import TaskResult
+
+FORCE = {"force": {"low": 1.0, "high": 11.0}}  # 10 N long
+SMALL = {"fit_every": 16, "window": 64}
+
+
+def test_progress_is_the_change_from_the_nearest_earlier_result(make: Any, family: Any) -> None:
+    source = make("alp-gmm", ranges=FORCE)
+
+    def tell(*pairs: tuple[float, float]) -> None:
+        source.tell([TaskResult(family.spec({"force": force}), (value - 1, value + 1)) for force, value in pairs])
+
+    tell((2.0, 10.0), (8.0, 20.0))
+    assert source._progress.size == 0  # nothing to compare with
+    tell((3.0, 13.0), (7.5, 16.0), (8.0, 20.0))
+    np.testing.assert_allclose(
+        source._progress[:, -1], [3.0, 4.0, 0.0]
+    )  # of one iteration none is compared with another
+    np.testing.assert_allclose(source._progress[:, 0], [0.2, 0.65, 0.7])
+    assert source.metrics()["tasks/learning_progress"] == pytest.approx(7 / 3)
+    tell((3.1, 10.0))
+    np.testing.assert_allclose(source._progress[-1], [0.21, 3.0])  # the nearest is now that at 3, which returned 13
+
+
+def test_history_and_window_forget(make: Any, family: Any) -> None:
+    source = make("alp-gmm", ranges=FORCE, history=3, window=20)
+    for _ in range(9):
+        source.tell([TaskResult(family.spec({"force": 2.0 + n}), (1.0,)) for n in range(5)])
+    assert len(source._results) == 3
+    assert len(source._progress) == 20
+
+
+def test_tasks_are_uniform_before_the_first_fit(make: Any) -> None:
+    forces = [spec.context["force"] for spec in make("alp-gmm", ranges=FORCE).ask(4000)]
+    counts, _ = np.histogram(forces, bins=10, range=(1.0, 11.0))
+    assert ((counts - 400) ** 2 / 400).sum() < 27.9  # chi-squared, 9 degrees of freedom, 99.9%
+
+
+def test_gaussians_are_drawn_by_their_progress(make: Any) -> None:
+    source = make("alp-gmm", ranges=FORCE, random=0.0)
+    source._gaussians = np.array([0.25, 1.0]), np.array([[0.2], [0.8]]), np.array([[[0.01]], [[0.02]]])
+    points = np.array([source.knobs.point(spec)[0] for spec in source.ask(4000)])
+    low, high = points[points < 0.5], points[points > 0.5]
+    assert abs(len(low) - 1000) < 110  # 27 is a standard deviation
+    assert (low.mean(), low.std(), high.mean(), high.std()) == pytest.approx((0.2, 0.01, 0.8, 0.02), rel=0.1)
+
+
+def student(front: float) -> Any:
+    """Masters what lies below the front, has no chance above it; what changes lies at the front."""
+    return lambda spec: (100.0 / (1.0 + np.exp((spec.context["force"] - front) / 0.3)),)
+
+
+def test_it_follows_the_region_where_a_toy_student_learns(make: Any) -> None:
+    """Within 1 N of the front lie 20% of uniform tasks."""
+    source = make("alp-gmm", ranges=FORCE, fit_every=50, window=100)
+    near: list[float] = []
+    for iteration in range(60):
+        front = 2.0 + 8.0 * iteration / 60
+        specs = source.ask(25)
+        source.tell([TaskResult(spec, student(front)(spec)) for spec in specs])
+        if iteration >= 10:
+            near.append(float(np.mean([abs(spec.context["force"] - front) < 1.0 for spec in specs])))
+    assert len(near) == 50
+    assert np.mean(near) > 0.5
+    assert min(np.mean(near[i : i + 10]) for i in range(0, 50, 10)) > 0.4
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("chunk", [1, 2, 8])
+def test_history_depends_on_neither_slots_nor_resume(history: Any, chunk: int, resumed: bool) -> None:
+    calls = [0]
+
+    def learner(spec: Any) -> Any:
+        calls[0] += 1
+        return student(2.0 + calls[0] / 10)(spec)
+
+    ids = history(learner, "alp-gmm", chunk, 10, resumed, **SMALL)
+    calls[0] = 0
+    assert ids == history(learner, "alp-gmm", 4, 10, False, **SMALL)
+
+
+def test_no_progress_at_all_is_no_reason_to_fail(make: Any, family: Any) -> None:
+    source = make("alp-gmm", **SMALL)
+    for _ in range(4):
+        source.tell([TaskResult(spec, (1.0,)) for spec in source.ask(16)])
+    assert source.metrics()["tasks/gaussians"] >= 2
+    assert len(source.ask(5)) == 5
+
+
+def test_a_missing_library_is_named_with_its_extra(make: Any, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
+    with pytest.raises(UserError, match=r"needs scikit-learn, .* install taskgen-metarl\[curricula\]"):
+        make("alp-gmm")
+
+
+def test_settings_that_cannot_be_are_refused(make: Any) -> None:
+    with pytest.raises(ConfigError, match="least_components = 5 is above most_components = 2"):
+        make("alp-gmm", least_components=5, most_components=2)
+
+
+def test_a_state_over_other_knobs_is_refused(make: Any) -> None:
+    source = make("alp-gmm")
+    source.tell([TaskResult(spec, (1.0,)) for spec in source.ask(4)])
+    state = json.loads(json.dumps(source.state_dict()))
+    with pytest.raises(CheckpointError, match="expected rows of 2 numbers"):
+        make("alp-gmm", ranges=FORCE).load_state_dict({**state, "results": [[0.0, 1.0, 2.0]]})
