@@ -77,8 +77,10 @@ def rows_of(runs: Mapping[str, Sequence[RunDirectory]]) -> list[Row]:
     """Returns of every kind, what each curriculum adds per seed, and the reference players."""
     rows: list[Row] = []
     for tasks, title in SETS.items():
-        for kind, found in runs.items():
-            rows.append(row(f"{kind}: return, {title} (of 200)", *mean_interval(returns(found, tasks, "ppo"))))
+        rows += [
+            row(f"{kind}: return, {title} (of 200)", *mean_interval(returns(found, tasks, "ppo")))
+            for kind, found in runs.items()
+        ]
         for player in ("random", "cartpole-oracle"):
             rows.append(row(f"{player}: return, {title}", *mean_interval(returns(runs["uniform"], tasks, player))))
         plain = returns(runs["uniform"], tasks, "ppo")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _CHUNK = 256  # tasks asked for at once
 _BINS = 24
 _LINE = 120  # characters of a knob's value that are shown
-_PORTION = 4  # tasks, at least, in each of the portions of a file whose means are compared
-_MOVED = 4.0  # standard errors that a portion's mean must be off for a knob to count as changing along the file
+_PORTION = 4  # tasks, at least, that a mark of the course along a file stands for
+_PARTS, _MOVED = 8, 5.0  # a knob changes along it where the means of 8 parts differ: chi-squared 5 deviations too large
 _TaskFile = Annotated[Path, typer.Argument(help="Task file, JSON lines.", show_default=False)]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 
@@ -223,14 +223,14 @@ def _course(values: Sequence[Sequence[float]]) -> str:
     import numpy as np
 
     means = np.array([np.mean(row) if row else np.nan for row in values])
-    portions = min(_BINS, len(means) // _PORTION)
-    if portions < 2 or not np.isfinite(means).all() or means.std() == 0.0:
+    if len(means) < _PARTS * _PORTION or not np.isfinite(means).all() or means.std() == 0.0:
         return ""
-    parts = np.array_split(means, portions)
-    course = np.array([part.mean() for part in parts])
-    errors = means.std() / np.sqrt([len(part) for part in parts])
-    if (np.abs(course - means.mean()) < _MOVED * errors).all():
+    parts = np.array_split(means, _PARTS)
+    deviations = [(part.mean() - means.mean()) / means.std() * np.sqrt(len(part)) for part in parts]
+    freedom = _PARTS - 1
+    if np.square(deviations).sum() < freedom + _MOVED * np.sqrt(2 * freedom):
         return ""
+    course = np.array([part.mean() for part in np.array_split(means, min(_BINS, len(means) // _PORTION))])
     low, high = course.min(), course.max()
     chart = _chart((course - low) / (high - low), floor=1)
     return f"along the file |{chart}| mean from {course[0]:.4g} to {course[-1]:.4g}"

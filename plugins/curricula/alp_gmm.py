@@ -9,8 +9,8 @@ Reference: Portelas et al. 2019, "Teacher algorithms for curriculum learning of 
 environments", section 4, algorithm 1.
 
 Differences from the paper: the nearest is looked for among the latest results alone, since what changed long ago is no
-progress of now; results of one iteration, which one policy earned, are compared with those of earlier iterations alone; alp is measured by the largest
-of the window, so that the fit does not depend on the unit of reward.
+progress of now; results of one iteration, which one policy earned, are compared with those of earlier iterations; alp
+is measured by the largest of the window, so that the fit does not depend on the unit of reward.
 """
 
 from collections.abc import Sequence
