@@ -82,6 +82,14 @@ PPO_NAVIGATION: dict[str, Any] = {
     "evaluation": {"tasks": 200, "final_tasks": 2000, "players": ["random", "point-navigation-oracle"]},
 }
 
+PPO_CARTPOLE: dict[str, Any] = {
+    "name": "ppo-cartpole",
+    "family": {"name": "cartpole", "horizon": 200},
+    "agent": {"name": "ppo", "context": "none", "epochs": 4, "minibatches": 4},
+    "training": {"iterations": 100, "tasks": 64, "episodes": 1, "evaluate_every": 20},
+    "evaluation": {"tasks": 500, "final_tasks": 4000, "players": ["random", "cartpole-oracle"]},
+}
+
 PPO_GRID: dict[str, Any] = {
     "name": "ppo-grid",
     "family": {"name": "grid-navigation"},

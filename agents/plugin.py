@@ -147,6 +147,12 @@ def _actor_critic_experiments() -> list[Entry]:
             citation="Finn et al. 2017, Model-Agnostic Meta-Learning, section 5.3",
         ),
         Entry(
+            "ppo-cartpole",
+            "agents.experiments:PPO_CARTPOLE",
+            "One policy without memory for cart-poles whose physical parameters it is not told.",
+            citation="Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning, section 4",
+        ),
+        Entry(
             "sac-navigation",
             "agents.experiments:SAC_NAVIGATION",
             "The contextual oracle on MAML's 2D navigation, learned off-policy.",

@@ -11,54 +11,73 @@ import typer
 from registry.errors import ConfigError, TaskError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from taskgen.source import TaskSource
     from taskgen.spec import TaskSpec
 
 _CHUNK = 256  # tasks asked for at once
 _BINS = 24
 _LINE = 120  # characters of a knob's value that are shown
+_PORTION = 4  # tasks, at least, that a mark of the course along a file stands for
+_PARTS, _MOVED = 8, 5.0  # a knob changes along it where the means of 8 parts differ: chi-squared 5 deviations too large
 _TaskFile = Annotated[Path, typer.Argument(help="Task file, JSON lines.", show_default=False)]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 
 
 def generate(
-    generator: Annotated[str, typer.Argument(help="Name of a generator (`taskgen list generators`).")],
+    generator: Annotated[
+        str, typer.Argument(help="Name of a generator or curriculum (`taskgen list generators`, `list curricula`).")
+    ],
     family: Annotated[str, typer.Option("--family", "-f", help="Name of a task family (`taskgen list families`).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Task file to write.")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
-            help="Settings: `family.arms=5` of the family, others of the generator: `vary.probabilities.high=0.5`.",
+            help="Settings: `family.arms=5` of the family, others of the generator (`vary.probabilities.high=0.5`) or "
+            "of what it wraps (`source.name=random-mazes`).",
             show_default=False,
         ),
     ] = None,
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many tasks.")] = 100,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Root of all randomness.")] = 0,
+    file: Annotated[
+        Path | None, typer.Option("--settings", metavar="FILE", help="TOML file of settings, which KEY=VALUE change.")
+    ] = None,
+    per_iteration: Annotated[
+        int, typer.Option("--per-iteration", min=0, help="Tasks after which time goes on for a curriculum; 0: never.")
+    ] = 0,
     force: _Force = False,
 ) -> None:
-    """Generate tasks and write them as JSON lines."""
-    from registry.config import Part, apply_overrides, parse
+    """Generate tasks and write them as JSON lines, in the order in which an agent would meet them."""
+    from registry.config import Part, apply_overrides, parse, read_toml
     from taskgen.build import build_family, build_source
     from taskgen.progress import track
     from taskgen.streams import seed_sequence
     from taskgen.taskset import write_tasks
 
-    settings = apply_overrides({}, overrides or ())
+    settings = apply_overrides({} if file is None else read_toml(file), overrides or ())
     structure = settings.pop("family", {})
     if not isinstance(structure, dict):
         raise ConfigError([f"family={structure}: name the family with --family {structure}"], "overrides")
     if "name" in settings:
-        raise ConfigError([f"name={settings['name']}: the generator is the first argument"], "overrides")
+        raise ConfigError([f"name={settings['name']}: the generator is the first argument"], str(file or "overrides"))
     built = build_family(family, cast(dict[str, Any], structure))
     part = parse(Part, {"name": generator, **settings}, "overrides")
     source = build_source(part, built, seed_sequence(seed, "tasks"))
     try:
-        count = write_tasks(output, track(_asked(source, number), number, "tasks"), overwrite=force)
+        count = write_tasks(output, track(_asked(source, number, per_iteration), number, "tasks"), overwrite=force)
     except KeyboardInterrupt:
         typer.echo(f"Interrupted: {output} was not written; the same command begins anew", err=True)
         raise
     typer.echo(f"{output}: {count:,} tasks of {built.name}")
+    if source.feedback:
+        passed = f"after {(count - 1) // per_iteration} iterations without a result" if per_iteration else "at time 0"
+        typer.echo(
+            f"{generator} decides by results or time: the last of these tasks are what it gives {passed}", err=True
+        )
 
 
 def show(
@@ -70,7 +89,10 @@ def show(
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many tasks to draw, from the first on.")] = 60,
     force: _Force = False,
 ) -> None:
-    """Show the tasks of a file and how their knobs are distributed; with --render, what they look like."""
+    """Show the tasks of a file, how their knobs are distributed and how they change along the file.
+
+    With --render, also what they look like.
+    """
     from taskgen.build import family_of
     from taskgen.taskset import TaskSet
 
@@ -87,6 +109,9 @@ def show(
             values = [number for spec in specs for number in _numbers(spec.context.get(knob))]
             unit = knobs[knob].unit if knob in knobs else ""
             typer.echo(f"  {knob:<{width}}  {_distribution(values)} {unit}".rstrip())
+            course = _course([list(_numbers(spec.context.get(knob))) for spec in specs])
+            if course:
+                typer.echo(f"  {'':<{width}}  {course}")
         paid = Counter("the family's own" if spec.reward is None else spec.reward.name for spec in specs)
         if set(paid) != {"the family's own"}:
             typer.echo(f"  rewards: {', '.join(f'{name} in {count:,}' for name, count in paid.items())}")
@@ -138,11 +163,14 @@ def _render(directory: Path, specs: "Sequence[TaskSpec]", force: bool) -> None:
     typer.echo(f"{sheet}: contact sheet of {len(pictures)} tasks, with a picture of each beside it")
 
 
-def _asked(source: "TaskSource", number: int) -> "Iterator[TaskSpec]":
+def _asked(source: "TaskSource", number: int, per_iteration: int) -> "Iterator[TaskSpec]":
+    """`number` tasks; after every `per_iteration` of them the source is told that an iteration is over."""
     while number > 0:
-        specs = source.ask(min(number, _CHUNK))
+        specs = source.ask(min(number, per_iteration or _CHUNK))
         yield from specs
         number -= len(specs)
+        if per_iteration:
+            source.tell([])
 
 
 def _by_family(specs: "Iterable[TaskSpec]") -> "dict[str, list[TaskSpec]]":
@@ -187,7 +215,30 @@ def _distribution(values: Sequence[float]) -> str:
     if low == high:
         return f"always {low:g}"
     counts, _ = np.histogram(numbers, bins=_BINS)
-    marks = " ▁▂▃▄▅▆▇█" if "utf" in (sys.stdout.encoding or "").lower() else " .:-=+*#@"
-    heights = np.ceil(counts / counts.max() * (len(marks) - 1)).astype(int)
-    chart = "".join(marks[height] for height in heights)
-    return f"{low:<10.4g} |{chart}| {high:<10.4g} mean {numbers.mean():.4g}"
+    return f"{low:<10.4g} |{_chart(counts / counts.max())}| {high:<10.4g} mean {numbers.mean():.4g}"
+
+
+def _course(values: Sequence[Sequence[float]]) -> str:
+    """How a knob goes along the file: means of portions of it as one line of marks; nothing where it stays."""
+    import numpy as np
+
+    means = np.array([np.mean(row) if row else np.nan for row in values])
+    if len(means) < _PARTS * _PORTION or not np.isfinite(means).all() or means.std() == 0.0:
+        return ""
+    parts = np.array_split(means, _PARTS)
+    deviations = [(part.mean() - means.mean()) / means.std() * np.sqrt(len(part)) for part in parts]
+    freedom = _PARTS - 1
+    if np.square(deviations).sum() < freedom + _MOVED * np.sqrt(2 * freedom):
+        return ""
+    course = np.array([part.mean() for part in np.array_split(means, min(_BINS, len(means) // _PORTION))])
+    low, high = course.min(), course.max()
+    chart = _chart((course - low) / (high - low), floor=1)
+    return f"along the file |{chart}| mean from {course[0]:.4g} to {course[-1]:.4g}"
+
+
+def _chart(heights: "NDArray[np.float64]", floor: int = 0) -> str:
+    """Marks for `heights` from 0 to 1, of which the lowest is the mark `floor`."""
+    import numpy as np
+
+    marks = (" ▁▂▃▄▅▆▇█" if "utf" in (sys.stdout.encoding or "").lower() else " .:-=+*#@")[floor:]
+    return "".join(marks[height] for height in np.ceil(heights * (len(marks) - 1)).astype(int))

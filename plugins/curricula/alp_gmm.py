@@ -8,8 +8,9 @@ drawn from a component with probability in proportion to its mean alp; a share o
 Reference: Portelas et al. 2019, "Teacher algorithms for curriculum learning of Deep RL in continuously parameterized
 environments", section 4, algorithm 1.
 
-Differences from the paper: results of one iteration, which one policy earned, are compared with those of earlier
-iterations alone; alp is measured by the largest of the window, so that the fit does not depend on the unit of reward.
+Differences from the paper: the nearest is looked for among the latest results alone, since what changed long ago is no
+progress of now; results of one iteration, which one policy earned, are compared with those of earlier iterations; alp
+is measured by the largest of the window, so that the fit does not depend on the unit of reward.
 """
 
 from collections.abc import Sequence
@@ -35,10 +36,10 @@ class AlpGmmConfig(PlacedConfig):
 
     random: float = Field(0.2, ge=0, le=1, description="Share of tasks that are uniform.")
     fit_every: int = Field(250, ge=1, description="Results between two fits.")
-    window: int = Field(500, ge=20, description="Latest results that a fit looks at.")
+    window: int = Field(250, ge=20, description="Latest results that a fit looks at.")
     least_components: int = Field(2, ge=1, description="Fewest Gaussians that are tried.")
     most_components: int = Field(10, ge=1, description="Most Gaussians that are tried.")
-    history: int = Field(10_000, ge=1, description="Latest results among which the nearest one is looked for.")
+    history: int = Field(500, ge=1, description="Latest results among which the nearest one is looked for.")
 
     @model_validator(mode="after")
     def _ordered(self) -> "AlpGmmConfig":
@@ -132,9 +133,7 @@ class AlpGmm(Placed):
         self._fits += 1
         most = min(self._config.most_components, len(rows) // 2)
         counts = range(min(self._config.least_components, most), most + 1)
-        # Lloyd's iterations, the usual start, add up in an order that depends on threads; their seeding alone does not.
-        fitted = [_mixture()(count, init_params="k-means++", random_state=luck).fit(rows) for count in counts]
-        best = min(fitted, key=lambda mixture: mixture.aic(rows))
+        best = _best_mixture(rows, counts, luck)
         progress = np.maximum(best.means_[:, -1], 0.0)
         total = progress.sum()
         shares = progress / total if total > 0 else np.full(len(progress), 1.0 / len(progress))
@@ -154,8 +153,19 @@ def _mixture() -> Any:
     return GaussianMixture
 
 
+def _best_mixture(rows: Floats, counts: Sequence[int], luck: int) -> Any:
+    """Of mixtures of so many Gaussians the one that Akaike's criterion prefers."""
+    from threadpoolctl import threadpool_limits
+
+    # Matrices this small are slowed down by threads, twenty times where cores are busy. Lloyd's iterations, the usual
+    # start, would besides add up in an order that depends on them; their seeding alone does not.
+    with threadpool_limits(limits=1):
+        fitted = [_mixture()(count, init_params="k-means++", random_state=luck).fit(rows) for count in counts]
+        return min(fitted, key=lambda mixture: mixture.aic(rows))
+
+
 def _rows(values: object, width: int) -> Floats:
-    rows = np.asarray(values, dtype=np.float64).reshape(-1, width) if isinstance(values, list) and values else None
-    if not isinstance(values, list) or (rows is not None and len(rows) != len(values)):
+    rows = np.asarray(values, dtype=np.float64) if isinstance(values, list) and values else np.empty((0, width))
+    if not isinstance(values, list) or rows.shape != (len(values), width):
         raise CheckpointError(f"state of alp-gmm: expected rows of {width} numbers")
-    return np.empty((0, width)) if rows is None else rows
+    return rows

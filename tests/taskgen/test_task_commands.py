@@ -200,3 +200,72 @@ def test_progress_is_a_bar_on_a_terminal() -> None:
     assert list(track(iter("abc"), 3, "tasks", stream=terminal)) == ["a", "b", "c"]
     assert "3/3" in terminal.getvalue()
     assert "/s" in terminal.getvalue()
+
+
+EASY_TO_HARD = """
+sources.weak = { name = "domain-randomization", vary = { force = { high = 6.0 } } }
+sources.strong = { name = "domain-randomization", vary = { force = { low = 14.0 } } }
+points = [
+    { iteration = 0, weights = { weak = 1.0 } },
+    { iteration = 9, weights = { strong = 1.0 } },
+]
+"""
+
+
+def test_generate_runs_a_composition_from_a_file_and_show_draws_its_course(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, path = tmp_path / "schedule.toml", tmp_path / "tasks.jsonl"
+    settings.write_text(EASY_TO_HARD)
+    words = ["generate", "schedule", "-f", "cartpole", "--settings", settings, "-n", "100", "-o", path]
+    code, _, error = run(capsys, *words, "--per-iteration", "10")
+    assert code == 0
+    assert "schedule decides by results or time: the last of these tasks are what it gives after 9 iterations" in error
+    strong = [spec.context["force"] > 10.0 for spec in TaskSet.read(path)]  # type: ignore[operator]
+    shares = [sum(strong[start : start + 10]) for start in range(0, 100, 10)]
+    assert shares[0] == 0
+    assert shares[-1] == 10
+    assert shares == sorted(shares)
+    out = run(capsys, "show", path, "--first", "0")[1].splitlines()
+    force = next(number for number, line in enumerate(out) if line.startswith("  force"))
+    chart = out[force + 1].partition("|")[2].partition("|")[0]
+    assert "along the file" in out[force + 1]
+    assert len(chart) == 24
+    assert chart[0] in "▁."
+    assert chart[-1] in "█@"
+    assert sum("along the file" in line for line in out) == 1  # the other knobs stay
+    assert run(capsys, *words, "--force", "between=constant", "--per-iteration", "10")[0] == 0
+    assert not any(spec.context["force"] > 10.0 for spec in TaskSet.read(path)[:90])  # type: ignore[operator]
+
+
+def test_generate_takes_nested_settings_and_says_that_time_stands_still(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tasks.jsonl"
+    words = ["generate", "staged", "-f", "cartpole", "-n", "6", "-o", path]
+    nested = ["source.name=within", "source.knobs.force.low=14", "stages=[{iterations=1}, {source={name='mix'}}]"]
+    code, _, error = run(capsys, *words, *nested)
+    assert code != 0
+    assert "weights sum to 0" in error
+    code, _, error = run(capsys, *words, *nested[:2], "stages=[{iterations=1}, {episodes=2}]")
+    assert code == 0
+    assert "at time 0" in error
+    assert min(spec.context["force"] for spec in TaskSet.read(path)) >= 14.0  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("points = [", "not valid TOML"),
+        ("name = 'mix'", "the generator is the first argument"),
+        ("point = 1", "'points'"),
+    ],
+)
+def test_a_faulty_settings_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    settings = tmp_path / "schedule.toml"
+    settings.write_text(text)
+    code, _, error = run(capsys, "generate", "schedule", "-f", "cartpole", "--settings", settings, "-o", tmp_path / "x")
+    assert code != 0
+    assert message in error

@@ -60,19 +60,24 @@ def student(front: float) -> Any:
     return lambda spec: (100.0 / (1.0 + np.exp((spec.context["force"] - front) / 0.3)),)
 
 
-def test_it_follows_the_region_where_a_toy_student_learns(make: Any) -> None:
-    """Within 1 N of the front lie 20% of uniform tasks."""
-    source = make("alp-gmm", ranges=FORCE, fit_every=50, window=100)
+def share_near_the_front(source: Any) -> np.ndarray:
+    """[50] share of the tasks of an iteration that lie within 1 N of the front while it moves from 3.3 to 10 N."""
     near: list[float] = []
     for iteration in range(60):
         front = 2.0 + 8.0 * iteration / 60
         specs = source.ask(25)
         source.tell([TaskResult(spec, student(front)(spec)) for spec in specs])
-        if iteration >= 10:
-            near.append(float(np.mean([abs(spec.context["force"] - front) < 1.0 for spec in specs])))
-    assert len(near) == 50
-    assert np.mean(near) > 0.5
-    assert min(np.mean(near[i : i + 10]) for i in range(0, 50, 10)) > 0.4
+        near.append(float(np.mean([abs(spec.context["force"] - front) < 1.0 for spec in specs])))
+    return np.array(near[10:])
+
+
+def test_it_follows_the_region_where_a_toy_student_learns(make: Any) -> None:
+    """Of uniform tasks 20% lie there. With a long memory it also goes back to where there was progress once."""
+    settings = {"ranges": FORCE, "fit_every": 25, "window": 50, "most_components": 4}
+    near = share_near_the_front(make("alp-gmm", history=150, **settings))
+    assert near.mean() > 0.45
+    assert near.reshape(5, 10).mean(1).min() > 0.3
+    assert share_near_the_front(make("alp-gmm", history=10_000, **settings)).mean() < near.mean() - 0.1
 
 
 @pytest.mark.parametrize("resumed", [False, True])

@@ -1,0 +1,113 @@
+"""Curricula over physical parameters of cart-poles: automatic domain randomisation and ALP-GMM beside uniform tasks.
+
+    python -m benchmarks.cartpole_adr               about a minute a run on one thread, three seeds of each kind
+    python -m benchmarks.cartpole_adr adr-0 ...     trains these runs alone, to be recorded later
+
+A policy without memory learns to balance poles whose force, mass, length and gravity it is not told. It is judged on
+tasks uniform over the full range, and outside of it: all four numbers below, or all four above. Runs go to
+runs/benchmarks/cartpole_adr-KIND-SEED and are resumed where they stopped.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from agents.report import write_report
+from agents.run import RunDirectory
+from agents.statistics import mean_interval
+from benchmarks.harness import Row, record, row
+from benchmarks.learning import RUNS, run_seed
+
+NAME, EXPERIMENT, SEEDS = "cartpole_adr", "ppo-cartpole", (0, 1, 2)
+FULL = {"force": (2.0, 30.0), "half_length": (0.1, 1.5), "pole_mass": (0.02, 1.0), "gravity": (2.0, 30.0)}
+BELOW = {"force": (1.0, 2.0), "half_length": (0.05, 0.1), "pole_mass": (0.01, 0.02), "gravity": (1.0, 2.0)}
+ABOVE = {"force": (30.0, 45.0), "half_length": (1.5, 2.5), "pole_mass": (1.0, 2.0), "gravity": (30.0, 45.0)}
+SETS = {"held-out": "full range", "below": "all below", "above": "all above"}
+
+
+def _text(value: object) -> str:
+    """`value` as an inline TOML value."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_text(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)
+
+
+def _uniform(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+    vary = {name: {"kind": "uniform", "low": low, "high": high} for name, (low, high) in ranges.items()}
+    return {"name": "domain-randomization", "vary": vary}
+
+
+_LIMITS = {name: {"low": low, "high": high} for name, (low, high) in FULL.items()}
+KINDS: dict[str, dict[str, Any]] = {
+    "uniform": _uniform(FULL),
+    "adr": {
+        "name": "adr",
+        "ranges": _LIMITS,
+        "queue": 20,
+        "step": 0.1,
+        "widen_above": 150.0,
+        "narrow_below": 75.0,
+    },
+    "alp-gmm": {"name": "alp-gmm", "ranges": _LIMITS},
+}
+"""What tasks each kind of run is trained on."""
+
+
+def run(kind: str, seed: int) -> RunDirectory:
+    """The finished run of one seed of one kind."""
+    others = {"below": _uniform(BELOW), "above": _uniform(ABOVE)}
+    changes = [
+        f"source={_text(KINDS[kind])}",
+        f"evaluation.source={_text(_uniform(FULL))}",
+        f"evaluation.out_of_distribution={_text(others)}",
+    ]
+    return run_seed(f"{NAME}-{kind}", EXPERIMENT, seed, changes)
+
+
+def returns(runs: Sequence[RunDirectory], tasks: str, player: str) -> list[float]:
+    """Mean return of `player` on a set of tasks, per seed."""
+    summaries = [json.loads((run.path / "evaluation.json").read_text()) for run in runs]
+    return [summary["sets"][tasks]["players"][player]["trial"]["mean"] for summary in summaries]
+
+
+def rows_of(runs: Mapping[str, Sequence[RunDirectory]]) -> list[Row]:
+    """Returns of every kind, what each curriculum adds per seed, and the reference players."""
+    rows: list[Row] = []
+    for tasks, title in SETS.items():
+        rows += [
+            row(f"{kind}: return, {title} (of 200)", *mean_interval(returns(found, tasks, "ppo")))
+            for kind, found in runs.items()
+        ]
+        for player in ("random", "cartpole-oracle"):
+            rows.append(row(f"{player}: return, {title}", *mean_interval(returns(runs["uniform"], tasks, player))))
+        plain = returns(runs["uniform"], tasks, "ppo")
+        for kind in ("adr", "alp-gmm"):
+            pairs = zip(returns(runs[kind], tasks, "ppo"), plain, strict=True)
+            gain = mean_interval([curriculum - uniform for curriculum, uniform in pairs])
+            rows.append(row(f"{kind} less uniform per seed, {title}", *gain, target="> 0", source="issue 6"))
+    for kind, found in runs.items():
+        last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in found]
+        rows.append(row(f"{kind}: seconds of training, one thread", *mean_interval([line["seconds"] for line in last])))
+        rows.append(row(f"{kind}: environment steps", *mean_interval([float(line["steps"]) for line in last])))
+    return rows
+
+
+def main() -> None:
+    """Train, evaluate, record."""
+    torch.set_num_threads(1)
+    names = sys.argv[1:]
+    for name in names:
+        kind, _, seed = name.rpartition("-")
+        run(kind, int(seed))
+    if names:
+        return
+    runs = {kind: [run(kind, seed) for seed in SEEDS] for kind in KINDS}
+    record(NAME, rows_of(runs), seeds=SEEDS)
+    write_report([one.path for found in runs.values() for one in found], RUNS / f"{NAME}.html")
+
+
+if __name__ == "__main__":
+    main()
