@@ -106,7 +106,7 @@ def register_task_generators() -> list[Entry]:
 @hookimpl
 def register_curricula() -> list[Entry]:
     """Sources that wrap sources."""
-    return [*_stages_and_filters(), *_continuous_curricula()]
+    return [*_stages_and_filters(), *_continuous_curricula(), *_replay_curricula()]
 
 
 @hookimpl
@@ -404,6 +404,36 @@ def _goal_reward_generators() -> list[Entry]:
             citation=_DENSE,
             tags=("dense",),
             needs=("goal-position",),
+        ),
+    ]
+
+
+def _replay_curricula() -> list[Entry]:
+    """Curricula that come back to tasks worth learning from."""
+
+    def curriculum(name: str, target: str, summary: str, citation: str, needs: tuple[str, ...] = ()) -> Entry:
+        target = f"plugins.curricula.{target}"
+        return Entry(name, target, summary, f"{target}Config", citation, tags=("curriculum", "replay"), needs=needs)
+
+    return [
+        curriculum(
+            "plr",
+            "plr:PrioritizedLevelReplay",
+            "New tasks, and again those of the past that are most worth learning from.",
+            "Jiang, Grefenstette and Rocktaeschel 2021, Prioritized Level Replay, section 3",
+        ),
+        curriculum(
+            "robust-plr",
+            "robust_plr:RobustLevelReplay",
+            "Prioritized Level Replay whose agent learns from replays alone; new tasks are only scored.",
+            "Jiang et al. 2021, Replay-Guided Adversarial Environment Design, section 4",
+        ),
+        curriculum(
+            "accel",
+            "accel:Accel",
+            "Robust PLR that edits what was just replayed, so that tasks grow with the agent.",
+            "Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design, section 3",
+            needs=("mutable",),
         ),
     ]
 
