@@ -26,8 +26,8 @@ from taskgen.pictures import picture_of
 
 Floats = NDArray[np.float64]
 
-POINTS = 100
-"""Points that a run's iterations are averaged into."""
+POINTS, SHARE_POINTS = 100, 25
+"""Points that a run's iterations are averaged into; fewer of shares, which are 0 or 1 in a single iteration."""
 THUMBNAILS = 6
 """Tasks shown of each kind."""
 SIDE = 140
@@ -35,7 +35,7 @@ SIDE = 140
 SHOWN = 12
 """Panels drawn at most."""
 _MEAN = "tasks/mean_"
-_SHARES = ("tasks/replay_share", "tasks/buffer_fill")
+_SHARES = ("tasks/replay_share",)
 _TITLES = {
     "tasks/replay_share": "share of replays",
     "tasks/score_median": "score of levels: the median, and 10% to 90% of them",
@@ -114,7 +114,8 @@ def _band(course: dict[str, Floats], name: str) -> Band:
     low, high = (name.replace("median", end) for end in ("low", "high"))
     columns = [course[STEPS], *(course.get(key, course[name]) for key in (name, low, high))]
     present = np.isfinite(columns[1])
-    parts = [np.array_split(column[present], min(POINTS, int(present.sum()))) for column in columns]
+    points = SHARE_POINTS if name in _SHARES else POINTS
+    parts = [np.array_split(column[present], min(points, int(present.sum()))) for column in columns]
     x, mean, below, above = (np.array([part.mean() for part in column]) for column in parts)
     none = np.full_like(mean, np.nan)
     return Band(x, mean, below, above) if low in course and low != name else Band(x, mean, none, none)
