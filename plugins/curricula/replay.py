@@ -254,14 +254,14 @@ class Replay(Wrapper):
         generation = self._generations(specs)
         places = self._levels.offer(specs, self._rounds, score=score, result=result, best=best, generation=generation)
         self._measure(places[places >= 0])
-        self._keep([spec for spec, place in zip(specs, places, strict=True) if place >= 0])
+        self._keep(places[places >= 0])
 
     def _generations(self, specs: Sequence[TaskSpec]) -> Places:
         """[R] how many edits each new level is away from one that the source made."""
         return np.zeros(len(specs), dtype=np.int64)
 
-    def _keep(self, specs: Sequence[TaskSpec]) -> None:
-        """These new levels got a place."""
+    def _keep(self, places: Places) -> None:
+        """New levels got these places."""
 
     def _measure(self, places: Places) -> None:
         """How hard the levels at these places are."""
