@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from plugins.curricula.filtered import FilterConfig, Filtered
+from plugins.curricula.knobs import Range
 from registry.errors import ConfigError, suggest
 from taskgen.family import Describable, TaskFamily
 from taskgen.spec import TaskSpec
