@@ -58,6 +58,16 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """Lines over one and the same x, under a title: the first one drawn thick with its interval, the others thin."""
+
+    title: str
+    lines: Sequence[Band]
+    share: bool = False
+    """Whether values are shares, from 0 to 1."""
+
+
+@dataclass(frozen=True)
 class Curve:
     """The learning curve of one agent: its mean over runs, the runs themselves, and its return on held-out tasks."""
 
@@ -126,6 +136,26 @@ def adaptation_figure(
         axes.set_xlabel("adaptation episode")
         axes.set_ylabel("mean return of the episode")
         _label_ends(axes, ends)
+        return _svg(figure, name)
+
+
+def panels_figure(panels: Sequence[Panel], across: str, name: str) -> Markup:
+    """Panels below one another, x called `across` shared by all."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.4, 0.6 + 1.5 * len(panels)), layout="constrained")
+        grid: NDArray[Any] = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
+        for axes, panel in zip(grid[:, 0], panels, strict=True):
+            for i, (line, colour) in enumerate(zip(panel.lines, _cycle(LEAD, len(panel.lines)), strict=True)):
+                axes.plot(line.x, line.mean, color=colour, linewidth=1.0 if i else 2.0, alpha=0.6 if i else 1.0)
+                if not i:
+                    axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
+            axes.set_title(panel.title, loc="left", color=INK)
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            if panel.share:
+                axes.set_ylim(-0.03, 1.03)
+        grid[-1, 0].set_xlim(0, max(float(line.x[-1]) for panel in panels for line in panel.lines))
+        grid[-1, 0].xaxis.set_major_formatter(EngFormatter())
+        grid[-1, 0].set_xlabel(across)
         return _svg(figure, name)
 
 

@@ -13,6 +13,7 @@ from agents import checkpoint, quarantine
 from agents.common import parallel
 from agents.evaluation import evaluate, play_counting, summarise
 from agents.experiment import Experiment, Parts, build_agent, build_parts, held_out_source
+from agents.highlights import keep_highlights
 from agents.run import RunDirectory
 from agents.sharing import collect_shared, refuse_unshared
 from agents.trained import load_trained
@@ -258,6 +259,7 @@ class _Books:
             **{name: part.state_dict() for name, part in self._parts.stateful.items()},
             **({} if self._log is None else {"faults": self._log.state_dict()}),
         }
+        keep_highlights(self._run, self._plan, self._parts.source, iteration)
         path = checkpoint.save(self._run.checkpoints, tree, iteration=iteration)
         checkpoint.prune(self._run.checkpoints, KEPT_CHECKPOINTS)
         registry.catalogue().notify("checkpoint_saved", iteration=iteration, path=path)

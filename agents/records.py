@@ -18,14 +18,16 @@ from taskgen.spec import TaskSpec
 STEPS, RETURN = "charts/steps", "meta/trial_return"
 """The metrics a learning curve is drawn from."""
 
-M = TypeVar("M", bound="_Stored")
+M = TypeVar("M", bound="Stored")
 
 
-class _Stored(BaseModel):
+class Stored(BaseModel):
+    """Base of what is read from a run's JSON files."""
+
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
-class Estimate(_Stored):
+class Estimate(Stored):
     """A mean with its 95% interval."""
 
     mean: float
@@ -33,7 +35,7 @@ class Estimate(_Stored):
     high: float
 
 
-class Returns(_Stored):
+class Returns(Stored):
     """Return of each adaptation episode over tasks, [K] each: mean and interquartile mean with 95% intervals."""
 
     mean: list[float] = Field(min_length=1)
@@ -44,7 +46,7 @@ class Returns(_Stored):
     iqm_high: list[float]
 
 
-class Player(_Stored):
+class Player(Stored):
     """How one player did on one set of tasks."""
 
     returns: Returns
@@ -53,13 +55,13 @@ class Player(_Stored):
     """Of the mean episode of each round, for players that adapt between rounds of several episodes."""
 
 
-class PlayedSet(_Stored):
+class PlayedSet(Stored):
     """All players on one set of tasks."""
 
     players: dict[str, Player] = Field(min_length=1)
 
 
-class Evaluation(_Stored):
+class Evaluation(Stored):
     """evaluation.json: the last evaluation, beside the reference players."""
 
     iteration: int
@@ -80,7 +82,7 @@ class Evaluation(_Stored):
         return self
 
 
-class Checkup(_Stored):
+class Checkup(Stored):
     """A line of evaluations.jsonl: the agent alone, during training."""
 
     iteration: int
@@ -89,7 +91,9 @@ class Checkup(_Stored):
     trial: Estimate
 
 
-class _Line(_Stored):
+class Line(Stored):
+    """A line of metrics.jsonl."""
+
     step: int
     metrics: dict[str, float | None]
 
@@ -136,7 +140,7 @@ def read_record(path: Path) -> Record:
     """
     if not (path / "config.toml").is_file():
         raise CheckpointError(f"{path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
-    lines = [(line.metrics.get(STEPS), line.metrics.get(RETURN)) for line in _json_lines(path, "metrics.jsonl", _Line)]
+    lines = [(line.metrics.get(STEPS), line.metrics.get(RETURN)) for line in json_lines(path, "metrics.jsonl", Line)]
     curve = np.array([pair for pair in lines if None not in pair], dtype=np.float64).reshape(-1, 2)
     if not len(curve):
         raise CheckpointError(
@@ -150,7 +154,7 @@ def read_record(path: Path) -> Record:
         provenance=_provenance(path),
         steps=curve[:, 0],
         returns=curve[:, 1],
-        checkups=tuple(_json_lines(path, "evaluations.jsonl", Checkup)),
+        checkups=tuple(json_lines(path, "evaluations.jsonl", Checkup)),
         evaluation=_parse(Evaluation, _text(path, "evaluation.json"), path / "evaluation.json"),
         specs=_specs(path),
     )
@@ -161,6 +165,7 @@ _REMEDIES = {
     "metrics.jsonl": "it is written by the tracker jsonl: keep it among `trackers` and train again",
     "evaluations.jsonl": "it is written when the first evaluation is over: go on with `taskgen train ... --resume`",
     "evaluation.json": "write it with `taskgen evaluate {run}`",
+    "highlights.jsonl": "it is written at every checkpoint of a curriculum: restore the directory from a copy",
     "archive.sqlite": "it is written after the first iteration: go on with `taskgen train ... --resume`",
 }
 
@@ -193,7 +198,7 @@ def _provenance(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def _json_lines(path: Path, name: str, model: type[M]) -> Iterator[M]:
+def json_lines(path: Path, name: str, model: type[M]) -> Iterator[M]:
     """The lines of a file; a last line that a killed process left unfinished does not count."""
     *lines, _unfinished = _text(path, name).split("\n")
     for number, line in enumerate(lines, 1):

@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from agents.curriculum_report import curriculum_section
 from agents.figures import adaptation_figure, histograms_figure, learning_figure
 from agents.records import RETURN, STEPS, read_record, short
 from agents.results import CURVE_POINTS, Experiment, Standing, band, curve, group, standings, varying_knobs
@@ -142,6 +143,7 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         "runs": [run.path.name for run in experiment.runs],
         "machine": _machine(first.provenance),
         "tasks": _tasks(number, experiment),
+        "curriculum": curriculum_section(experiment, f"curriculum-{number}"),
         "config": first.config_text,
         "provenance": _provenance(first.provenance),
         "plugins": _foreign(first.provenance),

@@ -5,7 +5,8 @@ provenance.json    every part's provider and version, libraries, machine, commit
 metrics.jsonl      one line per iteration
 evaluations.jsonl  the agent on held-out tasks, one line per evaluation
 evaluation.json    the last evaluation, beside the reference players; evaluation.safetensors the returns behind it
-archive.sqlite     held-out tasks and a sample of the training tasks
+archive.sqlite     held-out tasks, a sample of the training tasks, and what a curriculum found worth a look
+highlights.jsonl   ids of the latter, one line per checkpoint; only of curricula
 checkpoints/       staged, hashed, no pickle
 artefacts/         what tasks refer to by hash, such as a learned discriminator; only where they do
 quarantine/        tasks whose physics diverged three times, with their states; only where that happened
@@ -127,8 +128,12 @@ class RunDirectory:
         write_atomically(self.path / name, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
     def append_evaluation(self, line: Mapping[str, Any]) -> None:
-        """Add a line to evaluations.jsonl, dropping lines of this or later iterations (left by a run that was cut)."""
-        path = self.path / "evaluations.jsonl"
+        """Add a line to evaluations.jsonl."""
+        self.append_line("evaluations.jsonl", line)
+
+    def append_line(self, name: str, line: Mapping[str, Any]) -> None:
+        """Add a line to `name`, dropping lines of this or later iterations (left by a run that was cut)."""
+        path = self.path / name
         lines = path.read_text().splitlines() if path.exists() else []
         kept = [old for old in lines if json.loads(old)["iteration"] < line["iteration"]]
         write_atomically(path, "".join(f"{text}\n" for text in [*kept, json.dumps(line, allow_nan=False)]).encode())

@@ -59,7 +59,7 @@ class Accel(Replay):
         self._mutable: Mutable = family
         self._parents: list[TaskSpec] = []
         self._edited = 0
-        self._children: dict[str, TaskSpec] = {}  # parent by the child's id, until the round is told
+        self._children: list[tuple[TaskSpec, int]] = []  # with the parent's number, until the round is told
         self._lineage = Lineage()
 
     def ask(self, n: int) -> list[TaskSpec]:
@@ -80,13 +80,14 @@ class Accel(Replay):
             Record(one.spec, maker, "", above, one.generation, None, {})
             for one, maker, above in zip(line[:-1], makers, parents, strict=False)
         ]
-        return [*ancestors, replace(records[-1], generator=makers[-1], parents=parents[-1])]
+        own = replace(records[-1], generator=makers[-1], parents=parents[-1], generation=line[-1].generation)
+        return [*ancestors, own]
 
     def state_dict(self) -> dict[str, Any]:
         """That of a replay curriculum, the parents of the round and the children asked, and the lineage."""
         own = {
             "parents": [spec.to_json() for spec in self._parents],
-            "children": {id_: self._parents.index(parent) for id_, parent in self._children.items()},
+            "children": [[child.to_json(), number] for child, number in self._children],
             "edited": self._edited,
             "lineage": self._lineage.state_dict(),
         }
@@ -97,15 +98,16 @@ class Accel(Replay):
         super().load_state_dict(state)
         try:
             self._parents = [TaskSpec.from_json(text) for text in state["parents"]]
-            for spec in self._parents:
+            self._children = [(TaskSpec.from_json(text), int(number)) for text, number in state["children"]]
+            for spec in (*self._parents, *(spec for spec, _ in self._children)):
                 self._family.check(spec)
-            self._children = {id_: self._parents[number] for id_, number in state["children"].items()}
             self._edited = int(state["edited"])
             self._lineage.load_state_dict(state["lineage"], self._family)
-        except (TaskError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (TaskError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"state of Accel: parents, children, edited or lineage: {error}") from None
-        if self._round == "edit" and not self._parents:
-            raise CheckpointError("state of Accel: a round of edits, but there are no parents")
+        numbers = {number for _, number in self._children} | ({0} if self._round == "edit" else set())
+        if not numbers <= set(range(len(self._parents))):
+            raise CheckpointError(f"state of Accel: {len(self._parents)} parents, but children of {sorted(numbers)}")
 
     @property
     def _replayed_rounds(self) -> float:
@@ -113,7 +115,8 @@ class Accel(Replay):
         return replay / (1.0 + replay)
 
     def _child(self) -> TaskSpec:
-        parent = self._parents[self._edited % len(self._parents)]
+        number = self._edited % len(self._parents)
+        parent = self._parents[number]
         random = np.random.Generator(np.random.PCG64(child(self._seed, "edit", self._edited)))
         self._edited += 1
         context: dict[str, Any] = dict(parent.context)
@@ -121,31 +124,38 @@ class Accel(Replay):
             context = dict(self._family.spec(self._mutable.mutate(context, random)).context)
         seed = int(random.integers(2**53)) if self._config.reseed else parent.seed
         spec = self._family.spec(context, seed=seed, reward=parent.reward)
-        self._children[spec.id] = parent
+        self._children.append((spec, number))
         return spec
 
     def _generations(self, specs: Sequence[TaskSpec]) -> Places:
-        """[R] one more than the parent's; what is known of old keeps its own."""
-        known, parents = self._lineage, [self._children.get(spec.id) for spec in specs]
-        return np.array(
-            [
-                known.generation(spec) if parent is None or spec in known else known.generation(parent) + 1
-                for spec, parent in zip(specs, parents, strict=True)
-            ],
-            dtype=np.int64,
-        )
+        """[R] one more than the parent's."""
+        numbers = self._parent_numbers(specs)
+        above = [self._lineage.generation(parent.id) + 1 for parent in self._parents]
+        return np.array([0 if number is None else above[number] for number in numbers], dtype=np.int64)
 
-    def _keep(self, specs: Sequence[TaskSpec]) -> None:
+    def _keep(self, places: Places) -> None:
         """Children that got a place have a lineage from now on."""
-        for spec in specs:
-            if (parent := self._children.get(spec.id)) is not None:
-                self._lineage.add(spec, parent)
+        levels, ids = self._levels, [parent.id for parent in self._parents]
+        kept = [levels.specs[place] for place in places.tolist()]
+        for place, spec, number in zip(places.tolist(), kept, self._parent_numbers(kept), strict=True):
+            if number is not None:
+                self._lineage.add(levels.ids[place], spec, ids[number], self._parents[number])
         if self._rounds % _PRUNED == 0:
-            self._lineage.prune([*self._levels.ids, *(spec.id for spec in self._parents)])
+            self._lineage.prune([*levels.ids, *ids])
+
+    def _parent_numbers(self, specs: Sequence[TaskSpec]) -> list[int | None]:
+        """Number of each child's parent, None for what is no child of the round; whatever object holds the child."""
+        if not self._children:
+            return [None] * len(specs)
+        by_object = {id(spec): number for spec, number in self._children}
+        if all(id(spec) in by_object for spec in specs):
+            return [by_object[id(spec)] for spec in specs]
+        by_id = {spec.id: number for spec, number in self._children}
+        return [by_id.get(spec.id) for spec in specs]
 
     def _next(self, places: Places) -> Round:
         """After replays the easiest of them are edited: return less score, highest first."""
-        self._children = {}
+        self._children = []
         if self._told != "replay":
             return super()._next(places)
         ease = self._levels["result"][places] - self._levels["score"][places]

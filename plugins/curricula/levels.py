@@ -115,9 +115,10 @@ class Levels:
             full = len(self) == self.capacity
             if full and (evicted == len(worst) or score[number] <= lowest[evicted]):
                 break
-            if self._equal(specs[number]) < 0:
+            spec, id_ = specs[number], specs[number].id
+            if id_ not in self._by_seed.get(spec.seed, ()):
                 places[number] = int(worst[evicted]) if full else len(self)
-                self._put(int(places[number]), specs[number])
+                self._put(int(places[number]), spec, id_)
                 evicted += full
         taken = places >= 0
         new = {"score": score, "result": result, "best": best, "generation": generation}
@@ -145,7 +146,7 @@ class Levels:
             raise CheckpointError(f"state of levels: expected columns of one length, at most {self.capacity}")
         self.specs, self.ids, self._by_object, self._by_seed = [], [], {}, {}
         for place, spec in enumerate(specs):
-            self._put(place, spec)
+            self._put(place, spec, spec.id)
         for name, values in columns.items():
             self._columns[name][: len(self)] = values
 
@@ -154,13 +155,13 @@ class Levels:
         same_seed = self._by_seed.get(spec.seed)
         return same_seed.get(spec.id, -1) if same_seed else -1
 
-    def _put(self, place: int, spec: TaskSpec) -> None:
+    def _put(self, place: int, spec: TaskSpec, id_: str) -> None:
         if place == len(self.specs):
             self.specs.append(spec)
-            self.ids.append(spec.id)
+            self.ids.append(id_)
         else:
             old = self.specs[place]
             del self._by_object[id(old)], self._by_seed[old.seed][self.ids[place]]
-            self.specs[place], self.ids[place] = spec, spec.id
+            self.specs[place], self.ids[place] = spec, id_
         self._by_object[id(spec)] = place
-        self._by_seed.setdefault(spec.seed, {})[self.ids[place]] = place
+        self._by_seed.setdefault(spec.seed, {})[id_] = place

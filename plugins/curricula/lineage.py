@@ -28,19 +28,19 @@ class Lineage:
     def __len__(self) -> int:
         return len(self._descents)
 
-    def __contains__(self, spec: TaskSpec) -> bool:
-        return spec.id in self._descents
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._descents
 
-    def generation(self, spec: TaskSpec) -> int:
+    def generation(self, id_: str) -> int:
         """Edits between the level and one that was not edited; 0 also for one that is not here."""
-        descent = self._descents.get(spec.id)
+        descent = self._descents.get(id_)
         return 0 if descent is None else descent.generation
 
-    def add(self, child: TaskSpec, parent: TaskSpec) -> None:
+    def add(self, id_: str, child: TaskSpec, parent_id: str, parent: TaskSpec) -> None:
         """`child` was edited from `parent`. A level that is here already keeps its descent."""
-        if child.id not in self._descents:
-            origin = self._descents.setdefault(parent.id, Descent(parent, None, 0))
-            self._descents[child.id] = Descent(child, parent.id, origin.generation + 1)
+        if id_ not in self._descents:
+            origin = self._descents.setdefault(parent_id, Descent(parent, None, 0))
+            self._descents[id_] = Descent(child, parent_id, origin.generation + 1)
 
     def of(self, spec: TaskSpec) -> list[Descent]:
         """The level after its ancestors, oldest first; nothing for one that was neither edited nor edited from."""

@@ -151,19 +151,14 @@ class Replay(Wrapper):
         return self._settings.replay
 
     def metrics(self) -> dict[str, float]:
-        """Of the round just told, and of the buffer as it is replayed: what its levels are like on average."""
+        """Of the round just told, and of the levels in the buffer."""
+        levels, hard = self._levels, self._hardness[: len(self._levels)]
         told = {"tasks/replay_share": float(self._told == "replay"), "tasks/buffer_fill": self._fill}
-        if not len(self._levels):
+        if not len(levels):
             return {**super().metrics(), **told}
-        levels, weights = self._levels, self._weights()
         low, middle, high = np.quantile(levels["score"], (0.1, 0.5, 0.9)).tolist()
-        hard = self._hardness[: len(levels)]
-        have = weights @ np.isfinite(hard)
-        means = {
-            f"tasks/mean_{name}": float(total / share)
-            for name, total, share in zip(self._figures, weights @ np.nan_to_num(hard), have, strict=True)
-            if share > 0
-        }
+        known = np.isfinite(hard).sum(0)
+        means = np.nan_to_num(hard).sum(0) / known.clip(min=1)
         return {
             **super().metrics(),
             **told,
@@ -171,8 +166,12 @@ class Replay(Wrapper):
             "tasks/score_median": middle,
             "tasks/score_high": high,
             "tasks/staleness": float((self._rounds - levels["played"]).mean()),
-            "tasks/generation": float(weights @ levels["generation"]),
-            **means,
+            "tasks/generation": float(levels["generation"].mean()),
+            **{
+                f"tasks/mean_{name}": float(mean)
+                for name, mean, count in zip(self._figures, means, known, strict=True)
+                if count
+            },
         }
 
     def highlights(self) -> Mapping[str, Sequence[TaskSpec]]:
@@ -255,14 +254,14 @@ class Replay(Wrapper):
         generation = self._generations(specs)
         places = self._levels.offer(specs, self._rounds, score=score, result=result, best=best, generation=generation)
         self._measure(places[places >= 0])
-        self._keep([spec for spec, place in zip(specs, places, strict=True) if place >= 0])
+        self._keep(places[places >= 0])
 
     def _generations(self, specs: Sequence[TaskSpec]) -> Places:
         """[R] how many edits each new level is away from one that the source made."""
         return np.zeros(len(specs), dtype=np.int64)
 
-    def _keep(self, specs: Sequence[TaskSpec]) -> None:
-        """These new levels got a place."""
+    def _keep(self, places: Places) -> None:
+        """New levels got these places."""
 
     def _measure(self, places: Places) -> None:
         """How hard the levels at these places are."""
