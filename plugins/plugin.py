@@ -54,6 +54,7 @@ def register_task_families() -> list[Entry]:
             tags=("locomotion", "mujoco"),
             offers=("terrain-walker", "continuous-actions", "mutable"),
         ),
+        _drawn_ground(),
         *_any_model(),
     ]
 
@@ -472,3 +473,18 @@ def _continuous_curricula() -> list[Entry]:
             tags=("curriculum",),
         ),
     ]
+
+
+def _drawn_ground() -> Entry:
+    return Entry(
+        "cppn-walker",
+        "plugins.families.cppn_walker:CPPNWalker",
+        "A planar biped on ground that a small network draws: the network is the task.",
+        config="plugins.families.cppn_walker:CPPNWalkerConfig",
+        citation=(
+            "Wang et al. 2020, Enhanced POET: Open-Ended Reinforcement Learning through Unbounded Invention of "
+            "Learning Challenges and their Solutions, section 4.2"
+        ),
+        tags=("locomotion", "mujoco"),
+        offers=("cppn-walker", "continuous-actions", "mutable"),
+    )

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from plugins.families import terrain
+from plugins.families.biped import LIDAR, RAYS
 from plugins.families.terrain import LENGTH, STEP, heights
-from plugins.families.terrain_walker import LIDAR, RAYS, TerrainWalker, TerrainWalkerConfig
+from plugins.families.terrain_walker import TerrainWalker, TerrainWalkerConfig
 from registry.errors import TaskError
 from taskgen.engines.mujoco import edited_model
 from taskgen.testing import check_family
