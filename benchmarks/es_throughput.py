@@ -4,7 +4,7 @@
 
 The agent `es` with 32 pairs, from the same weights in every turn, makes three updates on one course with pits, stumps
 and stairs of Hardcore's sizes. Gymnasium's environments are stepped in a plain loop, which leaves out those that have
-ended, as our engine does (`SyncVectorEnv` would step them on). Counted are the steps of episodes, over all the time that
+ended, as our engine does (`SyncVectorEnv` would step them on). Counted are the steps of episodes over all the time that
 updates take: resets, policies and learning included. Gymnasium's environment needs Box2D and pygame, see
 `benchmarks/terrain_throughput.py`; without them the comparison is left out. Ratios are medians over turns, with range.
 """
