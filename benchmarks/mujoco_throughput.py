@@ -31,12 +31,11 @@ from numpy.typing import NDArray
 
 import taskgen
 from benchmarks.harness import Row, record, row
-from taskgen.engines.lean import lean_model
+from taskgen.engines.lean import gymnasium_model, lean_model
 from taskgen.engines.mujoco import (
     MujocoBatch,
     default_threads,
     edited_model,
-    gymnasium_model,
     load_model,
     quiet,
 )

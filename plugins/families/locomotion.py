@@ -33,7 +33,7 @@ from plugins.families.limbs import Limbs
 from registry.config import Config
 from registry.errors import TaskError
 from taskgen.engines import mujoco as engine
-from taskgen.engines.lean import friction, lean_model
+from taskgen.engines.lean import friction, gymnasium_model, lean_model
 from taskgen.engines.mujoco import Array, Arrays, MujocoBatch
 from taskgen.family import TaskFamily
 from taskgen.space import ContextSpace, Knob
@@ -217,7 +217,7 @@ class Walker:
         contact_cost: float = 0.0,
         observe_contacts: bool = False,
     ) -> None:
-        self.model = lean_model(engine.gymnasium_model(anatomy.model))
+        self.model = lean_model(gymnasium_model(anatomy.model))
         self._limbs = Limbs(self.model, total_mass=anatomy.total_mass)
         self.frame_skip = anatomy.frame_skip
         self.uniforms = self.model.nq + self.model.nv

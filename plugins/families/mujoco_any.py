@@ -27,6 +27,7 @@ from pydantic import Field
 from registry.config import Config
 from registry.errors import TaskError, brief, suggest
 from taskgen.engines import mujoco as engine
+from taskgen.engines.lean import gymnasium_model
 from taskgen.engines.mjcf import compile_mjcf
 from taskgen.engines.mujoco import Array, Arrays, MujocoBatch
 from taskgen.family import TaskFamily
@@ -166,7 +167,7 @@ def _model(name: str) -> Any:
         return compile_mjcf(name)
     if name not in GYMNASIUM:
         raise TaskError(f"model = {brief(name)}: neither a known id nor MJCF text. {suggest(name, GYMNASIUM)}")
-    return engine.load_model(engine.gymnasium_model(GYMNASIUM[name]))
+    return engine.load_model(gymnasium_model(GYMNASIUM[name]))
 
 
 def _place(model: Any, name: str) -> tuple[str, Array]:

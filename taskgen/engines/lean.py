@@ -6,6 +6,7 @@ times. Contact parameters in one place save 176 bytes in every slot that has fri
 
 import warnings
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,11 @@ def _override(model: Any) -> None:
     model.opt.o_friction = (slide, slide, spin, roll, roll)
     model.opt.o_solref, model.opt.o_solimp = model.geom_solref[0], model.geom_solimp[0]
     model.opt.o_margin = 2.0 * model.geom_margin[0]
+
+
+def gymnasium_model(name: str) -> Path:
+    """The file of a model that Gymnasium ships, such as "ant.xml"."""
+    origin = find_spec("gymnasium")
+    assert origin is not None, "Gymnasium is not installed"
+    assert origin.origin is not None, "Gymnasium is not a regular package"
+    return Path(origin.origin).parent / "envs" / "mujoco" / "assets" / name

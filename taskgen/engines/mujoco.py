@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -147,6 +146,7 @@ class MujocoBatch:
         self._place = robot.place(self._physics).copy()
         self._specs: list[TaskSpec] = []
         self._tables: dict[str, Array] = {}
+        self._rows, self._few = np.zeros(0, dtype=np.int64), dict[str, Array]()  # awake in the last step; their tables
         self._edited: set[str] = set()
         self._observation: Array = np.zeros((slots, *(family.observation_space.shape or ())), dtype=np.float32)
         self._ended = np.zeros(slots, dtype=np.bool_)
@@ -171,6 +171,7 @@ class MujocoBatch:
             self._tables = {name: np.empty((self.slots, *table.shape[1:]), table.dtype) for name, table in new.items()}
         for name, table in new.items():
             self._tables[name][rows] = table
+        self._rows = self._rows[:0]
         for slot, spec in zip(slots, specs, strict=True):
             self._specs[slot] = spec
         index = torch.from_numpy(rows)
@@ -207,10 +208,7 @@ class MujocoBatch:
         self._read_contacts(awake)
         self._time += 1
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dealt with below
-            place = self._robot.place(self._physics).copy()
-            reward, terminated = self._robot.outcome(self._tables, self._physics, self._place, place, control)
-            observation = self._robot.observe(self._tables, self._physics).astype(np.float32)
-            reward = reward.astype(np.float32)
+            place, observation, reward, terminated = self._look(awake, control)
             own = reward
             if self._rewards.active:
                 arrays = (self._observation, control, observation, reward)
@@ -228,6 +226,25 @@ class MujocoBatch:
         self._observation = observation
         seen = (observation, reward, terminated, truncated, own)[: 5 if self._rewards.active else 4]
         return Transition(*(torch.from_numpy(x).to(self.device) for x in seen))
+
+    def _look(self, awake: Array, control: Array) -> tuple[Array, Array, Array, Array]:
+        """Place, observation, reward and terminated of all slots after a step; those that rest get no reward."""
+        robot, tables, physics = self._robot, self._tables, self._physics
+        if len(awake) == self.slots:
+            place = robot.place(physics).copy()
+            reward, terminated = robot.outcome(tables, physics, self._place, place, control)
+            return place, robot.observe(tables, physics).astype(np.float32), reward.astype(np.float32), terminated
+        place, observation = self._place.copy(), self._observation.copy()
+        reward, terminated = np.zeros(self.slots, dtype=np.float32), np.zeros(self.slots, dtype=np.bool_)
+        if len(awake):
+            if not np.array_equal(awake, self._rows):
+                self._rows, self._few = awake, {name: table[awake] for name, table in tables.items()}
+            tables, physics = self._few, {name: values[awake] for name, values in physics.items()}
+            place[awake] = robot.place(physics)
+            rows = (self._place[awake], place[awake], control[awake])
+            reward[awake], terminated[awake] = robot.outcome(tables, physics, *rows)
+            observation[awake] = robot.observe(tables, physics)
+        return place, observation, reward, terminated
 
     def descriptor(self) -> Tensor:
         """See `TaskBatch.descriptor`."""
@@ -367,14 +384,6 @@ def load_model(path: Path) -> Any:
         return mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
         raise TaskError(f"{path}: MuJoCo refuses this model: {error}") from None
-
-
-def gymnasium_model(name: str) -> Path:
-    """The file of a model that Gymnasium ships, such as "ant.xml"."""
-    origin = find_spec("gymnasium")
-    assert origin is not None, "Gymnasium is not installed"
-    assert origin.origin is not None, "Gymnasium is not a regular package"
-    return Path(origin.origin).parent / "envs" / "mujoco" / "assets" / name
 
 
 def field(model: Any, name: str) -> Array:

@@ -274,9 +274,10 @@ def test_stopped_and_resumed_is_identical(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_it_learns_to_balance(tmp_path):
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_it_learns_to_balance(seed, tmp_path):
     """Poles of many kinds: a beginner holds them for 10 to 50 of 500 steps."""
-    plan = load_experiment("es-cartpole", ("training.iterations=40", "evaluation.final_tasks=100"))
+    plan = load_experiment("es-cartpole", (f"seed={seed}", "evaluation.final_tasks=100"))
     run = RunDirectory(tmp_path / "run")
     run.create(plan)
     assert train(plan, run, Quiet())

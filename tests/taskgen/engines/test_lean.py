@@ -6,8 +6,8 @@ import pytest
 from mujoco.batch import Batch
 
 from registry.errors import TaskError
-from taskgen.engines.lean import friction, lean_model
-from taskgen.engines.mujoco import gymnasium_model, load_model, quiet
+from taskgen.engines.lean import friction, gymnasium_model, lean_model
+from taskgen.engines.mujoco import load_model, quiet
 
 ROBOTS = ("half_cheetah.xml", "ant.xml", "hopper.xml", "walker2d_v5.xml")
 NO_ISLANDS = mujoco.mjtDisableBit.mjDSBL_ISLAND.value

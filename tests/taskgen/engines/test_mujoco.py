@@ -288,3 +288,28 @@ def test_a_slot_whose_episode_ended_rests_until_its_reset():
     batch.reset(seeds=[0, 1, 2])
     fresh.reset(seeds=[0, 1, 2])
     assert same([(batch.step(push).observation,)], [(fresh.step(push).observation,)])
+
+
+def test_slots_that_rest_do_not_show_in_the_others():
+    """What goes on is the same to the bit whether all slots are looked at or those that are awake."""
+    family = cheetah(horizon=12)
+    tasks = bodies(family, 5)
+    generator = torch.Generator().manual_seed(0)
+    seen = []
+    for early in (False, True):
+        batch = family.batch(5)
+        batch.set_tasks(tasks)
+        batch.reset(seeds=range(5))
+        generator.manual_seed(0)
+        played = []
+        for step in range(12):
+            action = 2.0 * torch.rand(5, 6, generator=generator) - 1.0
+            if early and step in (3, 6):
+                action[step // 3] = torch.nan  # a fault ends the episode of slot 1, later of slot 2
+            outcome = batch.step(action)
+            played.append((outcome.observation[[0, 3, 4]], outcome.reward[[0, 3, 4]], outcome.truncated[[0, 3, 4]]))
+            if step == 8:
+                batch.set_tasks(tasks[:1], [1])  # another task for a slot that rests
+                batch.reset(torch.tensor([False, early, False, False, False]))
+        seen.append(played)
+    assert same(*seen)
