@@ -93,7 +93,9 @@ class RL2:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(problem.seed)
             self._model = _Model(config, problem, self._encoder).to(problem.device)
-        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+        self._optimizer = torch.optim.Adam(
+            self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), fused=True
+        )
         self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._value_mean = torch.zeros(problem.horizon * problem.episodes, 1, device=problem.device)
         self._value_scale = torch.ones((), device=problem.device)

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ def mlp(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> nn.Seque
 
 
 class Ensemble(nn.Module):
-    """C networks with ReLU and linear outputs, run as batched matrix products: one call for all, not C.
+    """C networks with ReLU and linear outputs: on a GPU one call for all, on a CPU, where that is slower, one for each.
 
     Each is drawn as `nn.Linear` draws its layers. `sizes` are those of input, hidden layers and output.
     """
@@ -32,9 +32,17 @@ class Ensemble(nn.Module):
 
     def forward(self, inputs: Tensor, *, frozen: bool = False) -> Tensor:
         """[N, I] -> [C, N, O]; with `frozen` gradients reach the inputs, not the weights."""
-        value = inputs.expand(len(self.weights[0]), *inputs.shape)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            if frozen:
-                weight, bias = weight.detach(), bias.detach()  # noqa: PLW2901
-            value = torch.baddbmm(bias, value.relu() if layer else value, weight)
-        return value
+        layers = list(zip(self.weights, self.biases, strict=True))
+        if frozen:
+            layers = [(weight.detach(), bias.detach()) for weight, bias in layers]
+        if inputs.is_cuda:
+            return _forward(torch.baddbmm, inputs.expand(len(layers[0][0]), *inputs.shape), layers)
+        copies = zip(*(zip(weight.unbind(), bias.unbind(), strict=True) for weight, bias in layers), strict=True)
+        return torch.stack([_forward(torch.addmm, inputs, copy) for copy in copies])
+
+
+def _forward(product: Callable[..., Tensor], value: Tensor, layers: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Through linear layers (weight, bias) with a ReLU between them."""
+    for layer, (weight, bias) in enumerate(layers):
+        value = product(bias, value.relu_() if layer else value, weight)
+    return value
