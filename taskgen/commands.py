@@ -241,4 +241,4 @@ def _chart(heights: "NDArray[np.float64]", floor: int = 0) -> str:
     import numpy as np
 
     marks = (" ▁▂▃▄▅▆▇█" if "utf" in (sys.stdout.encoding or "").lower() else " .:-=+*#@")[floor:]
-    return "".join(marks[height] for height in np.ceil(heights * (len(marks) - 1)).astype(int))
+    return "".join(marks[height] for height in np.ceil(np.clip(heights, 0.0, 1.0) * (len(marks) - 1)).astype(int))
