@@ -223,7 +223,7 @@ def _course(values: Sequence[Sequence[float]]) -> str:
     import numpy as np
 
     means = np.array([np.mean(row) if row else np.nan for row in values])
-    if len(means) < _PARTS * _PORTION or not np.isfinite(means).all() or means.std() == 0.0:
+    if len(means) < _PARTS * _PORTION or not np.isfinite(means).all() or np.ptp(means) == 0.0:
         return ""
     parts = np.array_split(means, _PARTS)
     deviations = [(part.mean() - means.mean()) / means.std() * np.sqrt(len(part)) for part in parts]
@@ -241,4 +241,4 @@ def _chart(heights: "NDArray[np.float64]", floor: int = 0) -> str:
     import numpy as np
 
     marks = (" ▁▂▃▄▅▆▇█" if "utf" in (sys.stdout.encoding or "").lower() else " .:-=+*#@")[floor:]
-    return "".join(marks[height] for height in np.ceil(np.clip(heights, 0.0, 1.0) * (len(marks) - 1)).astype(int))
+    return "".join(marks[height] for height in np.ceil(heights * (len(marks) - 1)).astype(int))
