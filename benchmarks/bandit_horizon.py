@@ -51,7 +51,7 @@ def overrides(kind: str) -> list[str]:
         return []
     staged = load_experiment(EXPERIMENT).config
     iterations = math.ceil(steps_of(staged) / staged.training.tasks / staged.training.episodes)
-    often = [f"training.iterations={iterations}", f"training.evaluate_every={iterations // 5}"]
+    often = [f"training.iterations={iterations}", f"training.evaluate_every={iterations // 3}"]
     return ["source=domain-randomization", *often]
 
 

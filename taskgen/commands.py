@@ -223,7 +223,7 @@ def _course(values: Sequence[Sequence[float]]) -> str:
     import numpy as np
 
     means = np.array([np.mean(row) if row else np.nan for row in values])
-    if len(means) < _PARTS * _PORTION or not np.isfinite(means).all() or means.std() == 0.0:
+    if len(means) < _PARTS * _PORTION or not np.isfinite(means).all() or np.ptp(means) == 0.0:
         return ""
     parts = np.array_split(means, _PARTS)
     deviations = [(part.mean() - means.mean()) / means.std() * np.sqrt(len(part)) for part in parts]

@@ -73,7 +73,7 @@ class AlpGmm(Placed):
         super().tell(results)
         if not results:
             return
-        points = np.array([self.knobs.point(result.spec) for result in results])
+        points = self.knobs.points([result.spec for result in results])
         returns = np.array([performance(result) for result in results])
         if len(self._results):
             _, nearest = KDTree(self._results[:, :-1]).query(points)

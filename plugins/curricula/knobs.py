@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from taskgen.curriculum import Wrapper
 from taskgen.family import TaskFamily
 from taskgen.source import TaskResult
 from taskgen.space import Knob
-from taskgen.spec import TaskSpec
+from taskgen.spec import TaskSpec, freeze
 from taskgen.streams import uniforms
 
 Floats = NDArray[np.float64]
@@ -58,6 +60,7 @@ class Knobs:
 
     def __init__(self, ranges: Mapping[str, Range | None], family: TaskFamily[Any], where: str) -> None:
         self._family = family
+        self._validates = type(family).validate is not TaskFamily.validate
         reaches = _reaches(ranges, family, where)
         self._knobs: dict[str, Knob] = {name: family.context_space.knobs[name] for name in reaches}
         self._sizes = [int(np.prod(knob.shape)) for knob in self._knobs.values()]
@@ -72,24 +75,34 @@ class Knobs:
             for number in range(size)
         ]
 
-    def point(self, spec: TaskSpec) -> Floats:
-        """[D] where the task lies."""
-        values = np.concatenate([np.asarray(spec.context[name], dtype=np.float64).ravel() for name in self._knobs])
+    def points(self, specs: Sequence[TaskSpec]) -> Floats:
+        """[N, D] where the tasks lie."""
+        columns = [np.array([spec.context[name] for spec in specs], dtype=np.float64) for name in self._knobs]
+        values = np.concatenate([column.reshape(len(specs), -1) for column in columns], axis=1)
         return (values - self.low) / (self.high - self.low)
 
     def default(self) -> Floats:
         """[D] where the family's defaults lie, inside the cube."""
-        return np.clip(self.point(self._family.spec()), 0.0, 1.0)
+        return np.clip(self.points([self._family.spec()])[0], 0.0, 1.0)
 
     def place(self, spec: TaskSpec, point: Floats) -> TaskSpec:
-        """`spec` moved to `point`; integers are rounded. Raises `TaskError` where the family has no such task."""
-        values = self.low * (1.0 - point) + self.high * point
+        """The complete task `spec` moved to `point`; integers are rounded.
+
+        Raises `TaskError` where the family has no such task.
+        """
+        values = np.clip(self.low * (1.0 - point) + self.high * point, self.low, self.high) + 0.0  # no -0.0
+        numbers: list[Any] = values.tolist()
         moved: dict[str, Any] = {}
-        parts = np.split(values, np.cumsum(self._sizes)[:-1])
-        for (name, knob), part in zip(self._knobs.items(), parts, strict=True):
-            inside = np.clip(part, knob.low, knob.high)
-            moved[name] = (inside.round().astype(np.int64) if knob.integer else inside).reshape(knob.shape).tolist()
-        return self._family.spec({**spec.context, **moved}, seed=spec.seed, reward=spec.reward)
+        start = 0
+        for (name, knob), size in zip(self._knobs.items(), self._sizes, strict=True):
+            part = numbers[start : start + size]
+            part = [round(number) for number in part] if knob.integer else part
+            moved[name] = freeze(np.reshape(part, knob.shape).tolist(), name) if knob.shape else part[0]
+            start += size
+        placed = replace(spec, context=MappingProxyType({**spec.context, **moved}))
+        if self._validates:
+            self._family.validate(placed.context)
+        return placed
 
 
 class PlacedConfig(Config):
@@ -160,7 +173,7 @@ class Placed(Wrapper, ABC):
         """Keep what the knobs were in the mean."""
         super().tell(results)
         if results and len(self.knobs.labels) <= _SHOWN:
-            means = np.mean([self.knobs.point(result.spec) for result in results], axis=0)
+            means = self.knobs.points([result.spec for result in results]).mean(axis=0)
             values = self.knobs.low + means * (self.knobs.high - self.knobs.low)
             self._means = dict(zip(self.knobs.labels, values.tolist(), strict=True))
 

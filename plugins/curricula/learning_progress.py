@@ -114,8 +114,8 @@ class LearningProgress(Wrapper):
         """The averages of what was played move."""
         super().tell(results)
         found: dict[int, list[float]] = {}
-        for result in results:
-            number = self._set.number(result.spec)
+        numbers = self._set.places([result.spec for result in results])
+        for result, number in zip(results, numbers, strict=True):
             if number is not None:
                 success = self._config.measure == "success"
                 found.setdefault(number, []).append(result.scores["success"] if success else performance(result))
@@ -174,9 +174,9 @@ class _Tasks:
         """The task `number`."""
         return self._specs[number]
 
-    def number(self, spec: TaskSpec) -> int | None:
-        """Which task it is; None for a stranger."""
-        return self._numbers.get(spec.id)
+    def places(self, specs: Sequence[TaskSpec]) -> list[int | None]:
+        """Which tasks they are; None for a stranger."""
+        return [self._numbers.get(spec.id) for spec in specs]
 
 
 class _Cells:
@@ -206,10 +206,12 @@ class _Cells:
         assert base is not None
         return self._knobs.place(base, (self._corners[number] + uniform) / self._parts)
 
-    def number(self, spec: TaskSpec) -> int | None:
-        """Which cell it lies in; None outside of the grid."""
-        point = self._knobs.point(spec)
-        if (point < 0).any() or (point > 1).any():
-            return None
-        corner = np.minimum((point * self._parts).astype(np.int64), self._parts - 1)
-        return int(np.ravel_multi_index(tuple(corner), tuple(self._parts)))
+    def places(self, specs: Sequence[TaskSpec]) -> list[int | None]:
+        """Which cells they lie in; None outside of the grid."""
+        if not specs:
+            return []
+        points = self._knobs.points(specs)
+        inside = np.all((points >= 0) & (points <= 1), axis=1, keepdims=True)[:, 0]
+        corners = np.clip((points * self._parts).astype(np.int64), 0, self._parts - 1)
+        strides = np.append(np.cumprod(self._parts[:0:-1])[::-1], 1)
+        return [int(number) if within else None for number, within in zip(corners @ strides, inside, strict=True)]

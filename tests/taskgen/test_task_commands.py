@@ -231,8 +231,8 @@ def test_generate_runs_a_composition_from_a_file_and_show_draws_its_course(
     chart = out[force + 1].partition("|")[2].partition("|")[0]
     assert "along the file" in out[force + 1]
     assert len(chart) == 24
-    assert chart[0] in "▁."
-    assert chart[-1] in "█@"
+    assert chart[0] in "▁▂.:"
+    assert chart[-1] in "▇█#@"
     assert sum("along the file" in line for line in out) == 1  # the other knobs stay
     assert run(capsys, *words, "--force", "between=constant", "--per-iteration", "10")[0] == 0
     assert not any(spec.context["force"] > 10.0 for spec in TaskSet.read(path)[:90])  # type: ignore[operator]

@@ -71,7 +71,7 @@ def test_tasks_lie_at_one_end_or_inside(make: Any) -> None:
     source = make("adr", **RULE, boundary=0.25)
     source._ends = np.array([[0.2, 0.3, 0.4], [0.8, 0.7, 0.6]])
     specs = source.ask(4000)
-    points = np.array([source.knobs.point(spec) for spec in specs])
+    points = source.knobs.points(specs)
     ends = [source._waiting.get(spec.id) for spec in specs]
     for end in range(6):
         side, number = divmod(end, 3)

@@ -49,7 +49,7 @@ def test_tasks_are_uniform_before_the_first_fit(make: Any) -> None:
 def test_gaussians_are_drawn_by_their_progress(make: Any) -> None:
     source = make("alp-gmm", ranges=FORCE, random=0.0)
     source._gaussians = np.array([0.25, 1.0]), np.array([[0.2], [0.8]]), np.array([[[0.01]], [[0.02]]])
-    points = np.array([source.knobs.point(spec)[0] for spec in source.ask(4000)])
+    points = source.knobs.points(source.ask(4000))[:, 0]
     low, high = points[points < 0.5], points[points > 0.5]
     assert abs(len(low) - 1000) < 110  # 27 is a standard deviation
     assert (low.mean(), low.std(), high.mean(), high.std()) == pytest.approx((0.2, 0.01, 0.8, 0.02), rel=0.1)

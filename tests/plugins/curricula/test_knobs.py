@@ -24,21 +24,28 @@ def test_a_task_is_moved_and_found_again(family: Any) -> None:
     spec = knobs.place(family.spec({"cart_mass": 2.0}, seed=5), np.array([0.5, 1.0]))
     assert (spec.context["gravity"], spec.context["force"]) == (2.0, 15.0)  # its own variation ends at 15
     assert (spec.context["cart_mass"], spec.seed) == (2.0, 5)
-    np.testing.assert_allclose(knobs.point(spec), [0.5, 1.0])
+    np.testing.assert_allclose(knobs.points([spec])[0], [0.5, 1.0])
+    family.check(spec)  # it is in the form that the family itself gives
 
 
 def test_arrays_go_number_by_number() -> None:
     family = build_family("bandit", {"arms": 3})
     knobs = Knobs({}, family, "test")
     assert knobs.labels == ["probabilities_0", "probabilities_1", "probabilities_2"]
-    assert knobs.place(family.spec(), np.array([0.0, 0.5, 1.0])).context["probabilities"] == (0.0, 0.5, 1.0)
+    spec = knobs.place(family.spec(), np.array([0.0, 0.5, 1.0]))
+    assert spec.context["probabilities"] == (0.0, 0.5, 1.0)
+    family.check(spec)
 
 
 def test_integers_are_rounded() -> None:
     family = build_family("maze", {"size": 5})
     knobs = Knobs({}, family, "test")
     assert knobs.labels == ["direction"]  # walls, start and goal are arrays of integers
-    assert knobs.place(family.spec(), np.array([0.6])).context["direction"] == 2
+    spec = knobs.place(family.spec(), np.array([0.6]))
+    assert spec.context["direction"] == 2
+    family.check(spec)
+    walls = Knobs({"walls": None}, family, "test").place(family.spec(), np.full(25, 0.4))
+    family.check(walls)
 
 
 @pytest.mark.parametrize(
@@ -63,18 +70,16 @@ def test_a_family_that_varies_nothing_is_named(make: Any) -> None:
 
 
 def test_impossible_points_are_passed_over(make: Any, family: Any, monkeypatch: Any) -> None:
-    def validate(context: Any) -> None:
+    def validate(self: Any, context: Any) -> None:
         if context["force"] > 8.0:
             raise TaskError("too strong")
 
-    monkeypatch.setattr(family, "validate", validate)
-    source = make(
-        "alp-gmm", source={"name": "domain-randomization", "fixed": {"force": 6.0}}, ranges={"force": {"low": 5.0}}
-    )
-    assert max(spec.context["force"] for spec in source.ask(30)) <= 8.0
-    monkeypatch.setattr(family, "validate", lambda context: validate({"force": 9.0}))
-    with pytest.raises(TaskError, match="1000 impossible tasks in a row. The last: too strong"):
-        source.ask(1)
+    monkeypatch.setattr(type(family), "validate", validate)
+    weak = {"name": "domain-randomization", "fixed": {"force": 6.0}}
+    specs = make("alp-gmm", source=weak, ranges={"force": {"low": 5.0}}).ask(30)
+    assert max(spec.context["force"] for spec in specs) <= 8.0
+    with pytest.raises(TaskError, match="50 impossible tasks in a row. The last: too strong"):
+        make("alp-gmm", source=weak, ranges={"force": {"low": 9.0}}, attempts=50).ask(1)
 
 
 def test_means_of_the_knobs_are_reported(make: Any, family: Any) -> None:

@@ -48,7 +48,7 @@ def test_weights_by_hand(make: Any) -> None:
     source._averages[0] = [0, 0, 0, 4]
     logistic = 1 / (1 + np.exp(-(np.array([0, 0, 0, 4]) - 2.8) / np.sqrt(3)))
     np.testing.assert_allclose(source.weights, 0.2 / 4 + 0.8 * logistic / logistic.sum())
-    drawn = np.array([source._set.number(spec) for spec in source.ask(4000)])
+    drawn = np.array(source._set.places(source.ask(4000)))
     np.testing.assert_allclose(np.bincount(drawn) / 4000, source.weights, atol=0.03)
 
 
@@ -62,7 +62,7 @@ def test_cells_are_parts_of_the_ranges(make: Any, family: Any) -> None:
     forces = np.array([spec.context["force"] for spec in source.ask(2000)])
     counts, _ = np.histogram(forces, bins=5, range=(5.0, 15.0))
     assert ((counts - 400) ** 2 / 400).sum() < 18.5  # chi-squared, 4 degrees of freedom, 99.9%
-    numbers = [source._set.number(family.spec({"force": force})) for force in (5.0, 6.99, 7.01, 15.0, 4.0)]
+    numbers = source._set.places([family.spec({"force": force}) for force in (5.0, 6.99, 7.01, 15.0, 4.0)])
     assert numbers == [0, 0, 1, 4, None]
 
 
@@ -83,7 +83,7 @@ def test_a_grid_over_several_knobs(make: Any, family: Any) -> None:
     assert len(source._set) == 6
     for number in range(6):
         spec = source._set.task(number, family.spec(), np.array([0.5, 0.5]))
-        assert source._set.number(spec) == number
+        assert source._set.places([spec]) == [number]
 
 
 @pytest.mark.parametrize("resumed", [False, True])

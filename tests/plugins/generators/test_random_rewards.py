@@ -47,3 +47,8 @@ def test_counted_networks_are_those_of_the_settings_not_of_the_stream() -> None:
 def test_features_beyond_the_observation_are_refused_before_any_task_is_made() -> None:
     with pytest.raises(UserError, match="allowed are 0 to 1"):
         source(features=[7])
+
+
+def test_contexts_that_want_results_are_refused_since_none_reach_them() -> None:
+    with pytest.raises(UserError, match="contexts = alp-gmm: it decides by results, and none reach it"):
+        source(contexts="alp-gmm")
