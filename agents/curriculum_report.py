@@ -22,7 +22,7 @@ from agents.results import Experiment
 from registry.errors import CheckpointError, TaskError
 from taskgen.archive import Archive, Record
 from taskgen.build import family_of
-from taskgen.pictures import picture_of
+from taskgen.pictures import frame_picture
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +32,8 @@ THUMBNAILS = 6
 """Tasks shown of each kind."""
 SIDE = 140
 """Pixels that a thumbnail fits into."""
+TEXT = (28, 9)
+"""Columns and lines of a text that stands for a picture."""
 SHOWN = 12
 """Panels drawn at most."""
 _MEAN = "tasks/mean_"
@@ -54,12 +56,13 @@ class _Highlights(Stored):
 class Thumbnail:
     """A task in small."""
 
-    image: str
-    """PNG as a data URI."""
-    width: int
-    height: int
-    alt: str
     lines: tuple[str, ...]
+    """What is known of it, and its id."""
+    image: str = ""
+    """PNG as a data URI; none for a family that renders text."""
+    width: int = 0
+    height: int = 0
+    text: str = ""
 
 
 def curriculum_section(experiment: Experiment, name: str) -> dict[str, Any] | None:
@@ -156,12 +159,20 @@ def _thumbnails(path: Path, ids: Sequence[str]) -> Iterator[Thumbnail]:
 
 
 def _thumbnail(record: Record) -> Thumbnail:
-    picture = picture_of(family_of(record.spec).render(record.spec))
+    lines = [f"{name} {value:.3g}" for name, value in record.scores.items()]
+    lines += [f"generation {record.generation}"] if record.generation else []
+    lines.append(record.spec.id[:8])
+    try:
+        rendered = family_of(record.spec).render(record.spec)
+    except TaskError:  # a family that is not installed here
+        rendered = "\n".join(f"{name} = {value}" for name, value in record.spec.context.items())
+    if isinstance(rendered, str):
+        text = "\n".join(line[: TEXT[0]] for line in rendered.splitlines()[: TEXT[1]])
+        return Thumbnail(tuple(lines), text=text)
+    picture = frame_picture(rendered)
     factor = SIDE / max(picture.size)
     width, height = (max(1, round(side * factor)) for side in picture.size)
     data = io.BytesIO()
     picture.resize((width, height)).save(data, format="PNG", optimize=True)
     image = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
-    lines = [f"{name} {value:.3g}" for name, value in record.scores.items()]
-    lines += [f"generation {record.generation}"] if record.generation else []
-    return Thumbnail(image, width, height, f"task {record.spec.id}", (*lines, record.spec.id[:8]))
+    return Thumbnail(tuple(lines), image, width, height)

@@ -304,3 +304,43 @@ def _designed(name: str, objective: str) -> dict[str, Any]:
 
 PAIRED_MAZE = _designed("paired-maze", "regret")
 MINIMAX_MAZE = _designed("minimax-maze", "minimax")
+
+
+def _maze(name: str, source: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """RL^2 with an LSTM on mazes of up to 60 walls; `rounds` give about 800 updates, whatever is only scored."""
+    return {
+        "name": name,
+        "family": {"name": "maze"},
+        "source": source,
+        "agent": {
+            "name": "rl2",
+            "network": {"name": "lstm", "hidden_size": 64},
+            "learning_rate": 1e-3,
+            "discount": 0.995,
+            "trace": 0.95,
+            "entropy": 0.005,
+        },
+        "training": {
+            "iterations": rounds,
+            "tasks": 64,
+            "episodes": 1,
+            "evaluate_every": 0,
+            "checkpoint_every": 100,
+        },
+        "evaluation": {
+            "source": "random-mazes",
+            "out_of_distribution": {"named": "named-mazes"},
+            "tasks": 360,
+            "final_tasks": 360,
+            "players": ["random", "maze-oracle"],
+        },
+    }
+
+
+# Jiang et al. 2021 and Parker-Holder et al. 2022, but for the capacity (4000), which is for runs of 20,000 updates.
+_REPLAYED = {"source": "random-mazes", "score": "positive-value-loss", "capacity": 1000, "staleness": 0.3}
+_HALF = {**_REPLAYED, "temperature": 0.1, "replay": 0.5}
+DR_MAZE = _maze("dr-maze", {"name": "random-mazes"}, 800)
+PLR_MAZE = _maze("plr-maze", {"name": "plr", **_HALF}, 800)
+ROBUST_PLR_MAZE = _maze("robust-plr-maze", {"name": "robust-plr", **_HALF}, 1608)
+ACCEL_MAZE = _maze("accel-maze", {"name": "accel", **_REPLAYED, "temperature": 0.3, "replay": 0.8}, 1808)
