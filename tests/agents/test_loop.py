@@ -432,7 +432,8 @@ def test_what_a_curriculum_found_worth_a_look_is_archived_with_its_ancestors(tmp
             assert {"learnability", "return", "replays"} <= set(record.scores)
             line = archive.lineage(record.spec.id)
             assert [one.generation for one in line] == list(range(record.generation, -1, -1))
-            assert record.generator == ("builtin/accel" if record.parents else "builtin/domain-randomization")
+            if record.split is None:  # what was in the first iteration's sample keeps the name it has there
+                assert record.generator == ("builtin/accel" if record.parents else "builtin/domain-randomization")
         assert any(record.generation for record in records)
         assert archive.check() == []
 
