@@ -30,7 +30,7 @@ POINTS, SHARE_POINTS = 100, 25
 """Points that a run's iterations are averaged into; fewer of shares, which are 0 or 1 in a single iteration."""
 THUMBNAILS = 6
 """Tasks shown of each kind."""
-SIDE = 140
+SIDE = 128
 """Pixels that a thumbnail fits into."""
 TEXT = (28, 9)
 """Columns and lines of a text that stands for a picture."""

@@ -61,7 +61,7 @@ def test_what_a_curriculum_told_is_drawn(tmp_path: Path) -> None:
     assert first.lines == ("learnability 0.25", "replays 2", "generation 2", MAZES[2].id[:8])
     assert second.lines == ("learnability 0.25", "replays 0", MAZES[0].id[:8])
     assert first.image.startswith("data:image/png;base64,")
-    assert (first.width, first.height) == (140, 140)
+    assert (first.width, first.height) == (128, 128)
     assert drawn["strip"]["title"] == "most replayed"
     assert [iteration for iteration, _ in drawn["strip"]["points"]] == [20, 40]
 
