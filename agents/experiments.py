@@ -337,8 +337,8 @@ def _maze(name: str, source: dict[str, Any], rounds: int) -> dict[str, Any]:
     }
 
 
-# Settings of mazes in JAX (see `plugins.curricula.plr`), but for a capacity that suits a short run. In a trial run the mean
-# positive value loss, the papers' score, filled ACCEL's buffer with mazes that end after four steps.
+# Settings of mazes in JAX (see `plugins.curricula.plr`), but for a capacity that suits a short run. In a trial run the
+# mean positive value loss, the papers' score, filled ACCEL's buffer with mazes that end after four steps.
 _REPLAYED = {"source": "random-mazes", "score": "max-mc", "capacity": 1000}
 DR_MAZE = _maze("dr-maze", {"name": "random-mazes"}, 800)
 PLR_MAZE = _maze("plr-maze", {"name": "plr", **_REPLAYED, "replay": 0.5}, 800)
