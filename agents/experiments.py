@@ -307,7 +307,7 @@ MINIMAX_MAZE = _designed("minimax-maze", "minimax")
 
 
 def _maze(name: str, source: dict[str, Any], rounds: int) -> dict[str, Any]:
-    """RL^2 with an LSTM on mazes of up to 60 walls; `rounds` give about 800 updates, whatever is only scored."""
+    """RL^2 with an LSTM on mazes of up to 60 walls; `rounds` give about 500 updates, whatever is only scored."""
     return {
         "name": name,
         "family": {"name": "maze"},
@@ -340,7 +340,7 @@ def _maze(name: str, source: dict[str, Any], rounds: int) -> dict[str, Any]:
 # Settings of mazes in JAX (see `plugins.curricula.plr`), but for a capacity that suits a short run. In a trial run the
 # mean positive value loss, the papers' score, filled ACCEL's buffer with mazes that end after four steps.
 _REPLAYED = {"source": "random-mazes", "score": "max-mc", "capacity": 1000}
-DR_MAZE = _maze("dr-maze", {"name": "random-mazes"}, 800)
-PLR_MAZE = _maze("plr-maze", {"name": "plr", **_REPLAYED, "replay": 0.5}, 800)
-ROBUST_PLR_MAZE = _maze("robust-plr-maze", {"name": "robust-plr", **_REPLAYED, "replay": 0.5}, 1608)
-ACCEL_MAZE = _maze("accel-maze", {"name": "accel", **_REPLAYED, "replay": 0.8}, 1808)
+DR_MAZE = _maze("dr-maze", {"name": "random-mazes"}, 500)
+PLR_MAZE = _maze("plr-maze", {"name": "plr", **_REPLAYED, "replay": 0.5}, 500)
+ROBUST_PLR_MAZE = _maze("robust-plr-maze", {"name": "robust-plr", **_REPLAYED, "replay": 0.5}, 1008)
+ACCEL_MAZE = _maze("accel-maze", {"name": "accel", **_REPLAYED, "replay": 0.8}, 1133)

@@ -318,7 +318,7 @@ def _evolved_experiments() -> list[Entry]:
 
 def _maze_curricula() -> list[Entry]:
     """The same agent and mazes under curricula that replay."""
-    made = "RL^2 on mazes of 13 x 13 cells, judged on the named ones too: about five minutes on one core."
+    made = "RL^2 on mazes of 13 x 13 cells, judged on the named ones too: minutes on one core."
     design = "Jiang et al. 2021, Replay-Guided Adversarial Environment Design"
     editing = "Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design"
     sources = {

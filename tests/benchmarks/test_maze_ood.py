@@ -17,7 +17,7 @@ from taskgen.streams import seed_sequence
 def test_everybody_has_the_same_number_of_updates(name: str) -> None:
     experiment = load_experiment(name, ["device=cpu"]).config
     parts = build_parts(experiment)
-    assert parts.problem.updates == pytest.approx(800, abs=2)
+    assert parts.problem.updates == pytest.approx(500, abs=2)
     assert experiment.training.tasks == 64
     if isinstance(parts.source, Curriculum):
         check_scores(parts.source.scores, parts.player, parts.family, 1)
