@@ -6,7 +6,8 @@ named there. A run whose source says nothing of the kind has no such part.
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def curriculum_section(experiment: Experiment, name: str) -> dict[str, Any] | No
         "kinds": _kinds(path, kept[-1]) if kept else {},
         "iteration": kept[-1].iteration if kept else None,
         "strip": _strip(path, kept),
+        "ancestry": _ancestry(path, kept[-1]) if kept else [],
     }
 
 
@@ -149,13 +151,30 @@ def _strip(path: Path, kept: Sequence[_Highlights]) -> dict[str, Any] | None:
     return {"title": title, "points": [(line.iteration, shown) for line, shown in zip(spread, pictures, strict=True)]}
 
 
-def _thumbnails(path: Path, ids: Sequence[str]) -> Iterator[Thumbnail]:
+def _ancestry(path: Path, last: _Highlights) -> list[Thumbnail]:
+    """Of the task that was edited most often: the first ancestor, some between, and the task; none without edits."""
+    ids = list(dict.fromkeys(id_ for kind in last.highlights.values() for id_ in kind))
+    with _opened(path) as archive:
+        edited = max((archive.get(id_) for id_ in ids), key=lambda record: record.generation)
+        line = archive.lineage(edited.spec.id)[::-1] if edited.parents else []
+        chosen = np.unique(np.linspace(0, len(line) - 1, THUMBNAILS).round().astype(int)) if line else ()
+        return [_thumbnail(line[i]) for i in chosen]
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Archive]:
+    """The run's archive. Raises `CheckpointError` for a damaged one and for tasks that are not in it."""
     try:
         with Archive(path / "archive.sqlite") as archive:
-            for id_ in ids:
-                yield _thumbnail(archive.get(id_))
+            yield archive
     except TaskError as error:
         raise CheckpointError(f"{error}. Restore the run directory from a copy, or train again.") from None
+
+
+def _thumbnails(path: Path, ids: Sequence[str]) -> Iterator[Thumbnail]:
+    with _opened(path) as archive:
+        for id_ in ids:
+            yield _thumbnail(archive.get(id_))
 
 
 def _thumbnail(record: Record) -> Thumbnail:

@@ -64,6 +64,7 @@ def test_what_a_curriculum_told_is_drawn(tmp_path: Path) -> None:
     assert (first.width, first.height) == (128, 128)
     assert drawn["strip"]["title"] == "most replayed"
     assert [iteration for iteration, _ in drawn["strip"]["points"]] == [20, 40]
+    assert [shown.lines[-1] for shown in drawn["ancestry"]] == [spec.id[:8] for spec in MAZES]
 
 
 def test_the_page_shows_it_and_several_seeds_share_it(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_the_page_shows_it_and_several_seeds_share_it(tmp_path: Path) -> None:
     write_report(runs, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert page.count("<h2>Curriculum</h2>") == 1
-    assert page.count("data:image/png") == 5
+    assert page.count("data:image/png") == 3 + 2 + 3
     assert "thick the run with seed 0, thin the others" in page
     assert "Hardest, after iteration 40" in page
 
