@@ -6,7 +6,8 @@ named there. A run whose source says nothing of the kind has no such part.
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from agents.results import Experiment
 from registry.errors import CheckpointError, TaskError
 from taskgen.archive import Archive, Record
 from taskgen.build import family_of
-from taskgen.pictures import picture_of
+from taskgen.pictures import frame_picture
 
 Floats = NDArray[np.float64]
 
@@ -30,8 +31,10 @@ POINTS, SHARE_POINTS = 100, 25
 """Points that a run's iterations are averaged into; fewer of shares, which are 0 or 1 in a single iteration."""
 THUMBNAILS = 6
 """Tasks shown of each kind."""
-SIDE = 140
+SIDE = 128
 """Pixels that a thumbnail fits into."""
+TEXT = (28, 9)
+"""Columns and lines of a text that stands for a picture."""
 SHOWN = 12
 """Panels drawn at most."""
 _MEAN = "tasks/mean_"
@@ -54,12 +57,13 @@ class _Highlights(Stored):
 class Thumbnail:
     """A task in small."""
 
-    image: str
-    """PNG as a data URI."""
-    width: int
-    height: int
-    alt: str
     lines: tuple[str, ...]
+    """What is known of it, and its id."""
+    image: str = ""
+    """PNG as a data URI; none for a family that renders text."""
+    width: int = 0
+    height: int = 0
+    text: str = ""
 
 
 def curriculum_section(experiment: Experiment, name: str) -> dict[str, Any] | None:
@@ -79,6 +83,7 @@ def curriculum_section(experiment: Experiment, name: str) -> dict[str, Any] | No
         "kinds": _kinds(path, kept[-1]) if kept else {},
         "iteration": kept[-1].iteration if kept else None,
         "strip": _strip(path, kept),
+        "ancestry": _ancestry(path, kept[-1]) if kept else [],
     }
 
 
@@ -146,22 +151,47 @@ def _strip(path: Path, kept: Sequence[_Highlights]) -> dict[str, Any] | None:
     return {"title": title, "points": [(line.iteration, shown) for line, shown in zip(spread, pictures, strict=True)]}
 
 
-def _thumbnails(path: Path, ids: Sequence[str]) -> Iterator[Thumbnail]:
+def _ancestry(path: Path, last: _Highlights) -> list[Thumbnail]:
+    """Of the task that was edited most often: the first ancestor, some between, and the task; none without edits."""
+    ids = list(dict.fromkeys(id_ for kind in last.highlights.values() for id_ in kind))
+    with _opened(path) as archive:
+        edited = max((archive.get(id_) for id_ in ids), key=lambda record: record.generation)
+        line = archive.lineage(edited.spec.id)[::-1] if edited.parents else []
+        chosen = np.unique(np.linspace(0, len(line) - 1, THUMBNAILS).round().astype(int)) if line else ()
+        return [_thumbnail(line[i]) for i in chosen]
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Archive]:
+    """The run's archive. Raises `CheckpointError` for a damaged one and for tasks that are not in it."""
     try:
         with Archive(path / "archive.sqlite") as archive:
-            for id_ in ids:
-                yield _thumbnail(archive.get(id_))
+            yield archive
     except TaskError as error:
         raise CheckpointError(f"{error}. Restore the run directory from a copy, or train again.") from None
 
 
+def _thumbnails(path: Path, ids: Sequence[str]) -> Iterator[Thumbnail]:
+    with _opened(path) as archive:
+        for id_ in ids:
+            yield _thumbnail(archive.get(id_))
+
+
 def _thumbnail(record: Record) -> Thumbnail:
-    picture = picture_of(family_of(record.spec).render(record.spec))
+    lines = [f"{name} {value:.3g}" for name, value in record.scores.items()]
+    lines += [f"generation {record.generation}"] if record.generation else []
+    lines.append(record.spec.id[:8])
+    try:
+        rendered = family_of(record.spec).render(record.spec)
+    except TaskError:  # a family that is not installed here
+        rendered = "\n".join(f"{name} = {value}" for name, value in record.spec.context.items())
+    if isinstance(rendered, str):
+        text = "\n".join(line[: TEXT[0]] for line in rendered.splitlines()[: TEXT[1]])
+        return Thumbnail(tuple(lines), text=text)
+    picture = frame_picture(rendered)
     factor = SIDE / max(picture.size)
     width, height = (max(1, round(side * factor)) for side in picture.size)
     data = io.BytesIO()
     picture.resize((width, height)).save(data, format="PNG", optimize=True)
     image = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
-    lines = [f"{name} {value:.3g}" for name, value in record.scores.items()]
-    lines += [f"generation {record.generation}"] if record.generation else []
-    return Thumbnail(image, width, height, f"task {record.spec.id}", (*lines, record.spec.id[:8]))
+    return Thumbnail(tuple(lines), image, width, height)

@@ -304,3 +304,43 @@ def _designed(name: str, objective: str) -> dict[str, Any]:
 
 PAIRED_MAZE = _designed("paired-maze", "regret")
 MINIMAX_MAZE = _designed("minimax-maze", "minimax")
+
+
+def _maze(name: str, source: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """RL^2 with an LSTM on mazes of up to 60 walls; `rounds` give about 500 updates, whatever is only scored."""
+    return {
+        "name": name,
+        "family": {"name": "maze"},
+        "source": source,
+        "agent": {
+            "name": "rl2",
+            "network": {"name": "lstm", "hidden_size": 64},
+            "learning_rate": 1e-3,
+            "discount": 0.995,
+            "trace": 0.95,
+            "entropy": 0.005,
+        },
+        "training": {
+            "iterations": rounds,
+            "tasks": 64,
+            "episodes": 1,
+            "evaluate_every": 0,
+            "checkpoint_every": 100,
+        },
+        "evaluation": {
+            "source": "random-mazes",
+            "out_of_distribution": {"named": "named-mazes"},
+            "tasks": 360,
+            "final_tasks": 360,
+            "players": ["random", "maze-oracle"],
+        },
+    }
+
+
+# Settings of mazes in JAX (see `plugins.curricula.plr`), but for a capacity that suits a short run. In a trial run the
+# mean positive value loss, the papers' score, filled ACCEL's buffer with mazes that end after four steps.
+_REPLAYED = {"source": "random-mazes", "score": "max-mc", "capacity": 1000}
+DR_MAZE = _maze("dr-maze", {"name": "random-mazes"}, 500)
+PLR_MAZE = _maze("plr-maze", {"name": "plr", **_REPLAYED, "replay": 0.5}, 500)
+ROBUST_PLR_MAZE = _maze("robust-plr-maze", {"name": "robust-plr", **_REPLAYED, "replay": 0.5}, 1008)
+ACCEL_MAZE = _maze("accel-maze", {"name": "accel", **_REPLAYED, "replay": 0.8}, 1133)

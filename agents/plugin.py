@@ -110,6 +110,7 @@ def register_experiments() -> list[Entry]:
         *_inference_experiments(),
         *_navigation_experiments(),
         *_evolved_experiments(),
+        *_maze_curricula(),
     ]
 
 
@@ -312,4 +313,26 @@ def _evolved_experiments() -> list[Entry]:
             "Evolution strategies teach a biped to walk on the flat course that POET starts from.",
             citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 4",
         ),
+    ]
+
+
+def _maze_curricula() -> list[Entry]:
+    """The same agent and mazes under curricula that replay."""
+    made = "RL^2 on mazes of 13 x 13 cells, judged on the named ones too: minutes on one core."
+    design = "Jiang et al. 2021, Replay-Guided Adversarial Environment Design"
+    editing = "Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design"
+    sources = {
+        "dr": ("drawn at random", design),
+        "plr": ("replayed by Prioritized Level Replay", design),
+        "robust-plr": ("learned from in replays alone", design),
+        "accel": ("edited by ACCEL", editing),
+    }
+    return [
+        Entry(
+            f"{name}-maze",
+            f"agents.experiments:{name.replace('-', '_').upper()}_MAZE",
+            made.replace("cells", f"cells {what}"),
+            citation=citation,
+        )
+        for name, (what, citation) in sources.items()
     ]

@@ -113,7 +113,9 @@ def _sac_products(agent: Any, problem: Problem, trial: Trial) -> list[Shape]:
     return _actor_critic(agent.config.batch, size, agent.config.hidden, problem) * _steps(trial)
 
 
-def _actor_critic(rows: int, size: int, hidden: tuple[int, ...], problem: Problem, *, latent: bool = False) -> list[Shape]:
+def _actor_critic(
+    rows: int, size: int, hidden: tuple[int, ...], problem: Problem, *, latent: bool = False
+) -> list[Shape]:
     """An update of actor and twin critics with inputs of `size`; with `latent` gradients reach the critics' inputs."""
     (actions,) = problem.action_space.shape or ()
     actor, critic = layers(rows, (size, *hidden, 2 * actions)), layers(rows, (size + actions, *hidden, 1))

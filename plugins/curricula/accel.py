@@ -119,11 +119,12 @@ class Accel(Replay):
         parent = self._parents[number]
         random = np.random.Generator(np.random.PCG64(child(self._seed, "edit", self._edited)))
         self._edited += 1
-        context: dict[str, Any] = dict(parent.context)
+        spec = parent
         for _ in range(self._config.edits):
-            context = dict(self._family.spec(self._mutable.mutate(context, random)).context)
-        seed = int(random.integers(2**53)) if self._config.reseed else parent.seed
-        spec = self._family.spec(context, seed=seed, reward=parent.reward)
+            context = self._mutable.mutate(dict(spec.context), random)
+            spec = self._family.spec(context, seed=parent.seed, reward=parent.reward)
+        if self._config.reseed:
+            spec = replace(spec, seed=int(random.integers(2**53)))
         self._children.append((spec, number))
         return spec
 

@@ -144,9 +144,12 @@ class Levels:
         columns = {name: getattr(stored, name) for name in _COLUMNS}
         if {len(values) for values in columns.values()} != {len(specs)} or len(specs) > self.capacity:
             raise CheckpointError(f"state of levels: expected columns of one length, at most {self.capacity}")
+        ids = [spec.id for spec in specs]
+        if len(set(ids)) < len(ids):
+            raise CheckpointError("state of levels: a level is there twice")
         self.specs, self.ids, self._by_object, self._by_seed = [], [], {}, {}
-        for place, spec in enumerate(specs):
-            self._put(place, spec, spec.id)
+        for place, (spec, id_) in enumerate(zip(specs, ids, strict=True)):
+            self._put(place, spec, id_)
         for name, values in columns.items():
             self._columns[name][: len(self)] = values
 

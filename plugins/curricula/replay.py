@@ -8,7 +8,8 @@ Environment Design", algorithm 1.
 
 Differences from the papers: a round's replays are drawn independently, so that a level may come several times, and
 counts with the mean of its scores; staleness is counted in rounds. MaxMC's largest return is that of an episode, so it
-fits agents whose values look ahead to the end of the episode, or trials of one episode.
+fits agents whose values look ahead to the end of the episode, or trials of one episode. The value losses are means over
+the steps of a trial, not of a stretch of equal length for all, so they favour levels that end soon.
 
 Axes: R results of a round, N levels of the buffer.
 """

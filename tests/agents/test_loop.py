@@ -417,3 +417,33 @@ def test_learnability_of_single_episodes_is_refused_before_the_run(tmp_path):
     plan, run = curriculum_run(tmp_path / "run", "plr", "training.episodes=1")
     with pytest.raises(UserError, match=r"learnability.*training.episodes = 1"):
         train(plan, run, Quiet())
+
+
+def test_what_a_curriculum_found_worth_a_look_is_archived_with_its_ancestors(tmp_path):
+    plan, run = curriculum_run(tmp_path / "run", "accel", "training.checkpoint_every=4", iterations=12)
+    assert train(plan, run, Quiet())
+    lines = [json.loads(line) for line in (run.path / "highlights.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [4, 8, 12]
+    kinds = lines[-1]["highlights"]
+    assert list(kinds) == ["easiest", "hardest", "most replayed"]
+    with Archive(run.archive) as archive:
+        records = [archive.get(id_) for ids in kinds.values() for id_ in ids]
+        for record in records:
+            assert {"learnability", "return", "replays"} <= set(record.scores)
+            line = archive.lineage(record.spec.id)
+            assert [one.generation for one in line] == list(range(record.generation, -1, -1))
+            if record.split is None:  # what was in the first iteration's sample keeps the name it has there
+                assert record.generator == ("builtin/accel" if record.parents else "builtin/domain-randomization")
+        assert any(record.generation for record in records)
+        assert archive.check() == []
+
+
+def test_highlights_of_a_run_that_was_cut_are_those_of_one_that_was_not(tmp_path):
+    settings = "training.checkpoint_every=2"
+    plan, whole = curriculum_run(tmp_path / "whole", "accel", settings)
+    assert train(plan, whole, Quiet())
+    _, cut = curriculum_run(tmp_path / "cut", "accel", settings)
+    assert not train(cut.open(), cut, Quiet(5))  # a checkpoint more than the other has
+    assert train(cut.open(), cut, Quiet())
+    lines = [(run.path / "highlights.jsonl").read_text().splitlines() for run in (whole, cut)]
+    assert [line for line in lines[1] if '"iteration": 5' not in line] == lines[0]

@@ -111,6 +111,7 @@ def test_state_survives_json():
         {"played": [0.5, 1.0]},
         {"tasks": [build_family("darkroom").spec(seed=seed).to_json() for seed in (1, 2)]},
         {"tasks": [spec(seed).to_json() for seed in range(9)]},
+        {"tasks": [spec(1).to_json()] * 2},
     ],
 )
 def test_another_state_is_refused(change):

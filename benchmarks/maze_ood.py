@@ -1,0 +1,130 @@
+"""Replay curricula on mazes: domain randomisation, PLR, robust PLR and ACCEL, judged on the twelve named mazes.
+
+    python -m benchmarks.maze_ood                     minutes a run, twelve runs, on one thread
+    python -m benchmarks.maze_ood accel-maze 2        one run: its experiment and seed; record when all are there
+
+RL^2 with an LSTM on mazes of 13 x 13 cells, the same number of updates for everybody: rounds that are only scored come
+on top. The named mazes need cells up to 19 x 19 and are played on a family of that size, each so many times. Published
+are solve rates after 20,000 updates, here after a few hundred, so the ranking is what can be compared. Runs go to
+runs/benchmarks/ and are resumed where they stopped; the report is beside them.
+"""
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.evaluation import play
+from agents.experiment import build_parts, load_experiment
+from agents.loop import evaluate_run
+from agents.report import write_report
+from agents.run import RunDirectory
+from agents.statistics import mean_interval
+from benchmarks.harness import Row, Target, record, row
+from benchmarks.learning import RUNS, train_seed
+from registry.config import Part
+from taskgen.build import build_family, build_source
+from taskgen.interaction.build import build_agent, problem_of
+from taskgen.streams import seed_sequence
+
+NAME, SEEDS, TRIES = "maze_ood", (0, 1, 2), 20
+PAPER = "Parker-Holder et al. 2022, after 20,000 updates"
+PUBLISHED: dict[str, tuple[Target, str]] = {
+    "dr-maze": (0.620, PAPER),
+    "plr-maze": (None, "no figure for these twelve"),
+    "robust-plr-maze": (0.709, PAPER),
+    "accel-maze": (0.875, PAPER),
+}
+PLAYERS = ("random", "maze-oracle")
+SPEED = "minimax (paper): 100+ hours to less than 3 on one GPU; for 250 million steps that is 23,000 a second"
+
+
+def solve_rates(player: Any, seed: int) -> dict[str, float]:
+    """Share of tries that reach the goal in time, by named maze."""
+    family = build_family("maze", {"size": 19})
+    specs = build_source(Part(name="named-mazes"), family, seed_sequence(seed, "named")).ask(12 * TRIES)
+    solved: NDArray[np.bool_] = play(player, family, specs, 1)[0] > 0
+    return dict(zip(names(), solved.reshape(TRIES, 12).mean(0).tolist(), strict=True))
+
+
+def names() -> list[str]:
+    """The twelve, in the order in which the source goes round them."""
+    from plugins.generators.named_mazes import NAMED_MAZES
+
+    return [name for name in NAMED_MAZES if name != "labyrinth-flipped"]
+
+
+def measured(experiment: str, seed: int) -> dict[str, Any]:
+    """What a finished run is worth; trained, resumed or found."""
+    run = train_seed(experiment, experiment, seed, ())
+    path = run.path / "named.json"
+    if not path.exists():
+        evaluate_run(run)
+        run.write_json(path.name, {"solved": solve_rates(_agent(run), seed), **_course(run)})
+    return json.loads(path.read_text())
+
+
+def _agent(run: RunDirectory) -> Any:
+    parts, tree = build_parts(run.open().config), run.restore()
+    assert tree is not None
+    parts.player.load_state_dict(tree["agent"])
+    return parts.player
+
+
+def _course(run: RunDirectory) -> dict[str, float]:
+    """Environment steps, updates and seconds of training, and the median steps per second of rounds learned from."""
+    lines = [json.loads(line)["metrics"] for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    learned = [line for line in lines if "losses/policy_loss" in line]
+    seconds = sum(value for line in lines for name, value in line.items() if name.startswith("time/"))
+    speed = float(np.median([line["charts/SPS"] for line in learned]))
+    return {"steps": lines[-1]["charts/steps"], "updates": len(learned), "seconds": seconds, "speed": speed}
+
+
+def reference(name: str) -> dict[str, float]:
+    """Solve rates of a player that never learns."""
+    family = build_family("maze", {"size": 19})
+    problem = problem_of(family, episodes=1, seed=0, device=torch.device("cpu"))
+    return solve_rates(build_agent(Part(name=name), problem), 0)
+
+
+def _rows(found: dict[str, list[dict[str, Any]]]) -> list[Row]:
+    means = {name: [float(np.mean([*run["solved"].values()])) for run in runs] for name, runs in found.items()}
+    rows = [
+        row(f"{name}: mean solve rate on the 12 named mazes", *mean_interval(values), *PUBLISHED[name])
+        for name, values in means.items()
+    ]
+    for name in PLAYERS:
+        rates = reference(name)
+        rows.append(row(f"{name}: mean solve rate on the 12 named mazes", float(np.mean([*rates.values()]))))
+    for better, worse in (("robust-plr-maze", "dr-maze"), ("accel-maze", "dr-maze"), ("accel-maze", "robust-plr-maze")):
+        gains = [a - b for a, b in zip(means[better], means[worse], strict=True)]
+        rows.append(row(f"gain of {better} over {worse}", *mean_interval(gains), target="> 0", source=PAPER))
+    for name, runs in found.items():
+        rows += [row(f"{name}: {maze}", *mean_interval([run["solved"][maze] for run in runs])) for maze in names()]
+        for key, what in (("updates", "updates"), ("steps", "environment steps"), ("seconds", "seconds of training")):
+            rows.append(row(f"{name}: {what}", *mean_interval([run[key] for run in runs])))
+    speeds = [run["speed"] for run in found["dr-maze"]]
+    rows.append(
+        row("dr-maze: steps per second, collecting and learning, one thread", *mean_interval(speeds), 23_000, SPEED)
+    )
+    return rows
+
+
+def main() -> None:
+    """Train, evaluate, record."""
+    torch.set_num_threads(1)
+    if len(sys.argv) > 1:
+        measured(sys.argv[1], int(sys.argv[2]))
+        if any(not (RUNS / f"{name}-{seed}" / "named.json").exists() for name in PUBLISHED for seed in SEEDS):
+            return
+    found = {name: [measured(name, seed) for seed in SEEDS] for name in PUBLISHED}
+    tasks = load_experiment("dr-maze").config.training.tasks
+    record(NAME, _rows(found), SEEDS, notes=f"{tasks} episodes a round; {TRIES} tries a maze and seed")
+    write_report([RUNS / f"{name}-{seed}" for name in PUBLISHED for seed in SEEDS], RUNS / f"{NAME}.html")
+
+
+if __name__ == "__main__":
+    main()
