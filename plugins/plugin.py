@@ -1,4 +1,4 @@
-"""The built-in task side: families, rewards, generators, curricula and trackers."""
+"""The built-in task side: families, rewards, generators, curricula, runners and trackers."""
 
 from registry import Entry, hookimpl
 
@@ -136,7 +136,7 @@ def register_rewards() -> list[Entry]:
 @hookimpl
 def register_runners() -> list[Entry]:
     """Outer loops of another shape."""
-    return [*_games()]
+    return [*_games(), *_evolution()]
 
 
 @hookimpl
@@ -170,6 +170,22 @@ def _games() -> list[Entry]:
                 "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design"
             ),
             tags=("curriculum", "multi-agent"),
+        ),
+    ]
+
+
+def _evolution() -> list[Entry]:
+    return [
+        Entry(
+            "poet",
+            "plugins.runners.poet:Poet",
+            "POET: tasks that evolve together with the agents that solve them.",
+            config="plugins.runners.poet:PoetConfig",
+            citation=(
+                "Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 3; Wang et al. 2020, Enhanced POET, "
+                "section 4"
+            ),
+            tags=("evolution", "open-ended"),
         ),
     ]
 

@@ -1,0 +1,189 @@
+"""Units of work on pairs of a task and an agent: plain data in, plain data out, so that any map gives the same result.
+
+A unit holds all that decides its result, and catches what a task or an agent raises: a failure is a result too.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from registry.config import Part
+from taskgen.build import family_of
+from taskgen.interaction.agent import Agent, Trial
+from taskgen.interaction.build import build_agent, problem_of
+from taskgen.interaction.collect import collect
+from taskgen.spec import TaskSpec
+
+State: TypeAlias = dict[str, Any]
+"""What `Agent.state_dict` gives."""
+
+
+@runtime_checkable
+class Heir(Protocol):
+    """An agent that can go on from another's parameters alone; of any other the whole state is taken."""
+
+    parameters: Tensor
+
+    def adopt(self, parameters: Tensor) -> None:
+        """Go on from `parameters`, everything else about learning as new."""
+        ...
+
+
+@runtime_checkable
+class Freezes(Protocol):
+    """An agent that plays otherwise when it is judged than when it learns."""
+
+    def frozen(self) -> Agent:
+        """The agent as it is judged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trainee:
+    """How agents are built, taught and judged."""
+
+    agent: Part
+    example: str
+    """A task as JSON, which says what tasks look like."""
+    tasks: int
+    """Trials of a step of learning, all on one task."""
+    episodes: int
+    """Episodes of such a trial."""
+    judged: int
+    """Episodes of an evaluation."""
+    device: str = "cpu"
+
+    def build(self, *, seed: int = 0, state: State | None = None) -> Agent:
+        """An agent as new, or as it was when it gave `state`, which it does not touch."""
+        spec = TaskSpec.from_json(self.example)
+        problem = problem_of(
+            family_of(spec), episodes=self.episodes, seed=seed, device=torch.device(self.device), example=spec
+        )
+        agent = build_agent(self.agent, problem)
+        if state is not None:
+            agent.load_state_dict(copy.deepcopy(state))
+        return agent
+
+    def inherit(self, own: State, other: State) -> State:
+        """The agent of state `own` once it has taken over what `other` has learned."""
+        heir = self.build(state=own)
+        _take_over(heir, self.build(state=other), other)
+        return heir.state_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class Practice:
+    """Optimise an agent on a task, then judge it there."""
+
+    trainee: Trainee
+    task: str
+    state: State
+    seeds: tuple[tuple[int, ...], ...]
+    """[steps, trials] noise seeds of what is learned from."""
+    luck: int
+    """Noise seed of the evaluation."""
+    start: State | None = None
+    """Of another agent, whose parameters are taken over first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Practised:
+    """What came of a `Practice`."""
+
+    state: State
+    score: float
+    """Mean return of the episodes it was judged on; NaN where it failed."""
+    steps: int
+    """Environment steps, evaluation included."""
+    failure: str = ""
+    """What went wrong; then `state` is what it was before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Judge one agent on several tasks at once."""
+
+    trainee: Trainee
+    state: State
+    tasks: tuple[str, ...]
+    luck: tuple[int, ...]
+    """A noise seed for each task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What came of an `Examination`."""
+
+    scores: tuple[float, ...]
+    """Mean return on each task; NaN where it could not be had."""
+    steps: int
+
+
+def practise(work: Practice) -> Practised:
+    """Optimise and judge."""
+    try:
+        return _practise(work)
+    except Exception as error:  # noqa: BLE001 (whatever a task or an agent raises retires the pair, not the run)
+        return Practised(work.state, math.nan, 0, f"{type(error).__name__}: {error}")
+
+
+def examine(work: Examination) -> Examined:
+    """Judge on all tasks in one batch; where that raises, on one after another, to find out which it was."""
+    specs = [TaskSpec.from_json(task) for task in work.tasks]
+    if not specs:
+        return Examined((), 0)
+    try:
+        agent = work.trainee.build(state=work.state)
+        scores, steps = _judge(agent, specs, work.luck, work.trainee)
+        return Examined(tuple(scores), steps)
+    except Exception:  # noqa: BLE001
+        if len(specs) == 1:
+            return Examined((math.nan,), 0)
+    alone = [
+        examine(Examination(work.trainee, work.state, (task,), (luck,)))
+        for task, luck in zip(work.tasks, work.luck, strict=True)
+    ]
+    return Examined(tuple(one.scores[0] for one in alone), sum(one.steps for one in alone))
+
+
+def _practise(work: Practice) -> Practised:
+    trainee, spec = work.trainee, TaskSpec.from_json(work.task)
+    agent = trainee.build(state=work.state)
+    if work.start is not None:
+        _take_over(agent, trainee.build(state=work.start), work.start)
+    plan = agent.plan(trainee.episodes)
+    batch = family_of(spec).batch(trainee.tasks * plan.slots, trainee.device)
+    steps = 0
+    for seeds in work.seeds:
+        trial = collect(agent, batch, [spec] * len(seeds), plan=plan, seeds=seeds)
+        agent.learn(trial)
+        steps += _steps(trial)
+    state = agent.state_dict()
+    (score,), judged = _judge(agent, [spec], [work.luck], trainee)
+    failure = "" if math.isfinite(score) else f"its return is {score}"
+    return Practised(work.state if failure else state, score, steps + judged, failure)
+
+
+def _judge(agent: Agent, specs: Sequence[TaskSpec], luck: Sequence[int], trainee: Trainee) -> tuple[list[float], int]:
+    """Mean return per episode on each task, and the environment steps that took."""
+    judged = agent.frozen() if isinstance(agent, Freezes) else agent
+    plan = judged.plan(trainee.judged)
+    batch = family_of(specs[0]).batch(len(specs) * plan.slots, trainee.device)
+    trial = collect(judged, batch, specs, plan=plan, seeds=luck)
+    return trial.episode_returns().double().mean(0).tolist(), _steps(trial)
+
+
+def _take_over(heir: Agent, other: Agent, state: State) -> None:
+    if isinstance(heir, Heir) and isinstance(other, Heir):
+        heir.adopt(other.parameters)
+    else:
+        heir.load_state_dict(copy.deepcopy(state))
+
+
+def _steps(trial: Trial) -> int:
+    return sum(int(rollout.valid.sum()) for rollout in trial.rounds)
