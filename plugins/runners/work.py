@@ -7,40 +7,19 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
 
 from registry.config import Part
 from taskgen.build import family_of
-from taskgen.interaction.agent import Agent, Trial
+from taskgen.interaction.agent import Agent, Heir, Trial, judged
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.spec import TaskSpec
 
 State: TypeAlias = dict[str, Any]
 """What `Agent.state_dict` gives."""
-
-
-@runtime_checkable
-class Heir(Protocol):
-    """An agent that can go on from another's parameters alone; of any other the whole state is taken."""
-
-    parameters: Tensor
-
-    def adopt(self, parameters: Tensor) -> None:
-        """Go on from `parameters`, everything else about learning as new."""
-        ...
-
-
-@runtime_checkable
-class Freezes(Protocol):
-    """An agent that plays otherwise when it is judged than when it learns."""
-
-    def frozen(self) -> Agent:
-        """The agent as it is judged."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +143,17 @@ def _practise(work: Practice) -> Practised:
         agent.learn(trial)
         steps += _steps(trial)
     state = agent.state_dict()
-    (score,), judged = _judge(agent, [spec], [work.luck], trainee)
+    (score,), more = _judge(agent, [spec], [work.luck], trainee)
     failure = "" if math.isfinite(score) else f"its return is {score}"
-    return Practised(work.state if failure else state, score, steps + judged, failure)
+    return Practised(work.state if failure else state, score, steps + more, failure)
 
 
 def _judge(agent: Agent, specs: Sequence[TaskSpec], luck: Sequence[int], trainee: Trainee) -> tuple[list[float], int]:
     """Mean return per episode on each task, and the environment steps that took."""
-    judged = agent.frozen() if isinstance(agent, Freezes) else agent
-    plan = judged.plan(trainee.judged)
+    player = judged(agent)
+    plan = player.plan(trainee.judged)
     batch = family_of(specs[0]).batch(len(specs) * plan.slots, trainee.device)
-    trial = collect(judged, batch, specs, plan=plan, seeds=luck)
+    trial = collect(player, batch, specs, plan=plan, seeds=luck)
     return trial.episode_returns().double().mean(0).tolist(), _steps(trial)
 
 
