@@ -100,6 +100,7 @@ def register_task_generators() -> list[Entry]:
         ),
         *_reward_generators(),
         *_goal_reward_generators(),
+        *_archives(),
     ]
 
 
@@ -170,6 +171,20 @@ def _games() -> list[Entry]:
                 "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design"
             ),
             tags=("curriculum", "multi-agent"),
+        ),
+    ]
+
+
+def _archives() -> list[Entry]:
+    """Sources of tasks that runners have made."""
+    return [
+        Entry(
+            "poet",
+            "plugins.generators.poet:PoetTasks",
+            "Tasks that a POET run has evolved, in the order in which it made them.",
+            config="plugins.generators.poet:PoetTasksConfig",
+            citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET)",
+            tags=("evolution", "file"),
         ),
     ]
 

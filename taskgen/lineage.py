@@ -1,6 +1,7 @@
-"""What a runner that evolves tasks writes about them into the run's archive: names of scores, iterations as numbers.
+"""What a runner that evolves tasks says about them: names of scores in the run's archive, and of its metrics.
 
-Parents and generations are the records' own. Reports and sources read these names, whoever wrote them.
+Iterations are numbers; parents and generations are the records' own. Reports and sources read these names, whoever
+wrote them.
 """
 
 CREATED = "niche/created"
@@ -21,3 +22,7 @@ FRESH = "niche/fresh"
 """1 where it was neither too easy nor too hard for every agent there had ever been, else 0."""
 TRANSFERS = "niche/transfers-from/"
 """Followed by the id of a task: how often the agent of that task was taken over."""
+
+NICHES, SOLVED_SO_FAR, ANNECS, TRANSFERRED = "tasks/niches", "tasks/solved", "tasks/annecs", "tasks/transfers"
+"""Metrics: tasks that got an agent so far; of them solved; solved ones that had been new for every agent (ANNECS, Wang
+et al. 2020, section 4.4); transfers of agents."""

@@ -303,15 +303,15 @@ class Poet:
         scores = [niche.score for niche in active]
         return {
             "meta/trial_return": float(np.mean(scores)),
-            "poet/least_return": min(scores),
-            "poet/greatest_return": max(scores),
-            "poet/active": len(active),
-            "poet/niches": len(self.pairs.niches),
-            "poet/failed": sum(niche.failed for niche in self.pairs.niches),
-            "poet/solved": len(solved),
-            "poet/annecs": sum(niche.fresh for niche in solved),
-            "poet/transfers_tried": self._tried,
-            "poet/transfers": sum(sum(niche.transfers.values()) for niche in self.pairs.niches),
+            "tasks/least_return": min(scores),
+            "tasks/greatest_return": max(scores),
+            "tasks/active": len(active),
+            "tasks/niches": len(self.pairs.niches),
+            "tasks/failed": sum(niche.failed for niche in self.pairs.niches),
+            "tasks/solved": len(solved),
+            "tasks/annecs": sum(niche.fresh for niche in solved),
+            "tasks/transfers_tried": self._tried,
+            "tasks/transfers": sum(sum(niche.transfers.values()) for niche in self.pairs.niches),
             "charts/batch_steps": self.pairs.steps,
         }
 

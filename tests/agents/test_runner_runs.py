@@ -62,7 +62,7 @@ def test_the_archive_holds_every_task_with_its_lineage(finished):
     records = archived(finished)
     assert (
         len(records)
-        == json.loads((finished.path / "metrics.jsonl").read_text().splitlines()[-1])["metrics"]["poet/niches"]
+        == json.loads((finished.path / "metrics.jsonl").read_text().splitlines()[-1])["metrics"]["tasks/niches"]
     )
     assert {record.generator for record in records} == {"builtin/poet"}
     assert {record.split for record in records} == {"train"}

@@ -153,8 +153,8 @@ def test_transfers_follow_the_rule_and_replace_the_agent() -> None:
     assert [float(niche.agent["weight"]) for niche in poet.pairs.niches] == [11.0, 1.0, 2.0]
     assert [niche.transfers for niche in poet.pairs.niches] == [{"1": 1}, {}, {}]
     assert poet.pairs.niches[0].history == [10.0, 11.0]
-    assert poet._metrics()["poet/transfers"] == 1
-    assert poet._metrics()["poet/transfers_tried"] == 6
+    assert poet._metrics()["tasks/transfers"] == 1
+    assert poet._metrics()["tasks/transfers_tried"] == 6
 
 
 class _Inheriting:
@@ -174,11 +174,11 @@ def test_annecs_counts_what_was_new_for_all_agents_ever_and_solved_later() -> No
     poet._look_back([(niche, 12.0) for niche in poet.pairs.niches[1:]])
     assert [niche.fresh for niche in poet.pairs.niches[1:]] == [False, True, True]
     poet.pairs.niches[0].fresh = False
-    assert poet._metrics()["poet/annecs"] == 0
+    assert poet._metrics()["tasks/annecs"] == 0
     for number, score in ((1, 15.0), (2, 14.9), (3, 15.0)):
         poet._judge(poet.pairs.niches[number], score)
-    assert poet._metrics()["poet/annecs"] == 1
-    assert poet._metrics()["poet/solved"] == 2
+    assert poet._metrics()["tasks/annecs"] == 1
+    assert poet._metrics()["tasks/solved"] == 2
 
 
 def test_solve_times_and_the_hall_of_fame() -> None:
@@ -215,7 +215,7 @@ def test_a_pair_that_fails_is_retired_with_its_reason_and_the_run_goes_on(failur
     metrics = [poet.iterate() for _ in range(3)]
     assert (bad.retired, bad.reason, bad.failed) == (1, failure, True)
     assert f"task {bad.spec.id} is retired: {failure}" in caplog.text
-    assert [line["poet/active"] for line in metrics] == [2, 2, 2]
+    assert [line["tasks/active"] for line in metrics] == [2, 2, 2]
     assert all(math.isfinite(value) for line in metrics for value in line.values())
     assert {record.spec: record.scores for record in poet.records()}[bad.spec][lineage.FAILED] == 1
 
