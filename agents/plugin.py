@@ -110,6 +110,7 @@ def register_experiments() -> list[Entry]:
         *_inference_experiments(),
         *_navigation_experiments(),
         *_evolved_experiments(),
+        *_poet_experiments(),
     ]
 
 
@@ -311,5 +312,23 @@ def _evolved_experiments() -> list[Entry]:
             "agents.experiments:ES_WALKER",
             "Evolution strategies teach a biped to walk on the flat course that POET starts from.",
             citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 4",
+        ),
+    ]
+
+
+def _poet_experiments() -> list[Entry]:
+    citation = "Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 3"
+    return [
+        Entry(
+            "poet-cartpole",
+            "agents.experiments:POET_CARTPOLE",
+            "POET on the physics of cart-pole: a hundred tasks evolve with their agents in minutes.",
+            citation=citation,
+        ),
+        Entry(
+            "poet-walker",
+            "agents.experiments:POET_WALKER",
+            "POET on obstacle courses for a biped, small enough for a laptop.",
+            citation=citation,
         ),
     ]

@@ -3,20 +3,18 @@
 Work goes through one `map`; what a unit of it does depends on the run's seed, the iteration and the pair alone.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from plugins.runners.niches import Niche
 from plugins.runners.transfer import Rule, Transfer, choose, proposers
-from plugins.runners.work import Examination, Practice, State, Trainee, examine, practise
+from plugins.runners.work import Examination, Practice, Practised, State, Trainee, examine, practise
+from taskgen.maps import Failed, Map
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
-
-Map: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""Applies a function to every item, in any process, and gives the results in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +69,7 @@ class Pairs:
             self.practice(offers[place].spec, offers[place].own, 1, ("propose", offers[place].spec.id, source), source)
             for place, source in wanted
         ]
-        proposed = dict(zip(wanted, self._map(practise, work), strict=True))
-        self.steps += sum(done.steps for done in proposed.values())
+        proposed = dict(zip(wanted, self.practise(work), strict=True))
         answers: list[tuple[Transfer | None, State]] = []
         for place, offer in enumerate(offers):
             scores = {source: done.score for (at, source), done in proposed.items() if at == place}
@@ -96,9 +93,21 @@ class Pairs:
             )
             for niche in agents
         ]
-        done = list(self._map(examine, work))
+        scores: dict[int, list[float]] = {}
+        for niche, done in zip(agents, self._map(examine, work), strict=True):
+            failed = isinstance(done, Failed)
+            scores[niche.number] = [math.nan] * len(tasks[niche.number]) if failed else list(done.scores)
+            self.steps += 0 if failed else done.steps
+        return scores
+
+    def practise(self, work: Sequence[Practice]) -> list[Practised]:
+        """Have the work done; what failed says so."""
+        done = [
+            Practised.failed(one, result.reason) if isinstance(result, Failed) else result
+            for one, result in zip(work, self._map(practise, work), strict=True)
+        ]
         self.steps += sum(one.steps for one in done)
-        return {niche.number: list(one.scores) for niche, one in zip(agents, done, strict=True)}
+        return done
 
     def practice(
         self, spec: TaskSpec, own: State, steps: int, stream: tuple[str | int, ...], start: int | None = None

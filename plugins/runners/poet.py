@@ -34,13 +34,13 @@ from plugins.runners.niches import Candidate, Niche, Solved, records
 from plugins.runners.novelty import novelty, performance_vector
 from plugins.runners.pairs import Offer, Pairs
 from plugins.runners.transfer import Rule, threshold
-from plugins.runners.work import Trainee, practise
-from registry.config import Config
+from plugins.runners.work import Trainee
 from registry.errors import TaskError, UserError
 from taskgen.archive import Record
 from taskgen.build import build_source
 from taskgen.family import Describable, Mutable, TaskFamily
 from taskgen.interaction.agent import Agent, Metrics
+from taskgen.maps import MapConfig
 from taskgen.runner import Assignment
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
@@ -55,7 +55,7 @@ _HALL = 6
 _log = logging.getLogger(__name__)
 
 
-class PoetConfig(Config):
+class PoetConfig(MapConfig):
     """Settings of `Poet`. Returns are mean returns of an episode, in units of the family."""
 
     first_tasks: int = Field(1, ge=1, description="Tasks from the source that the run begins with.")
@@ -100,7 +100,8 @@ class Poet:
         source = build_source(assignment.source, self._family, child(self._seed, "first tasks"))
         first = source.ask(config.first_tasks)
         self._toolbox = base.Toolbox()
-        self._toolbox.register("map", map)
+        self._map = config.open_map()
+        self._toolbox.register("map", self._map)
         self._toolbox.register("mutate", self._family.mutate)
         self._toolbox.register("select", tools.selBest)
         trainee = Trainee(
@@ -238,8 +239,7 @@ class Poet:
         work = [
             self.pairs.practice(niche.spec, niche.agent, self.config.steps, ("learn", niche.number)) for niche in niches
         ]
-        for niche, done in zip(niches, self._toolbox.map(practise, work), strict=True):
-            self.pairs.steps += done.steps
+        for niche, done in zip(niches, self.pairs.practise(work), strict=True):
             niche.agent = done.state
             if done.failure:
                 niche.retire(self.pairs.iteration, done.failure, failed=True)
@@ -351,7 +351,8 @@ class Poet:
             self.hall.update([Solved.of(niche)])
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Let go of the map's workers."""
+        self._map.close()
 
 
 def _fitting(family: TaskFamily[Any], config: PoetConfig) -> Any:

@@ -1,6 +1,6 @@
 """Units of work on pairs of a task and an agent: plain data in, plain data out, so that any map gives the same result.
 
-A unit holds all that decides its result, and catches what a task or an agent raises: a failure is a result too.
+A unit holds all that decides its result. What a task or an agent raises is the map's to report (`taskgen.maps.Failed`).
 """
 
 import copy
@@ -82,6 +82,11 @@ class Practised:
     failure: str = ""
     """What went wrong; then `state` is what it was before."""
 
+    @classmethod
+    def failed(cls, work: Practice, reason: str) -> "Practised":
+        """What came of work that gave no result."""
+        return cls(work.state, math.nan, 0, reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Examination:
@@ -105,32 +110,6 @@ class Examined:
 
 def practise(work: Practice) -> Practised:
     """Optimise and judge."""
-    try:
-        return _practise(work)
-    except Exception as error:  # noqa: BLE001 (whatever a task or an agent raises retires the pair, not the run)
-        return Practised(work.state, math.nan, 0, f"{type(error).__name__}: {error}")
-
-
-def examine(work: Examination) -> Examined:
-    """Judge on all tasks in one batch; where that raises, on one after another, to find out which it was."""
-    specs = [TaskSpec.from_json(task) for task in work.tasks]
-    if not specs:
-        return Examined((), 0)
-    try:
-        agent = work.trainee.build(state=work.state)
-        scores, steps = _judge(agent, specs, work.luck, work.trainee)
-        return Examined(tuple(scores), steps)
-    except Exception:  # noqa: BLE001
-        if len(specs) == 1:
-            return Examined((math.nan,), 0)
-    alone = [
-        examine(Examination(work.trainee, work.state, (task,), (luck,)))
-        for task, luck in zip(work.tasks, work.luck, strict=True)
-    ]
-    return Examined(tuple(one.scores[0] for one in alone), sum(one.steps for one in alone))
-
-
-def _practise(work: Practice) -> Practised:
     trainee, spec = work.trainee, TaskSpec.from_json(work.task)
     agent = trainee.build(state=work.state)
     if work.start is not None:
@@ -146,6 +125,25 @@ def _practise(work: Practice) -> Practised:
     (score,), more = _judge(agent, [spec], [work.luck], trainee)
     failure = "" if math.isfinite(score) else f"its return is {score}"
     return Practised(work.state if failure else state, score, steps + more, failure)
+
+
+def examine(work: Examination) -> Examined:
+    """Judge on all tasks in one batch; where that raises, on one after another, to find out which it was."""
+    specs = [TaskSpec.from_json(task) for task in work.tasks]
+    if not specs:
+        return Examined((), 0)
+    try:
+        agent = work.trainee.build(state=work.state)
+        scores, steps = _judge(agent, specs, work.luck, work.trainee)
+        return Examined(tuple(scores), steps)
+    except Exception:  # noqa: BLE001 (whatever a task or an agent raises costs a score, not the run)
+        if len(specs) == 1:
+            return Examined((math.nan,), 0)
+    alone = [
+        examine(Examination(work.trainee, work.state, (task,), (luck,)))
+        for task, luck in zip(work.tasks, work.luck, strict=True)
+    ]
+    return Examined(tuple(one.scores[0] for one in alone), sum(one.steps for one in alone))
 
 
 def _judge(agent: Agent, specs: Sequence[TaskSpec], luck: Sequence[int], trainee: Trainee) -> tuple[list[float], int]:

@@ -207,6 +207,21 @@ def test_performance_vectors_are_of_all_agents_by_age() -> None:
     assert ranked[0].fitness.values[0] == pytest.approx((math.hypot(0.5, 0.5, 0.0) + 0 + 0) / 3)
 
 
+@pytest.mark.slow
+def test_processes_give_the_same_as_one() -> None:
+    settings = {"highest": 20.0, "proposals": 1}
+    alone, workers = grown(make(**settings), 4), make(**settings, map="processes", workers=2)
+    try:
+        grown(workers, 4)
+    finally:
+        workers.close()
+    assert flatten(workers.state_dict())[0] == flatten(alone.state_dict())[0]
+    assert all(
+        torch.equal(mine, other)
+        for mine, other in zip(*(flatten(poet.state_dict())[1].values() for poet in (alone, workers)), strict=True)
+    )
+
+
 @pytest.mark.parametrize("failure", ["RuntimeError: the physics exploded", "its return is nan"])
 def test_a_pair_that_fails_is_retired_with_its_reason_and_the_run_goes_on(failure, caplog) -> None:
     poet = make(first_tasks=3, reproduce_every=99)
