@@ -54,4 +54,4 @@ else
 endif
 
 clean:
-	rm -rf build dist demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist demo poet .pytest_cache .ruff_cache .import_linter_cache .hypothesis

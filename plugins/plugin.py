@@ -202,6 +202,14 @@ def _evolution() -> list[Entry]:
             ),
             tags=("evolution", "open-ended"),
         ),
+        Entry(
+            "pbt",
+            "plugins.runners.pbt:Pbt",
+            "PBT: a population of agents whose settings evolve while they learn.",
+            config="plugins.runners.pbt:PbtConfig",
+            citation="Jaderberg et al. 2017, Population Based Training of Neural Networks, section 3",
+            tags=("evolution", "hyperparameters"),
+        ),
     ]
 
 

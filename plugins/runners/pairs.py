@@ -11,7 +11,7 @@ import numpy as np
 
 from plugins.runners.niches import Niche
 from plugins.runners.transfer import Rule, Transfer, choose, proposers
-from plugins.runners.work import Examination, Practice, Practised, State, Trainee, examine, practise
+from plugins.runners.work import Examination, Practice, Practised, State, Trainee, examine, integer, integers, practise
 from taskgen.maps import Failed, Map
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
@@ -113,13 +113,16 @@ class Pairs:
         self, spec: TaskSpec, own: State, steps: int, stream: tuple[str | int, ...], start: int | None = None
     ) -> Practice:
         """The work of learning `steps` steps on `spec`; with `start` from what the agent of that niche has learned."""
-        seeds = child(self.seed, self.iteration, *stream).generate_state(steps * self.trainee.tasks, np.uint64) >> 11
+        task, trials = spec.to_json(), self.trainee.tasks
         return Practice(
             trainee=self.trainee,
-            task=spec.to_json(),
             state=own,
-            seeds=tuple(map(tuple, seeds.reshape(steps, -1).tolist())),
-            luck=self.luck(spec),
+            tasks=((task,) * trials,) * steps,
+            seeds=tuple(
+                tuple(integers(child(self.seed, self.iteration, *stream, step), trials)) for step in range(steps)
+            ),
+            exam=(task,),
+            luck=(self.luck(spec),),
             start=None if start is None else self.niches[start].agent,
         )
 
@@ -130,8 +133,3 @@ class Pairs:
     def new_agent(self, *stream: str | int) -> State:
         """The state of an agent that has learned nothing, with a random stream of its own."""
         return self.trainee.build(seed=integer(child(self.seed, "agent", *stream))).state_dict()
-
-
-def integer(seed: np.random.SeedSequence) -> int:
-    """A seed from 0 to 2**53 - 1."""
-    return int(seed.generate_state(1, np.uint64)[0] >> 11)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 
 from registry.config import Part
@@ -30,7 +31,7 @@ class Trainee:
     example: str
     """A task as JSON, which says what tasks look like."""
     tasks: int
-    """Trials of a step of learning, all on one task."""
+    """Trials of a step of learning."""
     episodes: int
     """Episodes of such a trial."""
     judged: int
@@ -57,15 +58,18 @@ class Trainee:
 
 @dataclass(frozen=True, slots=True)
 class Practice:
-    """Optimise an agent on a task, then judge it there."""
+    """Let an agent learn, then judge it."""
 
     trainee: Trainee
-    task: str
     state: State
+    tasks: tuple[tuple[str, ...], ...]
+    """[steps, trials] as JSON: what is learned from."""
     seeds: tuple[tuple[int, ...], ...]
-    """[steps, trials] noise seeds of what is learned from."""
-    luck: int
-    """Noise seed of the evaluation."""
+    """[steps, trials] their noise seeds."""
+    exam: tuple[str, ...]
+    """As JSON: what it is judged on."""
+    luck: tuple[int, ...]
+    """A noise seed for each task of the exam."""
     start: State | None = None
     """Of another agent, whose parameters are taken over first."""
 
@@ -76,7 +80,7 @@ class Practised:
 
     state: State
     score: float
-    """Mean return of the episodes it was judged on; NaN where it failed."""
+    """Mean return of the episodes of its exam; NaN where it failed."""
     steps: int
     """Environment steps, evaluation included."""
     failure: str = ""
@@ -109,20 +113,23 @@ class Examined:
 
 
 def practise(work: Practice) -> Practised:
-    """Optimise and judge."""
-    trainee, spec = work.trainee, TaskSpec.from_json(work.task)
+    """Learn and be judged."""
+    trainee = work.trainee
+    exam = [TaskSpec.from_json(task) for task in work.exam]
     agent = trainee.build(state=work.state)
     if work.start is not None:
         _take_over(agent, trainee.build(state=work.start), work.start)
     plan = agent.plan(trainee.episodes)
-    batch = family_of(spec).batch(trainee.tasks * plan.slots, trainee.device)
+    batch = family_of(exam[0]).batch(trainee.tasks * plan.slots, trainee.device)
     steps = 0
-    for seeds in work.seeds:
-        trial = collect(agent, batch, [spec] * len(seeds), plan=plan, seeds=seeds)
+    for tasks, seeds in zip(work.tasks, work.seeds, strict=True):
+        specs = [TaskSpec.from_json(task) for task in tasks]
+        trial = collect(agent, batch, specs, plan=plan, seeds=seeds)
         agent.learn(trial)
         steps += _steps(trial)
     state = agent.state_dict()
-    (score,), more = _judge(agent, [spec], [work.luck], trainee)
+    scores, more = _judge(agent, exam, work.luck, trainee)
+    score = sum(scores) / len(scores)
     failure = "" if math.isfinite(score) else f"its return is {score}"
     return Practised(work.state if failure else state, score, steps + more, failure)
 
@@ -164,3 +171,13 @@ def _take_over(heir: Agent, other: Agent, state: State) -> None:
 
 def _steps(trial: Trial) -> int:
     return sum(int(rollout.valid.sum()) for rollout in trial.rounds)
+
+
+def integer(seed: np.random.SeedSequence) -> int:
+    """A seed from 0 to 2**53 - 1."""
+    return integers(seed, 1)[0]
+
+
+def integers(seed: np.random.SeedSequence, count: int) -> list[int]:
+    """Seeds from 0 to 2**53 - 1."""
+    return (seed.generate_state(count, np.uint64) >> np.uint64(11)).tolist()

@@ -65,7 +65,7 @@ class Script:
     def _do(self, one: Any) -> Any:
         self.done.append(one)
         if isinstance(one, Practice):
-            spec = TaskSpec.from_json(one.task)
+            spec = TaskSpec.from_json(one.exam[0])
             failure = self.failure(spec)
             return Practised(one.start or one.state, math.nan if failure else self.score(spec), 1, failure)
         assert isinstance(one, Examination)
@@ -144,7 +144,7 @@ def test_transfers_follow_the_rule_and_replace_the_agent() -> None:
     def do(one: Any) -> Any:
         if isinstance(one, Examination):
             return Examined((9.0, 9.0, 9.0), 1)
-        better = one.start == {"weight": weights[1]} and one.task == poet.pairs.niches[0].spec.to_json()
+        better = one.start == {"weight": weights[1]} and one.exam[0] == poet.pairs.niches[0].spec.to_json()
         return Practised({"weight": one.start["weight"] + 10}, 11.0 if better else 9.0, 1)
 
     script._do = do  # type: ignore[method-assign]
