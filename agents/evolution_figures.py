@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
+from PIL import Image, ImageChops
 
 from agents.evolution import Evolution, Niche
 from agents.figures import INK, LEAD, MUTED, RULE
@@ -13,8 +14,8 @@ from taskgen import lineage
 from taskgen.build import family_of
 from taskgen.pictures import picture_of
 
-_ROW, _WIDTH, _TEXT, _AXIS = 30, 880, 250, 26  # pixels of the tree
-_PICTURE = (130, 26)
+_ROW, _WIDTH, _TEXT, _AXIS = 40, 860, 190, 26  # pixels of the tree
+_PICTURE = (120, 36)
 SOLVED, LEARNING, RETIRED, FAILED = LEAD[0], "#E69F00", "#9aa3ad", LEAD[1]
 """Colours of a niche's life: once solved, while its agent learns, after it stopped unsolved, where it failed."""
 
@@ -36,7 +37,7 @@ def tree_figure(run: Evolution) -> Markup:
     order = family_order(run.niches)
     row = {number: place for place, number in enumerate(order)}
     end = max(run.iterations, 1)
-    left, right = _PICTURE[0] + _TEXT, _WIDTH - 12
+    left, right = _PICTURE[0] + _TEXT, _WIDTH - 24
 
     def x(iteration: float) -> float:
         return left + (right - left) * iteration / end
@@ -85,7 +86,7 @@ def _life(niche: Niche, x: Callable[[float], float], y: float, created: float, e
 
 
 def _label(niche: Niche, y: float) -> Markup:
-    picture = picture_of(family_of(niche.spec).render(niche.spec))
+    picture = _without_margins(picture_of(family_of(niche.spec).render(niche.spec)))
     scale = min(_PICTURE[0] / picture.width, _PICTURE[1] / picture.height)
     width, height = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     shown = picture.resize((2 * width, 2 * height))  # twice the pixels, for sharp screens
@@ -101,6 +102,13 @@ def _label(niche: Niche, y: float) -> Markup:
         data_uri(buffer.getvalue(), "png"), y - height / 2, width, height,
         _PICTURE[0] + 8, y + 4, INK, niche.spec.id, niche.number, niche.spec.id[:6], MUTED, earned, solved,
     )  # fmt: skip
+
+
+def _without_margins(picture: Image.Image) -> Image.Image:
+    """What there is to see: without the rows and columns at the edges that are of the colour of the corner."""
+    background = Image.new(picture.mode, picture.size, picture.getpixel((0, 0)))
+    seen = ImageChops.difference(picture, background).getbbox()
+    return picture if seen is None else picture.crop(seen)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float) -> Markup:

@@ -305,62 +305,29 @@ def _designed(name: str, objective: str) -> dict[str, Any]:
 PAIRED_MAZE = _designed("paired-maze", "regret")
 MINIMAX_MAZE = _designed("minimax-maze", "minimax")
 
-
-def _poet(
-    name: str,
-    family: dict[str, Any],
-    first: dict[str, Any],
-    agent: dict[str, Any],
-    training: dict[str, Any],
-    **runner: Any,
-) -> dict[str, Any]:
-    """POET from the one task whose knobs are `first`. Its thresholds are scaled to the returns of a short run."""
-    return {
-        "name": name,
-        "family": family,
-        "source": {"name": "domain-randomization", "fixed": first},
-        "agent": {"name": "es", **agent},
-        "runner": {"name": "poet", **runner},
-        "training": {"tasks": 1, "checkpoint_every": 10, **training},
-    }
-
-
-# Starts of up to 0.2 leave some poles past saving, so that weaker pushes make tasks harder little by little. The most
-# that can be earned is 200.
-POET_CARTPOLE = _poet(
-    "poet-cartpole",
-    {"name": "cartpole", "horizon": 200},
-    {"force": 5.0, "pole_mass": 0.3, "half_length": 0.5, "initial_range": 0.2},
-    {"hidden": [16], "learning_rate": 0.05},
-    {"iterations": 120, "episodes": 32},
-    judged_episodes=10,
-    reproduce_every=2,
-    reproduce_from=100.0,
-    children=16,
-    admitted=4,
-    max_active=10,
-    lowest=40.0,
-    highest=190.0,
-    solved=170.0,
-    transfer_every=4,
-    proposals=1,
-)
-# A flat course; in 300 steps a walker comes a few metres far at best, and 4.33 is paid for a metre.
-POET_WALKER = _poet(
-    "poet-walker",
-    {"name": "terrain-walker", "horizon": 300},
-    {"roughness": 0.0, "pit_gap": [0.0, 0.0], "stump_height": [0.0, 0.0]},
-    {"learning_rate": 0.05},
-    {"iterations": 150, "episodes": 40},
-    judged_episodes=4,
-    reproduce_every=10,
-    reproduce_from=10.0,
-    children=8,
-    admitted=2,
-    max_active=6,
-    lowest=0.0,
-    highest=40.0,
-    solved=15.0,
-    transfer_every=10,
-    proposals=1,
-)
+# POET with thresholds scaled to 200 steps, which are the most that can be earned. Starts of up to 0.2 leave some poles
+# past saving, so that weaker pushes make tasks harder little by little.
+POET_CARTPOLE: dict[str, Any] = {
+    "name": "poet-cartpole",
+    "family": {"name": "cartpole", "horizon": 200},
+    "source": {
+        "name": "domain-randomization",
+        "fixed": {"force": 5.0, "pole_mass": 0.3, "half_length": 0.5, "initial_range": 0.2},
+    },
+    "agent": {"name": "es", "hidden": [16], "learning_rate": 0.05},
+    "runner": {
+        "name": "poet",
+        "judged_episodes": 10,
+        "reproduce_every": 2,
+        "reproduce_from": 100.0,
+        "children": 16,
+        "admitted": 4,
+        "max_active": 10,
+        "lowest": 40.0,
+        "highest": 190.0,
+        "solved": 170.0,
+        "transfer_every": 4,
+        "proposals": 1,
+    },
+    "training": {"iterations": 120, "tasks": 1, "episodes": 32, "checkpoint_every": 10},
+}

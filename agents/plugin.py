@@ -317,18 +317,11 @@ def _evolved_experiments() -> list[Entry]:
 
 
 def _poet_experiments() -> list[Entry]:
-    citation = "Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 3"
     return [
         Entry(
             "poet-cartpole",
             "agents.experiments:POET_CARTPOLE",
-            "POET on the physics of cart-pole: a hundred tasks evolve with their agents in minutes.",
-            citation=citation,
-        ),
-        Entry(
-            "poet-walker",
-            "agents.experiments:POET_WALKER",
-            "POET on obstacle courses for a biped, small enough for a laptop.",
-            citation=citation,
+            "POET on the physics of cart-pole: tasks evolve with the agents that balance them.",
+            citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 3",
         ),
     ]
