@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-slow check format bench clean
+.PHONY: help install demo poet test test-slow check format bench clean
 
 help:
 	@echo "make demo               train an agent on generated bandits, evaluate it, write demo/report.html"
+	@echo "make poet               evolve cart-poles with the agents that balance them, write poet/report.html"
 	@echo "make test               run the tests (make test-slow: the slow ones too)"
 	@echo "make check              lint, formatting, types, import layers"
 	@echo "make bench NAME=...     run one benchmark; without NAME those of the speed table, and print it"
@@ -22,6 +23,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	rm -rf demo
 	$(BIN)/taskgen train rl2-bandit --seed 0 --run demo
+
+poet: $(STAMP)
+	rm -rf poet
+	$(BIN)/taskgen train poet-cartpole --seed 0 --run poet
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
@@ -47,4 +52,4 @@ else
 endif
 
 clean:
-	rm -rf build dist demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist demo poet .pytest_cache .ruff_cache .import_linter_cache .hypothesis

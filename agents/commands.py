@@ -48,7 +48,7 @@ def train(
     import torch
 
     from agents.common import parallel
-    from agents.experiment import load_experiment
+    from agents.experiment import build_parts, load_experiment
     from agents.loop import evaluate_run
     from agents.loop import train as train_run
     from agents.run import RunDirectory
@@ -72,8 +72,9 @@ def train(
     if not finished:
         typer.echo(f"Stopped; checkpoint saved. Go on with: {_resume_command(directory.path)}")
         raise typer.Exit(130)
-    typer.echo("Evaluating beside the reference players ...")
-    _print_summary(evaluate_run(directory))
+    if build_parts(plan.config).agent is not None:
+        typer.echo("Evaluating beside the reference players ...")
+        _print_summary(evaluate_run(directory))
     _write_report([directory.path], directory.path / "report.html")
 
 

@@ -177,6 +177,40 @@ def histograms_figure(values: Mapping[str, NDArray[np.float64]], name: str) -> M
         return _svg(figure, name)
 
 
+def counts_figure(counts: Mapping[str, NDArray[np.float64]], lead: str, name: str) -> Markup:
+    """How many tasks there were of each kind after every iteration, `counts[kind]` [iterations]; `lead` stands out."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(3.6)
+        ends: list[tuple[float, str, str, bool]] = []
+        for (label, values), colour in zip(counts.items(), _cycle(LEAD, len(counts)), strict=True):
+            width = 2.4 if label == lead else 1.5
+            axes.step(np.arange(1, len(values) + 1), values, where="post", color=colour, linewidth=width)
+            ends.append((float(values[-1]), label, colour, label == lead))
+        axes.set_xlim(0, max(len(values) for values in counts.values()))
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("tasks")
+        _label_ends(axes, ends)
+        return _svg(figure, name)
+
+
+def transfers_figure(counts: NDArray[np.int64], name: str) -> Markup:
+    """Accepted transfers, `counts` [N to, N from], the larger the square the more often."""
+    to, source = np.nonzero(counts)
+    size, often = len(counts), counts[to, source]
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(6.2)
+        area = max(5.0, 320.0 / size) ** 2 * (0.3 + 0.7 * often / often.max(initial=1))
+        axes.plot([-0.5, size - 0.5], [-0.5, size - 0.5], color=RULE, linewidth=1)
+        axes.scatter(source, to, s=area, color=LEAD[0], marker="s", alpha=0.75, linewidths=0)
+        axes.set(xlim=(-0.7, size - 0.3), ylim=(size - 0.3, -0.7), aspect="equal")
+        axes.set_xlabel("agent from task number")
+        axes.set_ylabel("taken over by task number")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(10, integer=True))
+        return _svg(figure, name)
+
+
 def _canvas(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8.4, height), layout="constrained")
     return figure, figure.add_subplot()

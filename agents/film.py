@@ -27,6 +27,7 @@ from taskgen.family import Animated, TaskFamily, same_structure
 from taskgen.interaction.agent import Agent, judged
 from taskgen.interaction.collect import collect
 from taskgen.pictures import LEAST, font, frame_picture
+from taskgen.runner import Population
 from taskgen.spec import TaskSpec
 from taskgen.taskset import staged
 
@@ -121,7 +122,11 @@ def film(spec: TaskSpec, player: str, *, episodes: int | None = None, seed: int 
     torch.set_num_threads(1)  # one slot
     family = family_of(spec)
     agent, episodes = _player(spec, family, player, episodes, seed)
-    agent = judged(agent)
+    return watch(spec, family, judged(agent), episodes, every)
+
+
+def watch(spec: TaskSpec, family: TaskFamily[Any], agent: Agent, episodes: int, every: int) -> Film:
+    """One trial of `spec` by `agent`."""
     plan = agent.plan(episodes)
     watched = Film(family, family.batch(plan.slots), spec, every)
     collect(agent, watched, [spec], plan=plan)
@@ -209,6 +214,8 @@ def _trained(run: RunDirectory, spec: TaskSpec, episodes: int | None) -> tuple[A
         same_structure([spec], trained.parts.family)
     except TaskError as error:
         raise UserError(f"the agent of {run.path} plays other tasks: {error}") from None
+    if isinstance(trained.parts.runner, Population):
+        return trained.parts.runner.agent_of(spec.id), episodes or 1
     return trained.parts.player, episodes or trained.parts.problem.episodes
 
 

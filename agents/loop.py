@@ -177,7 +177,8 @@ class _Books:
         self._watcher = watcher
         self._writes = parallel.rank() == 0
         evaluation = plan.config.evaluation
-        reserved = held_out_source(plan.config, parts.family).ask(max(evaluation.tasks, evaluation.final_tasks))
+        judged = max(evaluation.tasks, evaluation.final_tasks) if parts.agent is not None else 0
+        reserved = held_out_source(plan.config, parts.family).ask(judged)
         self._held_out = reserved[: evaluation.tasks]
         self._reserved: dict[int, set[str]] = {}
         for spec in reserved:
@@ -249,10 +250,15 @@ class _Books:
         return {"faults/count": self._faults, "tasks/n_quarantined": self._quarantined}
 
     def save(self, iteration: int) -> None:
-        """Checkpoint agent, source and counts. Raises `UserError` for an agent whose state is not finite."""
+        """Checkpoint agent, source and counts; keep what a runner says of its tasks.
+
+        Raises `UserError` for an agent whose state is not finite.
+        """
         self._refuse_broken(iteration)
         if not self._writes:
             return
+        if self._parts.runner is not None:
+            self._run.archive_records(self._parts.runner.records())
         tree = {
             "iteration": iteration,
             "steps": self._steps,

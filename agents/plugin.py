@@ -111,6 +111,7 @@ def register_experiments() -> list[Entry]:
         *_navigation_experiments(),
         *_evolved_experiments(),
         *_maze_curricula(),
+        *_poet_experiments(),
     ]
 
 
@@ -335,4 +336,15 @@ def _maze_curricula() -> list[Entry]:
             citation=citation,
         )
         for name, (what, citation) in sources.items()
+    ]
+
+
+def _poet_experiments() -> list[Entry]:
+    return [
+        Entry(
+            "poet-cartpole",
+            "agents.experiments:POET_CARTPOLE",
+            "POET on the physics of cart-pole: tasks evolve with the agents that balance them.",
+            citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 3",
+        ),
     ]

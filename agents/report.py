@@ -15,6 +15,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from agents.curriculum_report import curriculum_section
+from agents.evolution import evolves
+from agents.evolution_report import evolution_context
 from agents.figures import adaptation_figure, histograms_figure, learning_figure
 from agents.records import RETURN, STEPS, read_record, short
 from agents.results import CURVE_POINTS, Experiment, Standing, band, curve, group, standings, varying_knobs
@@ -35,6 +37,12 @@ def write_report(runs: Sequence[Path], output: Path) -> None:
     """
     if not runs:
         raise UserError("a report needs at least one run directory")
+    evolved = [evolves(Path(run)) for run in runs]
+    if any(evolved):
+        if not all(evolved):
+            raise UserError("runs that evolved tasks and others make reports of their own: give them apart")
+        write_page("evolution.html.j2", evolution_context([Path(run) for run in runs]), output)
+        return
     experiments = group([read_record(Path(run)) for run in runs])
     write_page("report.html.j2", _context(experiments), output)
 

@@ -5,15 +5,16 @@ provenance.json    every part's provider and version, libraries, machine, commit
 metrics.jsonl      one line per iteration
 evaluations.jsonl  the agent on held-out tasks, one line per evaluation
 evaluation.json    the last evaluation, beside the reference players; evaluation.safetensors the returns behind it
-archive.sqlite     held-out tasks, a sample of the training tasks, and what a curriculum found worth a look
-highlights.jsonl   ids of the latter, one line per checkpoint; only of curricula
+archive.sqlite     held-out tasks, a sample of the training tasks, and what a curriculum found worth a look; all tasks
+                   of a runner, with their lineage
+highlights.jsonl   ids of what a curriculum found, one line per checkpoint; only of curricula
 checkpoints/       staged, hashed, no pickle
 artefacts/         what tasks refer to by hash, such as a learned discriminator; only where they do
 quarantine/        tasks whose physics diverged three times, with their states; only where that happened
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from registry.config import to_toml
 from registry.errors import CheckpointError, UserError
 from registry.plan import Plan
 from taskgen import artefacts
-from taskgen.archive import Archive
+from taskgen.archive import Archive, Record
 from taskgen.files import write_atomically
 from taskgen.spec import TaskSpec
 
@@ -116,6 +117,20 @@ class RunDirectory:
         with Archive(self.archive, write=True) as archive:
             archive.add(train, generator=generator, version=version, split="train")
             archive.add(held_out, generator=generator, version=version, split="held-out")
+
+    def archive_records(self, records: Iterable[Record]) -> None:
+        """Keep what a runner says of its tasks; the latest scores replace those of before."""
+        with Archive(self.archive, write=True) as archive:
+            for record in records:
+                archive.add(
+                    [record.spec],
+                    generator=record.generator,
+                    version=record.version,
+                    parents=record.parents,
+                    generation=record.generation,
+                    split=record.split,
+                    scores=record.scores,
+                )
 
     def write_evaluation(self, summary: Mapping[str, Any], returns: Mapping[str, NDArray[np.float64]]) -> None:
         """Keep the last evaluation and the returns [episodes, tasks] behind it."""

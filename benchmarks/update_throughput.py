@@ -151,7 +151,7 @@ def _seconds(work: Callable[[], object], device: str) -> float:
     return time.perf_counter() - start
 
 
-def _rl2_updates(agent: Any, trial: Trial) -> int:
+def _rl2_updates(agent: Any, _: Trial) -> int:
     return agent.config.epochs * agent.config.minibatches
 
 
@@ -170,7 +170,7 @@ CASES = {
     ),
     "sac": Case(
         *("half-cheetah", {"horizon": 200}, {"name": "sac", "warm_up": 0}, 1, 1),
-        *(lambda agent, trial: _steps(trial), _sac_products, "half-cheetah, batch 256, 2 x 256 units", ">= 0.8"),
+        *(lambda _, trial: _steps(trial), _sac_products, "half-cheetah, batch 256, 2 x 256 units", ">= 0.8"),
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The built-in task side: families, rewards, generators, curricula and trackers."""
+"""The built-in task side: families, rewards, generators, curricula, runners and trackers."""
 
 from plugins.curricula.entries import curricula
 from registry import Entry, hookimpl
@@ -102,6 +102,7 @@ def register_task_generators() -> list[Entry]:
         ),
         *_reward_generators(),
         *_goal_reward_generators(),
+        *_archives(),
     ]
 
 
@@ -138,7 +139,7 @@ def register_rewards() -> list[Entry]:
 @hookimpl
 def register_runners() -> list[Entry]:
     """Outer loops of another shape."""
-    return [*_games()]
+    return [*_games(), *_evolution()]
 
 
 @hookimpl
@@ -172,6 +173,44 @@ def _games() -> list[Entry]:
                 "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design"
             ),
             tags=("curriculum", "multi-agent"),
+        ),
+    ]
+
+
+def _archives() -> list[Entry]:
+    """Sources of tasks that runners have made."""
+    return [
+        Entry(
+            "poet",
+            "plugins.generators.poet:PoetTasks",
+            "Tasks that a POET run has evolved, in the order in which it made them.",
+            config="plugins.generators.poet:PoetTasksConfig",
+            citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET)",
+            tags=("evolution", "file"),
+        ),
+    ]
+
+
+def _evolution() -> list[Entry]:
+    return [
+        Entry(
+            "poet",
+            "plugins.runners.poet:Poet",
+            "POET: tasks that evolve together with the agents that solve them.",
+            config="plugins.runners.poet:PoetConfig",
+            citation=(
+                "Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 3; Wang et al. 2020, Enhanced POET, "
+                "section 4"
+            ),
+            tags=("evolution", "open-ended"),
+        ),
+        Entry(
+            "pbt",
+            "plugins.runners.pbt:Pbt",
+            "PBT: a population of agents whose settings evolve while they learn.",
+            config="plugins.runners.pbt:PbtConfig",
+            citation="Jaderberg et al. 2017, Population Based Training of Neural Networks, section 3",
+            tags=("evolution", "hyperparameters"),
         ),
     ]
 

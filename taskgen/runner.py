@@ -1,12 +1,13 @@
 """`Runner`: an outer loop of another shape than ask, collect, learn, tell, such as POET's pairs or PAIRED's game."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from registry.config import Part
 from taskgen.archive import Record
 from taskgen.family import TaskFamily
+from taskgen.spec import TaskSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,4 +63,17 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Let go of workers and the like."""
+        ...
+
+
+@runtime_checkable
+class Population(Protocol):
+    """A runner whose tasks have an agent each, and who says in `records()` what `taskgen.lineage` names."""
+
+    def agent_of(self, task: str) -> "Agent":
+        """The agent of the task with this id. Raises `UserError` where it has none."""
+        ...
+
+    def highlights(self) -> Mapping[str, Sequence[TaskSpec]]:
+        """Tasks worth a look, by what they are ("longest to solve"), for the report."""
         ...

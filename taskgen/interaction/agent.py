@@ -233,6 +233,21 @@ class Explores(Protocol):
         ...
 
 
+@runtime_checkable
+class Heir(Protocol):
+    """An agent that can go on from the parameters of another one of its kind, and learn from there as if it were new.
+
+    Of an agent that cannot, a runner that hands agents around takes the whole state.
+    """
+
+    parameters: Tensor
+    """What it has learned."""
+
+    def adopt(self, parameters: Tensor) -> None:
+        """Go on from `parameters` with everything else about learning, such as the optimiser, as new."""
+        ...
+
+
 def judged(agent: Agent) -> Agent:
     """`agent` as it plays to be judged: without what it does for the sake of learning."""
     return agent.frozen() if isinstance(agent, Explores) else agent

@@ -8,7 +8,8 @@ import pytest
 
 import registry
 from registry.config import Part
-from taskgen import artefacts
+from taskgen import artefacts, lineage
+from taskgen.archive import Archive
 from taskgen.build import SOURCES, build_family, build_source
 from taskgen.family import TaskFamily
 from taskgen.streams import seed_sequence
@@ -73,6 +74,11 @@ def test_source(name: str, family_name: str, tmp_path: Path, monkeypatch: pytest
     if name == "builtin/task-set":
         needed["path"] = str(tmp_path / "tasks.jsonl")
         write_tasks(tmp_path / "tasks.jsonl", [family.spec(seed=seed) for seed in range(3)])
+    if name == "builtin/poet":
+        needed["path"] = str(tmp_path / "archive.sqlite")
+        with Archive(tmp_path / "archive.sqlite", write=True) as archive:
+            specs = [family.spec(seed=seed) for seed in range(3)]
+            archive.add(specs, generator="builtin/poet", scores={lineage.CREATED: 1.0, lineage.SOLVED: 2.0})
     if name == "builtin/diayn":  # what was hardly learned follows the protocol as well
         monkeypatch.setenv(artefacts.VARIABLE, str(tmp_path))
         needed |= {"iterations": 1, "slots": 4, "skills": 2, "least_accuracy": 1e-9}

@@ -11,6 +11,7 @@ import pytest
 import registry
 from registry import doctor
 from registry.cli import main
+from registry.discovery import DISABLE_VARIABLE
 
 VERB = '''
 from typing import Annotated
@@ -83,9 +84,12 @@ def test_list_json_holds_every_item(capsys: pytest.CaptureFixture[str]) -> None:
     assert row["kind"] == "families"
 
 
-def test_list_of_an_unknown_and_of_an_empty_kind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_of_an_unknown_and_of_an_empty_kind(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(["list", "famlies"]) == 2
     assert "Did you mean 'families'?" in capsys.readouterr().err
+    monkeypatch.setenv(DISABLE_VARIABLE, "taskgen-metarl:builtin-tasks")
     assert main(["list", "runners"]) == 0
     assert "There are no runners yet." in capsys.readouterr().out
 

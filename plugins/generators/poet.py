@@ -1,0 +1,113 @@
+"""An archive of evolved tasks as a source: what a POET run has made so far, in the order in which it was made.
+
+Reference: Wang et al. 2019, "Paired Open-Ended Trailblazer (POET)": a run leaves a curriculum of tasks, each a small
+step from one that could be mastered before it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from registry.config import Config
+from registry.errors import CheckpointError, ConfigError
+from taskgen import lineage
+from taskgen.archive import Archive, Record
+from taskgen.family import TaskFamily, same_structure
+from taskgen.source import TaskResult
+from taskgen.spec import TaskSpec
+from taskgen.streams import child
+
+_ARCHIVE = "archive.sqlite"
+
+
+class PoetTasksConfig(Config):
+    """Settings of `PoetTasks`."""
+
+    path: str = Field("", description="Directory of a POET run, finished or not, or its archive.sqlite.")
+    niches: Literal["solved", "active", "all"] = Field(
+        "solved", description="Tasks that were solved; that agents learn on now; or all but those that failed."
+    )
+    pace: int = Field(
+        0, ge=0, description="Tasks given before the next niche in order of creation joins in; 0: all from the start."
+    )
+    fresh_seeds: bool = Field(
+        default=False, description="Whether every task has a seed of its own, such as another course of the same kind."
+    )
+
+
+class PoetTasks:
+    """A `TaskSource`: each task is one of the niches that have joined in, all equally likely.
+
+    Task p is a function of the stream at position p; the archive is read once. Raises `ConfigError` for an archive
+    without such niches.
+    """
+
+    feedback = False
+
+    def __init__(self, config: PoetTasksConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
+        self.config = config
+        self._family = family
+        self._seed = seed
+        self._specs = _niches(config)
+        same_structure(self._specs, family)
+        self._content = hashlib.sha256("".join(spec.id for spec in self._specs).encode()).hexdigest()
+        self._position = 0
+
+    def ask(self, n: int) -> list[TaskSpec]:
+        """The next `n` tasks."""
+        first, self._position = self._position, self._position + n
+        return [self._task(position) for position in range(first, first + n)]
+
+    def tell(self, results: Sequence[TaskResult]) -> None:
+        """Ignored: the niches are given."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of tasks given so far, and the hash of the niches."""
+        return {"position": self._position, "content": self._content}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict()`. Raises `CheckpointError` when the archive holds other niches than it did then."""
+        position = state.get("position")
+        if not isinstance(position, int) or isinstance(position, bool) or position < 0:
+            raise CheckpointError(f"state of poet: position = {position!r}, expected an integer >= 0")
+        if state.get("content") != self._content:
+            raise CheckpointError(
+                "the archive of evolved tasks has changed since the checkpoint: restore it, or begin a new run. Of a "
+                "POET run that goes on, copy archive.sqlite first and draw from the copy"
+            )
+        self._position = position
+
+    def _task(self, position: int) -> TaskSpec:
+        there = len(self._specs)
+        if self.config.pace:
+            there = min(there, 1 + position // self.config.pace)
+        pick, fresh = np.random.Generator(np.random.PCG64(child(self._seed, "niche")).advance(2 * position)).random(2)
+        spec = self._specs[int(pick * there)]
+        if not self.config.fresh_seeds:
+            return spec
+        return self._family.spec(spec.context, seed=int(fresh * 2.0**53), reward=spec.reward)
+
+
+def _niches(config: PoetTasksConfig) -> list[TaskSpec]:
+    if not config.path:
+        raise ConfigError(["path = '': name the directory of a POET run, such as path=runs/poet-cartpole-0"], "poet")
+    path = Path(config.path)
+    with Archive(path / _ARCHIVE if path.is_dir() else path) as archive:
+        made = [record for record in archive.records() if lineage.CREATED in record.scores]
+    found = [record.spec for record in made if _wanted(record, config.niches)]
+    if not found:
+        kind = "" if config.niches == "all" else f" ({config.niches})"
+        raise ConfigError(
+            [f"path = {config.path!r}: none of its {len(made)} evolved tasks will do{kind}; try niches=all"], "poet"
+        )
+    return found
+
+
+def _wanted(record: Record, niches: str) -> bool:
+    if niches == "solved":
+        return lineage.SOLVED in record.scores
+    return lineage.FAILED not in record.scores and (niches == "all" or lineage.RETIRED not in record.scores)

@@ -1,0 +1,41 @@
+"""How new a task is: its mean distance to the nearest ones that were there before.
+
+Sources: Lehman and Stanley 2011, "Abandoning Objectives: Evolution Through the Search for Novelty Alone"; Wang et al.
+2019, "Paired Open-Ended Trailblazer (POET)", section 3; PATA-EC: Wang et al. 2020, "Enhanced POET", section 4.1, and
+its released code for vectors of unequal length.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Floats: TypeAlias = NDArray[np.float64]
+
+
+def novelty(point: Floats, others: Sequence[Floats], neighbours: int) -> float:
+    """Mean distance from `point` to the nearest `neighbours` of `others`, to all where there are fewer; 0 to none."""
+    nearest = sorted(distance(point, other) for other in others)[:neighbours]
+    return float(np.mean(nearest)) if nearest else 0.0
+
+
+def distance(one: Floats, other: Floats) -> float:
+    """Euclidean; what the longer of two vectors has more is compared with the last number of the shorter."""
+    short, long = sorted((one, other), key=len)
+    if not len(short):
+        return 0.0
+    return float(np.hypot(np.linalg.norm(long[: len(short)] - short), np.linalg.norm(long[len(short) :] - short[-1])))
+
+
+def performance_vector(scores: Sequence[float], low: float, high: float) -> Floats:
+    """PATA-EC: [A] what agents earn on a task, clipped to [low, high], as centred ranks from -0.5 to 0.5.
+
+    Equal scores have equal ranks (the release ranks them by place). A score that is not a number counts as the lowest.
+    One agent alone has rank 0.
+    """
+    clipped = np.clip(np.nan_to_num(np.asarray(scores, dtype=np.float64), nan=low, posinf=high, neginf=low), low, high)
+    if len(clipped) < 2:
+        return np.zeros(len(clipped))
+    return (rankdata(clipped) - 1.0) / (len(clipped) - 1) - 0.5

@@ -1,0 +1,183 @@
+"""Units of work on pairs of a task and an agent: plain data in, plain data out, so that any map gives the same result.
+
+A unit holds all that decides its result. What a task or an agent raises is the map's to report (`taskgen.maps.Failed`).
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from registry.config import Part
+from taskgen.build import family_of
+from taskgen.interaction.agent import Agent, Heir, Trial, judged
+from taskgen.interaction.build import build_agent, problem_of
+from taskgen.interaction.collect import collect
+from taskgen.spec import TaskSpec
+
+State: TypeAlias = dict[str, Any]
+"""What `Agent.state_dict` gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trainee:
+    """How agents are built, taught and judged."""
+
+    agent: Part
+    example: str
+    """A task as JSON, which says what tasks look like."""
+    tasks: int
+    """Trials of a step of learning."""
+    episodes: int
+    """Episodes of such a trial."""
+    judged: int
+    """Episodes of an evaluation."""
+    device: str = "cpu"
+
+    def build(self, *, seed: int = 0, state: State | None = None) -> Agent:
+        """An agent as new, or as it was when it gave `state`, which it does not touch."""
+        spec = TaskSpec.from_json(self.example)
+        problem = problem_of(
+            family_of(spec), episodes=self.episodes, seed=seed, device=torch.device(self.device), example=spec
+        )
+        agent = build_agent(self.agent, problem)
+        if state is not None:
+            agent.load_state_dict(copy.deepcopy(state))
+        return agent
+
+    def inherit(self, own: State, other: State) -> State:
+        """The agent of state `own` once it has taken over what `other` has learned."""
+        heir = self.build(state=own)
+        _take_over(heir, self.build(state=other), other)
+        return heir.state_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class Practice:
+    """Let an agent learn, then judge it."""
+
+    trainee: Trainee
+    state: State
+    tasks: tuple[tuple[str, ...], ...]
+    """[steps, trials] as JSON: what is learned from."""
+    seeds: tuple[tuple[int, ...], ...]
+    """[steps, trials] their noise seeds."""
+    exam: tuple[str, ...]
+    """As JSON: what it is judged on."""
+    luck: tuple[int, ...]
+    """A noise seed for each task of the exam."""
+    start: State | None = None
+    """Of another agent, whose parameters are taken over first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Practised:
+    """What came of a `Practice`."""
+
+    state: State
+    score: float
+    """Mean return of the episodes of its exam; NaN where it failed."""
+    steps: int
+    """Environment steps, evaluation included."""
+    failure: str = ""
+    """What went wrong; then `state` is what it was before."""
+
+    @classmethod
+    def failed(cls, work: Practice, reason: str) -> "Practised":
+        """What came of work that gave no result."""
+        return cls(work.state, math.nan, 0, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Judge one agent on several tasks at once."""
+
+    trainee: Trainee
+    state: State
+    tasks: tuple[str, ...]
+    luck: tuple[int, ...]
+    """A noise seed for each task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What came of an `Examination`."""
+
+    scores: tuple[float, ...]
+    """Mean return on each task; NaN where it could not be had."""
+    steps: int
+
+
+def practise(work: Practice) -> Practised:
+    """Learn and be judged."""
+    trainee = work.trainee
+    exam = [TaskSpec.from_json(task) for task in work.exam]
+    agent = trainee.build(state=work.state)
+    if work.start is not None:
+        _take_over(agent, trainee.build(state=work.start), work.start)
+    plan = agent.plan(trainee.episodes)
+    batch = family_of(exam[0]).batch(trainee.tasks * plan.slots, trainee.device)
+    steps = 0
+    for tasks, seeds in zip(work.tasks, work.seeds, strict=True):
+        specs = [TaskSpec.from_json(task) for task in tasks]
+        trial = collect(agent, batch, specs, plan=plan, seeds=seeds)
+        agent.learn(trial)
+        steps += _steps(trial)
+    state = agent.state_dict()
+    scores, more = _judge(agent, exam, work.luck, trainee)
+    score = sum(scores) / len(scores)
+    failure = "" if math.isfinite(score) else f"its return is {score}"
+    return Practised(work.state if failure else state, score, steps + more, failure)
+
+
+def examine(work: Examination) -> Examined:
+    """Judge on all tasks in one batch; where that raises, on one after another, to find out which it was."""
+    specs = [TaskSpec.from_json(task) for task in work.tasks]
+    if not specs:
+        return Examined((), 0)
+    try:
+        agent = work.trainee.build(state=work.state)
+        scores, steps = _judge(agent, specs, work.luck, work.trainee)
+        return Examined(tuple(scores), steps)
+    except Exception:  # noqa: BLE001 (whatever a task or an agent raises costs a score, not the run)
+        if len(specs) == 1:
+            return Examined((math.nan,), 0)
+    alone = [
+        examine(Examination(work.trainee, work.state, (task,), (luck,)))
+        for task, luck in zip(work.tasks, work.luck, strict=True)
+    ]
+    return Examined(tuple(one.scores[0] for one in alone), sum(one.steps for one in alone))
+
+
+def _judge(agent: Agent, specs: Sequence[TaskSpec], luck: Sequence[int], trainee: Trainee) -> tuple[list[float], int]:
+    """Mean return per episode on each task, and the environment steps that took."""
+    player = judged(agent)
+    plan = player.plan(trainee.judged)
+    batch = family_of(specs[0]).batch(len(specs) * plan.slots, trainee.device)
+    trial = collect(player, batch, specs, plan=plan, seeds=luck)
+    return trial.episode_returns().double().mean(0).tolist(), _steps(trial)
+
+
+def _take_over(heir: Agent, other: Agent, state: State) -> None:
+    if isinstance(heir, Heir) and isinstance(other, Heir):
+        heir.adopt(other.parameters)
+    else:
+        heir.load_state_dict(copy.deepcopy(state))
+
+
+def _steps(trial: Trial) -> int:
+    return sum(int(rollout.valid.sum()) for rollout in trial.rounds)
+
+
+def integer(seed: np.random.SeedSequence) -> int:
+    """A seed from 0 to 2**53 - 1."""
+    return integers(seed, 1)[0]
+
+
+def integers(seed: np.random.SeedSequence, count: int) -> list[int]:
+    """Seeds from 0 to 2**53 - 1."""
+    return (seed.generate_state(count, np.uint64) >> np.uint64(11)).tolist()

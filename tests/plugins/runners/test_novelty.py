@@ -1,0 +1,50 @@
+"""Novelty and PATA-EC against values worked out by hand."""
+
+import numpy as np
+import pytest
+
+from plugins.runners.novelty import distance, novelty, performance_vector
+
+
+def points(*rows: list[float]) -> list[np.ndarray]:
+    return [np.array(row) for row in rows]
+
+
+def test_mean_distance_to_the_nearest() -> None:
+    here, *others = points([0.0, 0.0], [3.0, 4.0], [0.0, 1.0], [6.0, 8.0])
+    assert novelty(here, others, 2) == pytest.approx((1 + 5) / 2)
+
+
+def test_fewer_others_than_neighbours() -> None:
+    here, *others = points([0.0], [1.0], [3.0])
+    assert novelty(here, others, 5) == pytest.approx(2.0)
+    assert novelty(here, others[:1], 5) == 1.0
+
+
+def test_alone_is_no_nan() -> None:
+    assert novelty(np.array([1.0]), [], 5) == 0.0
+    assert novelty(np.array([]), [np.array([])], 5) == 0.0
+
+
+def test_vectors_of_unequal_length_compare_the_tail_with_the_last_number() -> None:
+    short, long = points([0.0, 0.5], [0.0, 0.5, 0.5, -0.5])
+    assert distance(short, long) == distance(long, short) == pytest.approx(1.0)  # 0, 0, 0, 1
+    assert distance(np.array([1.0, 0.0]), np.array([0.0, 1.0, 2.0])) == pytest.approx(np.sqrt(1 + 1 + 4))
+
+
+def test_performance_is_clipped_then_ranked() -> None:
+    assert performance_vector([0.0, 400.0, 100.0, 200.0], 50.0, 300.0).tolist() == pytest.approx(
+        [-0.5, 0.5, -1 / 6, 1 / 6]
+    )
+
+
+def test_what_the_criterion_does_not_tell_apart_has_one_rank() -> None:
+    vector = performance_vector([10.0, 20.0, 100.0, 900.0, 300.0], 50.0, 300.0)  # ranks 1.5 1.5 3 4.5 4.5
+    assert vector.tolist() == pytest.approx([-0.375, -0.375, 0.0, 0.375, 0.375])
+    assert performance_vector([1.0, 2.0, 3.0], 50.0, 300.0).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_failed_evaluation_ranks_lowest_and_one_agent_has_rank_zero() -> None:
+    assert performance_vector([np.nan, 100.0], 50.0, 300.0).tolist() == [-0.5, 0.5]
+    assert performance_vector([np.inf, 100.0], 50.0, 300.0).tolist() == [0.5, -0.5]
+    assert performance_vector([77.0], 50.0, 300.0).tolist() == [0.0]

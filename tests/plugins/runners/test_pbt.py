@@ -1,0 +1,116 @@
+"""PBT on scripted scores, and on a tiny population."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from agents.tree import flatten, restore
+from plugins.runners.pbt import Pbt, PbtConfig, Reach, Return
+from registry.config import Part
+from registry.errors import ConfigError, UserError
+from taskgen.build import build_family
+from taskgen.maps import Failed
+from taskgen.runner import Assignment, Runner
+from taskgen.streams import seed_sequence
+
+FAMILY = build_family("cartpole", {"horizon": 10})
+AGENT = {"name": "ppo", "context": "none", "hidden": [4], "epochs": 1, "minibatches": 1}
+RATE = {"low": 0.01, "high": 0.1, "logarithmic": True}
+
+
+def make(agent: Any = AGENT, **settings: Any) -> Pbt:
+    assignment = Assignment(
+        family=FAMILY,
+        source=Part(name="domain-randomization"),
+        agent=Part.model_validate(agent),
+        iterations=10,
+        tasks=2,
+        episodes=2,
+        seed=seed_sequence(0, "runner"),
+        device=torch.device("cpu"),
+    )
+    quick = {"population": 5, "ready_every": 2, "judged_tasks": 2, "explore": {"learning_rate": RATE}}
+    return Pbt(PbtConfig.model_validate({**quick, **settings}), assignment=assignment)
+
+
+def scored(pbt: Pbt, *scores: float) -> Pbt:
+    for member, score in zip(pbt.members, scores, strict=True):
+        member.fitness = Return((score,))
+    return pbt
+
+
+def test_the_worst_take_over_from_the_best_and_explore() -> None:
+    pbt = scored(make(share=0.4, redrawn=0.0), 3.0, 5.0, 1.0, 4.0, 2.0)
+    before = [dict(member.settings) for member in pbt.members]
+    weights = [member.state["model"]["actor.0.weight"] for member in pbt.members]
+    pbt._exploit()
+    for place, member in enumerate(pbt.members):
+        weight = member.state["model"]["actor.0.weight"]
+        if place in (2, 4):
+            origin = next(best for best in (1, 3) if torch.equal(weight, weights[best]))
+            ratio = member.settings["learning_rate"] / before[origin]["learning_rate"]
+            assert (
+                ratio == pytest.approx(0.8)
+                or ratio == pytest.approx(1.2)
+                or member.settings["learning_rate"] in (0.01, 0.1)
+            )
+        else:
+            assert torch.equal(weight, weights[place])
+            assert member.settings == before[place]
+
+
+def test_settings_stay_within_reach_and_are_drawn_anew() -> None:
+    pbt = make(redrawn=1.0, explore={"learning_rate": RATE, "entropy": {"low": 0.0, "high": 0.5}})
+    rng = pbt._rng("test")
+    drawn = [pbt._explored({"learning_rate": 0.05, "entropy": 0.1}, rng) for _ in range(50)]
+    assert len({one["entropy"] for one in drawn}) == 50
+    assert all(0.01 <= one["learning_rate"] <= 0.1 and 0.0 <= one["entropy"] <= 0.5 for one in drawn)
+    still = make(redrawn=0.0)
+    assert still._explored({"learning_rate": 0.1}, rng)["learning_rate"] in (pytest.approx(0.08), 0.1)
+
+
+def test_a_member_that_fails_is_worst_and_nothing_left_is_an_error() -> None:
+    pbt = make()
+    states = [member.state for member in pbt.members]
+    real = pbt._map
+    pbt._toolbox.register("map", lambda function, work: [Failed("boom"), *real(function, work[1:])])
+    metrics = pbt.iterate()
+    assert pbt.members[0].fitness.values[0] == -math.inf
+    assert pbt.members[0].state is states[0]
+    assert metrics["pbt/failed"] == 1
+    assert all(map(math.isfinite, metrics.values()))
+    pbt._toolbox.register("map", lambda function, work: [Failed("boom") for _ in work])
+    with pytest.raises(UserError, match="every member of the population has failed"):
+        pbt.iterate()
+
+
+@pytest.mark.parametrize("agent", [AGENT, {"name": "es", "hidden": [4]}])
+def test_resuming_is_identical_and_the_best_is_who_is_judged(agent: Any) -> None:
+    whole, cut, resumed = make(agent), make(agent), make(agent)
+    for _ in range(4):
+        whole.iterate()
+    for _ in range(2):
+        cut.iterate()
+    resumed.load_state_dict(restore(*flatten(cut.state_dict())))
+    for _ in range(2):
+        resumed.iterate()
+    (mine, tensors), (other, others) = flatten(resumed.state_dict()), flatten(whole.state_dict())
+    assert mine == other
+    assert all(torch.equal(tensors[name], others[name]) for name in others)
+    assert isinstance(whole, Runner)
+    assert whole.agent is not None
+    assert len(list(whole.records())) == 2
+
+
+def test_settings_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"explore.learning_rat: ppo has no such setting. Did you mean 'learning_rate'"
+    ):
+        make(explore={"learning_rat": RATE})
+    with pytest.raises(ConfigError, match="discount"):
+        make(explore={"discount": {"low": 0.5, "high": 2.0}})
+    for wrong in ({"low": 1.0, "high": 1.0}, {"low": 0.0, "high": 1.0, "logarithmic": True}):
+        with pytest.raises(ValueError, match="must be below"):
+            Reach.model_validate(wrong)
