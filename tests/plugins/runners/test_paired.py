@@ -18,7 +18,7 @@ QUICK = (
     "family.view=3",
     "family.horizon=4",
     "agent.network.hidden_size=8",
-    "runner.teacher.hidden=[8]",
+    "runner.teacher={name='ppo', hidden=[8]}",
     "runner.design.placements=5",
     "training.iterations=6",
     "training.tasks=8",
@@ -241,6 +241,7 @@ def test_a_family_whose_knobs_are_set_one_by_one():
         "paired-maze", "~family", "family={name='point-navigation', horizon=5}",
         "~agent", "agent={name='ppo', hidden=[8]}", "runner.design.placements=0",
         "~source", "source=domain-randomization", "evaluation.source=domain-randomization", "evaluation.players=[]",
+        "~evaluation.out_of_distribution",
     )  # fmt: skip
     metrics = game.iterate()
     assert -0.5 <= metrics["tasks/goal"] <= 0.5
