@@ -95,6 +95,7 @@ WORLDS: Mapping[str, World] = {
                 # 100 goals over and over: its memory is of tasks it meets again
                 'source={name = "domain-randomization", task_seed = 0}',
                 f'source.vary.goal={{kind = "choice", values = {[n / 20 for n in range(-9, 10, 2)]}}}',
+                "agent.tasks=100",
                 "agent.updates_per_step=0.01",
             ),
         },
