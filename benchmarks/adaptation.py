@@ -32,6 +32,8 @@ from benchmarks.learning import RUNS, train_seed
 from taskgen.build import build_family
 
 SEEDS = (0, 1, 2)
+EPISODES = 4
+"""Of a reference player that are recorded: as many as a trial on GridNavi has."""
 VARIBAD = "grid-navigation-varibad"
 TRIALS: Mapping[str, tuple[Target, str]] = {
     "rl2": (">= 33", "the Bayes-optimal player has 37.21"),
@@ -166,7 +168,7 @@ def rows(world: str, comparison: Comparison) -> Iterator[Row]:
     """Every player's return by episode or by step of adaptation, on every set, and what training took."""
     for tasks, courses in comparison.sets.items():
         for course in courses:
-            for point, interval in enumerate(course.mean):
+            for point, interval in enumerate(course.mean if course.trained else course.mean[:EPISODES]):
                 when = f"after {point} gradient steps" if course.by_round else f"of episode {point + 1}"
                 yield row(f"{world}, {tasks} goals, {course.name}: return {when}", *interval)
     for agent, members in comparison.agents.items():
