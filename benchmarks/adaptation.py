@@ -2,6 +2,7 @@
 
     python -m benchmarks.adaptation               about an hour on one thread, three seeds
     python -m benchmarks.adaptation --train       the runs alone, or some of them: --train grid-navigation/maml
+    python -m benchmarks.adaptation --finished    compares the runs that are finished
 
 rl2 adapts in its hidden state, maml and reptile by gradient steps, pearl by inference; ppo is told the task. On point
 navigation goals are drawn from MAML's square, and further ones from outside of it; on GridNavi from 16 of its 21 cells,
@@ -16,6 +17,8 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,6 +32,8 @@ from benchmarks.learning import RUNS, train_seed
 from taskgen.build import build_family
 
 SEEDS = (0, 1, 2)
+EPISODES = 4
+"""Of a reference player that are recorded: as many as a trial on GridNavi has."""
 VARIBAD = "grid-navigation-varibad"
 TRIALS: Mapping[str, tuple[Target, str]] = {
     "rl2": (">= 33", "the Bayes-optimal player has 37.21"),
@@ -95,6 +100,7 @@ WORLDS: Mapping[str, World] = {
                 # 100 goals over and over: its memory is of tasks it meets again
                 'source={name = "domain-randomization", task_seed = 0}',
                 f'source.vary.goal={{kind = "choice", values = {[n / 20 for n in range(-9, 10, 2)]}}}',
+                "agent.tasks=100",
                 "agent.updates_per_step=0.01",
             ),
         },
@@ -115,10 +121,32 @@ WORLDS: Mapping[str, World] = {
 }
 
 
-def trained(world: str, agent: str, seed: int) -> RunDirectory:
-    """The run of one agent and seed."""
+def name_of(world: str, agent: str) -> str:
+    """What the runs of an agent are called, before their seed."""
+    return f"adaptation-{world}-{agent}"
+
+
+def train(world: str, agent: str) -> None:
+    """Train an agent with every seed, as far as that is not done."""
     setting = WORLDS[world]
-    return train_seed(f"adaptation-{world}-{agent}", setting.agents[agent], seed, setting.overrides(agent))
+    for seed in SEEDS:
+        train_seed(name_of(world, agent), setting.agents[agent], seed, setting.overrides(agent))
+
+
+def finished(world: str, agent: str) -> list[Path]:
+    """The runs of an agent that have come to their end."""
+    runs = [RunDirectory(RUNS / f"{name_of(world, agent)}-{seed}") for seed in SEEDS]
+    return [run.path for run in runs if run.config.exists() and _last(run.path)["iteration"] == _iterations(run)]
+
+
+def _iterations(run: RunDirectory) -> int:
+    return run.open().config.training.iterations
+
+
+def _last(run: Path) -> dict[str, Any]:
+    """The last evaluation of a run on held-out tasks, which is at its end."""
+    file = run / "evaluations.jsonl"
+    return json.loads(file.read_text().splitlines()[-1]) if file.exists() else {"iteration": 0}
 
 
 def plays() -> list[tuple[str, str]]:
@@ -128,32 +156,36 @@ def plays() -> list[tuple[str, str]]:
 
 
 def compared(world: str) -> Comparison:
-    """All agents of a world on the same tasks, with a remark on those that do not fit."""
-    comparison = compare([trained(world, agent, seed).path for agent in WORLDS[world].agents for seed in SEEDS])
-    return replace(comparison, remarks=[*comparison.remarks, *WORLDS[world].remarks])
+    """The agents of a world on the same tasks, with a remark on those that do not fit or are not trained yet."""
+    runs = {agent: finished(world, agent) for agent in WORLDS[world].agents}
+    missing = [f"{agent} is trained with {len(found)} of {len(SEEDS)} seeds" for agent, found in runs.items()]
+    missing = [remark for remark, found in zip(missing, runs.values(), strict=True) if len(found) < len(SEEDS)]
+    comparison = compare([path for found in runs.values() for path in found], say=print)
+    return replace(comparison, remarks=[*comparison.remarks, *WORLDS[world].remarks, *missing])
 
 
 def rows(world: str, comparison: Comparison) -> Iterator[Row]:
     """Every player's return by episode or by step of adaptation, on every set, and what training took."""
     for tasks, courses in comparison.sets.items():
         for course in courses:
-            for point, interval in enumerate(course.mean):
+            for point, interval in enumerate(course.mean if course.trained else course.mean[:EPISODES]):
                 when = f"after {point} gradient steps" if course.by_round else f"of episode {point + 1}"
                 yield row(f"{world}, {tasks} goals, {course.name}: return {when}", *interval)
     for agent, members in comparison.agents.items():
-        last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in members]
+        last = [_last(run.path) for run in members]
         for what, key in (("environment steps", "steps"), ("seconds of training, one thread", "seconds")):
             yield row(f"{world}, {agent}: {what}", *mean_interval([line[key] for line in last]))
 
 
 def claims(comparisons: Mapping[str, Comparison]) -> Iterator[Row]:
     """The figures with a target."""
-    for course in comparisons[VARIBAD].sets["held-out"]:
+    varibad = comparisons[VARIBAD].sets["held-out"] if VARIBAD in comparisons else ()
+    for course in varibad:
         target, source = TRIALS.get(course.name, (None, ""))
         yield row(f"{VARIBAD}, {course.name}: return of a trial", *course.trial, target=target, source=source)
-    for world in ("point-navigation", "grid-navigation"):
-        found = {course.name: course for course in comparisons[world].sets["held-out"]}
-        for agent in comparisons[world].agents:
+    for world, comparison in comparisons.items():
+        found = {course.name: course for course in comparison.sets["held-out"]}
+        for agent in comparison.agents:
             if not found[agent].told:
                 gains = found[agent].mean[-1].value - found[agent].mean[0].value
                 yield row(f"{world}, {agent}: gain from first to last episode", gains, target="> 0", source="it adapts")
@@ -163,23 +195,25 @@ def main() -> None:
     """Train, compare, record."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.adaptation", description=__doc__)
     parser.add_argument("--train", nargs="*", metavar="WORLD/AGENT", help="train these, or all, and compare nothing")
-    wanted = parser.parse_args().train
+    parser.add_argument("--finished", action="store_true", help="train nothing; compare the runs that are finished")
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for world, agent in plays():
-        if not wanted or f"{world}/{agent}" in wanted:
-            for seed in SEEDS:
-                trained(world, agent, seed)
-    if wanted is not None:
+    for world, agent in [] if arguments.finished else plays():
+        if not arguments.train or f"{world}/{agent}" in arguments.train:
+            train(world, agent)
+    if arguments.train is not None:
         return
-    comparisons = {world: compared(world) for world in WORLDS}
+    worlds = [world for world in WORLDS if any(finished(world, agent) for agent in WORLDS[world].agents)]
+    comparisons = {world: compared(world) for world in worlds}
     found = [*claims(comparisons), *(line for pair in comparisons.items() for line in rows(*pair))]
-    record("adaptation", found, seeds=SEEDS)
+    remarks = [f"{world}: {remark}" for world, comparison in comparisons.items() for remark in comparison.remarks]
+    record("adaptation", found, seeds=SEEDS, notes="; ".join(remarks))
     write_comparison(comparisons, RUNS / "adaptation.html")
-    for world in ("point-navigation", "grid-navigation"):
-        picture = figure(comparisons[world], "held-out", world)
-        (ROOT / "docs" / f"adaptation-{world}.svg").write_text(picture + "\n")
-    for name, comparison in comparisons.items():
-        print(name, *table(comparison), sep="\n")
+    for world, comparison in comparisons.items():
+        if world != VARIBAD:
+            picture = figure(comparison, "held-out", world)
+            (ROOT / "docs" / f"adaptation-{world}.svg").write_text(picture + "\n")
+        print(world, *table(comparison), sep="\n")
 
 
 if __name__ == "__main__":
