@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 
 import registry
+from agents.common.acceleration import Precision
 from registry.config import Config, Part, apply_overrides, parse, read_toml
 from registry.errors import PluginError, UserError
 from registry.plan import Plan, resolve
@@ -37,6 +38,13 @@ class Training(Config):
         default=3.0,
         gt=0,
         description="Nats that an update may move the policy, where the agent measures it; beyond it the run stops.",
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="Of the products of matrices in updates; bfloat16 is for GPUs that are fast at it.",
+    )
+    compile: bool = Field(
+        default=False, description="Compile networks by torch.compile; the first calls take a minute."
     )
 
 

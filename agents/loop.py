@@ -11,6 +11,7 @@ import numpy as np
 import registry
 from agents import checkpoint, quarantine
 from agents.common import parallel
+from agents.common.acceleration import compile_networks, mixed_precision
 from agents.evaluation import evaluate, play_counting, summarise
 from agents.experiment import Experiment, Parts, build_agent, build_parts, held_out_source
 from agents.highlights import keep_highlights
@@ -69,6 +70,8 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
         return _drive(parts.runner, settings.iterations, books, watcher)
     agent, source = parts.player, parts.source
     curriculum = source if isinstance(source, Curriculum) else None
+    if settings.compile:
+        compile_networks(agent)
     trial_plan = agent.plan(settings.episodes)
     slots = settings.tasks // parallel.processes() * trial_plan.slots
     batch = parts.family.batch(slots, parts.problem.device)
@@ -85,7 +88,8 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
         results = score(trial, agent, parts.family, curriculum.scores if curriculum else ()) if source.feedback else []
         clock.lap("score")
         learned = trial.of(np.flatnonzero(curriculum.learns_from(specs)).tolist()) if curriculum else trial
-        metrics = agent.learn(learned) if learned.specs else {}
+        with mixed_precision(settings.precision, parts.problem.device):
+            metrics = agent.learn(learned) if learned.specs else {}
         clock.lap("learn")
         if source.feedback:
             source.tell(results)

@@ -1,4 +1,4 @@
-"""Action distributions over the last axis of what a policy head puts out."""
+"""Action distributions over the last axis of what a policy head puts out, in float32 whatever that is."""
 
 import math
 from typing import Any, Protocol, runtime_checkable
@@ -33,7 +33,7 @@ class Categorical:
     """Discrete actions from logits [..., A]."""
 
     def __init__(self, logits: Tensor) -> None:
-        self.log_probabilities = logits.log_softmax(-1)
+        self.log_probabilities = logits.float().log_softmax(-1)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """[...] int64. The smallest of exponentials with rates p is drawn with probability p."""
@@ -53,8 +53,8 @@ class DiagonalGaussian:
     """Continuous actions from means [..., A] and log standard deviations [A]."""
 
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
-        self.mean = mean
-        self.log_std = log_std
+        self.mean = mean.float()
+        self.log_std = log_std.float()
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """[..., A] float32."""
