@@ -263,7 +263,8 @@ class Progress:
         """Advance."""
         if self._quiet:
             return
-        figures = f"trial return {metrics['meta/trial_return']:.3f}, {metrics['charts/SPS']:,.0f} steps/s"
+        earned = metrics.get("meta/trial_return")  # none where a runner could play nothing
+        figures = ("" if earned is None else f"trial return {earned:.3f}, ") + f"{metrics['charts/SPS']:,.0f} steps/s"
         if sys.stdout.isatty():
             self._advance_bar(done, total, figures)
             return

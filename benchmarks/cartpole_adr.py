@@ -88,7 +88,7 @@ def rows_of(runs: Mapping[str, Sequence[RunDirectory]]) -> list[Row]:
         for kind in ("adr", "alp-gmm"):
             pairs = zip(returns(runs[kind], tasks, "ppo"), plain, strict=True)
             gain = mean_interval([curriculum - uniform for curriculum, uniform in pairs])
-            rows.append(row(f"{kind} less uniform per seed, {title}", *gain, target="> 0", source="the curriculum must help"))
+            rows.append(row(f"{kind} less uniform per seed, {title}", *gain, target="> 0", source="it must help"))
     for kind, found in runs.items():
         last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in found]
         rows.append(row(f"{kind}: seconds of training, one thread", *mean_interval([line["seconds"] for line in last])))

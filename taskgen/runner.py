@@ -46,7 +46,10 @@ class Runner(Protocol):
     """Who is judged on the held-out tasks; None where the runner's figures speak for themselves."""
 
     def iterate(self) -> "Metrics":
-        """One iteration. The metrics hold "charts/batch_steps", the environment steps it took."""
+        """One iteration. The metrics hold "charts/batch_steps", the environment steps it took.
+
+        "meta/trial_return", where there is one, is what reports draw over these steps.
+        """
         ...
 
     def records(self) -> Iterable[Record]:

@@ -108,6 +108,8 @@ class Paired:
         metrics = self._figures(contexts, len(playable), returns, reward)
         self._keep(playable, returns, reward[tasks].tolist())
         metrics |= self._learn(designed, reward, trials)
+        if playable:
+            metrics["meta/trial_return"] = float(returns["protagonist"].sum(0).mean())
         metrics["charts/batch_steps"] = float(
             sum(rollout.reward.numel() for trial in (designed, *trials.values()) for rollout in trial.rounds)
         )
