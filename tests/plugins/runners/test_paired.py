@@ -100,6 +100,7 @@ def test_regret_by_hand():
     assert metrics["meta/antagonist_return"] == pytest.approx(2 * metrics["meta/protagonist_return"])
     assert (metrics["tasks/walls"], metrics["tasks/shortest_path"], metrics["tasks/unsolvable"]) == (3, 2, 0)
     assert metrics["charts/batch_steps"] == 8 * (5 + 8 + 8)
+    assert metrics["meta/trial_return"] == pytest.approx(2 * metrics["meta/protagonist_return"])  # of two episodes
 
 
 def test_the_best_episode_of_the_antagonist_counts():
