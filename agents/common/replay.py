@@ -43,7 +43,7 @@ class Replay:
         """Add transitions, columns [n, ...] in order of age; when the buffer is full the oldest make room."""
         count = len(next(iter(rows.values())))
         if not self._columns:
-            self._make({name: row[0] for name, row in rows.items()})
+            self._make(rows)
         newest = min(count, self.capacity)  # of more rows than fit, the first are gone at once
         first = self._appended[buffer] + count - newest
         place = torch.arange(first, first + newest, device=self._home) % self.capacity
@@ -90,7 +90,7 @@ class Replay:
         self._appended = appended
         self._columns = {}
         if used:
-            self._make({name: column[0, 0] for name, column in columns.items()})
+            self._make({name: column[0] for name, column in columns.items()})
         for name, column in self._columns.items():
             column[:, :used] = columns[name].to(self._home)
 
@@ -99,22 +99,22 @@ class Replay:
         """Whether the buffers did not fit the device, and are in the host's memory."""
         return self._home != self._device
 
-    def _make(self, row: Mapping[str, Tensor]) -> None:
-        """Empty columns for transitions like `row`, where they fit."""
+    def _make(self, rows: Mapping[str, Tensor]) -> None:
+        """Empty columns for transitions like those of `rows`, columns [n, ...], where there is room for them."""
         transitions = len(self._appended) * self.capacity
-        needed = transitions * sum(value.numel() * value.element_size() for value in row.values())
+        needed = transitions * sum(row.shape[1:].numel() * row.element_size() for row in rows.values())
         if not self._settled and needed > self._free():
             self._home = torch.device("cpu")
         self._settled = True  # what was free before is what they take now
         pinned = self.on_host and torch.cuda.is_available()
-        for name, value in row.items():
-            shape = (len(self._appended), self.capacity, *value.shape)
-            self._columns[name] = torch.zeros(shape, dtype=value.dtype, device=self._home, pin_memory=pinned)
+        for name, row in rows.items():
+            shape = (len(self._appended), self.capacity, *row.shape[1:])
+            self._columns[name] = torch.zeros(shape, dtype=row.dtype, device=self._home, pin_memory=pinned)
 
     def _free(self) -> float:
         """Bytes of the device that the buffers may take."""
         if self._room is not None:
-            return self._room
+            return float(self._room)
         return torch.cuda.mem_get_info(self._device)[0] / 2 if self._device.type == "cuda" else float("inf")
 
 
