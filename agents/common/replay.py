@@ -1,4 +1,4 @@
-"""Replay memory: ring buffers of transitions on the device where they are learned from.
+"""Replay memory: ring buffers of transitions on the device where they are learned from, or beside it.
 
 memory = Replay(capacity=100_000, device=device)
 memory.append({"observation": observation, "reward": reward})   # [n, O], [n]
@@ -15,11 +15,18 @@ from torch import Tensor
 
 
 class Replay:
-    """K ring buffers side by side: one tensor [K, C, ...] per column, made when the first transitions come."""
+    """K ring buffers side by side: one tensor [K, C, ...] per column, made when the first transitions come.
 
-    def __init__(self, capacity: int, device: torch.device, *, buffers: int = 1) -> None:
+    They lie on the device if full buffers take at most `room` bytes, else in the host's memory, pinned where there is
+    CUDA. Left out, `room` is half of what the device then has free.
+    """
+
+    def __init__(self, capacity: int, device: torch.device, *, buffers: int = 1, room: int | None = None) -> None:
         self.capacity = capacity
         self._device = device
+        self._room = room
+        self._home = device  # until the size of a transition is known
+        self._settled = False
         self._columns: dict[str, Tensor] = {}
         self._appended = [0] * buffers
 
@@ -35,15 +42,13 @@ class Replay:
     def append(self, rows: Mapping[str, Tensor], buffer: int = 0) -> None:
         """Add transitions, columns [n, ...] in order of age; when the buffer is full the oldest make room."""
         count = len(next(iter(rows.values())))
-        for name, row in rows.items():
-            if name not in self._columns:
-                shape = (len(self._appended), self.capacity, *row.shape[1:])
-                self._columns[name] = torch.zeros(shape, dtype=row.dtype, device=self._device)
+        if not self._columns:
+            self._make(rows)
         newest = min(count, self.capacity)  # of more rows than fit, the first are gone at once
         first = self._appended[buffer] + count - newest
-        place = torch.arange(first, first + newest, device=self._device) % self.capacity
+        place = torch.arange(first, first + newest, device=self._home) % self.capacity
         for name, column in self._columns.items():
-            column[buffer, place] = rows[name][count - newest :]
+            column[buffer, place] = rows[name][count - newest :].to(self._home)
         self._appended[buffer] += count
 
     def clear(self, buffer: int) -> None:
@@ -60,11 +65,12 @@ class Replay:
             raise ValueError(f"replay buffer {chosen[sizes.index(0)]} is empty: append transitions before drawing")
         share = torch.rand(len(chosen), count, dtype=torch.float64, generator=generator, device=self._device)
         if buffers is None:  # without a copy to the device, for which the host would wait
-            place = (share[0] * sizes[0]).to(torch.int64)
-            return {name: column[0, place] for name, column in self._columns.items()}
+            place = (share[0] * sizes[0]).to(torch.int64).to(self._home)
+            return {name: column[0, place].to(self._device) for name, column in self._columns.items()}
         row, size = torch.tensor([chosen, sizes], device=self._device)[..., None]
-        place = (share * size).to(torch.int64)
-        return {name: column[row, place] for name, column in self._columns.items()}
+        place = (share * size).to(torch.int64).to(self._home)
+        row = row.to(self._home)
+        return {name: column[row, place].to(self._device) for name, column in self._columns.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """What was written, and how much was ever appended to each buffer."""
@@ -83,10 +89,33 @@ class Replay:
             )
         self._appended = appended
         self._columns = {}
-        for name, column in columns.items():
-            shape = (len(appended), self.capacity, *column.shape[2:])
-            self._columns[name] = torch.zeros(shape, dtype=column.dtype, device=self._device)
-            self._columns[name][:, :used] = column.to(self._device)
+        if used:
+            self._make({name: column[0] for name, column in columns.items()})
+        for name, column in self._columns.items():
+            column[:, :used] = columns[name].to(self._home)
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the buffers did not fit the device, and are in the host's memory."""
+        return self._home != self._device
+
+    def _make(self, rows: Mapping[str, Tensor]) -> None:
+        """Empty columns for transitions like those of `rows`, columns [n, ...], where there is room for them."""
+        transitions = len(self._appended) * self.capacity
+        needed = transitions * sum(row.shape[1:].numel() * row.element_size() for row in rows.values())
+        if not self._settled and needed > self._free():
+            self._home = torch.device("cpu")
+        self._settled = True  # what was free before is what they take now
+        pinned = self.on_host and torch.cuda.is_available()
+        for name, row in rows.items():
+            shape = (len(self._appended), self.capacity, *row.shape[1:])
+            self._columns[name] = torch.zeros(shape, dtype=row.dtype, device=self._home, pin_memory=pinned)
+
+    def _free(self) -> float:
+        """Bytes of the device that the buffers may take."""
+        if self._room is not None:
+            return float(self._room)
+        return torch.cuda.mem_get_info(self._device)[0] / 2 if self._device.type == "cuda" else float("inf")
 
 
 class Shelf:

@@ -124,3 +124,29 @@ def test_shelf_gives_every_task_a_buffer_and_takes_the_oldest_ones():
     assert [other.place(task) for task in ("c", "a", "d")] == [(0, False), (1, False), (0, True)]
     with pytest.raises(RuntimeError, match="cannot hold the 2 tasks"):
         Shelf(1).load_state_dict(shelf.state_dict())
+
+
+@pytest.mark.parametrize(("room", "on_host"), [(2 * 4 * (4 + 8), False), (2 * 4 * (4 + 8) - 1, True)])
+def test_what_the_device_has_no_room_for_lies_in_the_host_and_is_drawn_alike(room, on_host):
+    """A number and a pair, float32, in two buffers of four. The device is told from the host by its index alone."""
+    device = torch.device("cpu", 0)
+    memory, other = (Replay(4, device, buffers=2, room=room) for _ in range(2))
+    reference = Replay(4, CPU, buffers=2)
+    for ring in (memory, reference):
+        ring.append(_rows(*range(6)), buffer=0)
+        ring.append(_rows(10, 11), buffer=1)
+    other.load_state_dict(memory.state_dict())
+    assert memory.on_host == other.on_host == on_host
+    for ring in (memory, other):
+        assert torch.equal(ring.state_dict()["columns"]["pair"], reference.state_dict()["columns"]["pair"])
+        for buffers in (None, [1, 0]):
+            drawn, expected = (r.draw(9, torch.Generator().manual_seed(2), buffers) for r in (ring, reference))
+            assert torch.equal(drawn["pair"], expected["pair"])
+
+
+def test_where_it_lies_is_settled_once():
+    memory = Replay(4, torch.device("cpu", 0), room=1000)
+    memory.append(_rows(1, 2))
+    memory._room = 0  # as if what it takes were no longer free
+    memory.load_state_dict(memory.state_dict())
+    assert not memory.on_host
