@@ -272,7 +272,7 @@ def _add_scores(database: sqlite3.Connection, id_: str, scores: Mapping[str, flo
     for name, value in scores.items():
         if not math.isfinite(value):
             raise TaskError(f"score {name!r} of task {id_} = {value!r}: expected a finite number")
-        _insert(database, "score", (id_, name, int(step), float(value)))
+        _insert(database, "score", (id_, name, int(step), float(value) + 0.0))  # SQLite keeps no negative zero
 
 
 def _digest(table: str, content: Sequence[Any]) -> str:

@@ -269,3 +269,11 @@ def test_names_with_odd_characters(tmp_path: Path) -> None:
     shutil.copy(path, tmp_path / "copy.sqlite")
     with Archive(tmp_path / "copy.sqlite") as archive:
         assert len(list(archive.records(generator='it\'s "quoted"; DROP TABLE task'))) == 10
+
+
+def test_a_score_of_negative_zero_is_read_back(tmp_path: Path) -> None:
+    spec = Bandit(BanditConfig(), name="builtin/bandit").spec()
+    with Archive(tmp_path / "archive.sqlite", write=True) as archive:
+        archive.add([spec], generator="builtin/test", scores={"regret": -0.0})
+        (record,) = archive.records()
+    assert record.scores == {"regret": 0.0}
