@@ -1,4 +1,4 @@
-"""Action distributions over the last axis of what a policy head puts out, in float32 whatever that is."""
+"""Action distributions over the last axis of what a policy head puts out, never in half precision."""
 
 import math
 from typing import Any, Protocol, runtime_checkable
@@ -33,7 +33,7 @@ class Categorical:
     """Discrete actions from logits [..., A]."""
 
     def __init__(self, logits: Tensor) -> None:
-        self.log_probabilities = logits.float().log_softmax(-1)
+        self.log_probabilities = _wide(logits).log_softmax(-1)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """[...] int64. The smallest of exponentials with rates p is drawn with probability p."""
@@ -53,8 +53,8 @@ class DiagonalGaussian:
     """Continuous actions from means [..., A] and log standard deviations [A]."""
 
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
-        self.mean = mean.float()
-        self.log_std = log_std.float()
+        self.mean = _wide(mean)
+        self.log_std = _wide(log_std)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """[..., A] float32."""
@@ -155,3 +155,8 @@ def action_size(space: gym.Space[Any]) -> int:
     if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
         return space.shape[0]
     raise UserError(f"action space {space} is not supported: use Discrete, or Box with one axis")
+
+
+def _wide(values: Tensor) -> Tensor:
+    """`values` in float32 where they are of half precision: probabilities are not to be rounded to 8 bits."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values

@@ -92,3 +92,13 @@ def test_unsupported_action_space_is_named():
     assert action_size(gym.spaces.Box(-1, 1, (4,))) == 4
     with pytest.raises(UserError, match=r"MultiBinary.*use Discrete"):
         action_size(gym.spaces.MultiBinary(2))
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)],
+)
+def test_half_precision_is_widened_and_double_precision_kept(given, kept):
+    values = torch.tensor([[0.5, -1.0]], dtype=given)
+    assert Categorical(values).log_prob(torch.tensor([0])).dtype == kept
+    assert DiagonalGaussian(values, values[0]).entropy().dtype == kept
