@@ -7,8 +7,8 @@ where they stopped.
 
 The oracle does not have to search. What searching takes is shown by two players that are told the goal once an episode
 has paid, and play as the oracle from the next one on; how they search is fixed before every episode, as it is for PEARL
-by the latent. One goes to a fresh place on the half circle and stays: nobody gets more who only ever wants the reward
-of the episode at hand. The other walks along one half of it, then along the other.
+by the latent. One goes to a fresh place on the half circle every time and stays there. The other walks along one half
+of it, then along the other.
 """
 
 import json
