@@ -35,9 +35,11 @@ SETS = {"held-out": "up to 20 walls", "dense": "20 to 40 walls"}
 PLAYERS = ("random", "maze-oracle")
 LAST = 50
 """Iterations at the end whose designs are described."""
+SOLVABLE = "tasks/shortest_path"
+"""Not measured in an iteration without a design that can be solved."""
 MADE = {
     "tasks/unsolvable": "share of designs that cannot be solved",
-    "tasks/shortest_path": "cells on the shortest path of a design that can be solved",
+    SOLVABLE: "cells on the shortest path of a design that can be solved",
     "tasks/walls": "walls of a design",
     "meta/protagonist_solved": "share of designs that the protagonist solves",
 }
@@ -51,7 +53,8 @@ class Finished:
         self.returns: Mapping[str, NDArray[np.float64]] = safetensors.numpy.load_file(
             run.path / "evaluation.safetensors"
         )
-        self.metrics = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+        lines = (run.path / "metrics.jsonl").read_text().splitlines()
+        self.metrics: list[dict[str, float]] = [json.loads(line)["metrics"] for line in lines]
         self.curve: list[dict[str, Any]] = [
             json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()
         ]
@@ -65,8 +68,8 @@ class Finished:
         return float(self.returns[f"{tasks}/{player}"].mean())
 
     def late(self, metric: str) -> float | None:
-        """Mean over the last iterations; None where there was nothing to measure."""
-        values = [line[metric] for line in self.metrics[-LAST:] if metric in line]
+        """Mean over the last iterations; None where none had a design that could be measured."""
+        values = [line[metric] for line in self.metrics[-LAST:] if metric != SOLVABLE or metric in line]
         return sum(values) / len(values) if values else None
 
 
@@ -91,13 +94,11 @@ def _results(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
 
 def _designs(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
     for teacher, runs in found.items():
-        for metric, what in MADE.items():
+        for metric, what in {**MADE, **({"tasks/regret": "regret"} if teacher == "paired" else {})}.items():
             values = [value for run in runs if (value := run.late(metric)) is not None]
             if values:
                 seeds = f", {len(values)} of {len(runs)} seeds" if len(values) < len(runs) else ""
                 yield row(f"{teacher}, last {LAST} iterations: {what}{seeds}", *mean_interval(values))
-    regret = [run.late("tasks/regret") or 0.0 for run in found["paired"]]
-    yield row(f"paired, last {LAST} iterations: regret", *mean_interval(regret))
 
 
 def _budget(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
@@ -109,6 +110,11 @@ def _budget(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
             trial = point["trial"]
             what = f"{teacher}, seed {SEEDS[0]}: mean return, {SETS['held-out']}, after {point['iteration']} iterations"
             yield row(what, trial["mean"], trial["low"], trial["high"])
+
+
+def rows(found: Mapping[str, Sequence[Finished]]) -> list[Row]:
+    """What the finished runs, by teacher and in the order of the seeds, amount to."""
+    return [*_results(found), *_designs(found), *_budget(found)]
 
 
 def main(wanted: Sequence[str] = ()) -> None:
@@ -123,7 +129,7 @@ def main(wanted: Sequence[str] = ()) -> None:
             found.setdefault(teacher, []).append(Finished(run))
     if wanted:
         return
-    record(NAME, [*_results(found), *_designs(found), *_budget(found)], seeds=SEEDS)
+    record(NAME, rows(found), seeds=SEEDS)
     write_report([run.path for runs in found.values() for run in runs], RUNS / f"{NAME}.html")
 
 
