@@ -74,7 +74,7 @@ class Finished:
 
 
 def _results(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
-    source = "Dennis et al. 2020, figure 3: minimax makes mazes that nobody can solve"
+    source = "Dennis et al. 2020: a minimax teacher makes mazes that nobody can solve"
     for tasks, walls in SETS.items():
         for teacher, runs in found.items():
             shares = [run.solved(tasks) for run in runs]
