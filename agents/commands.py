@@ -62,17 +62,21 @@ def train(
     directory = RunDirectory(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}")
     with parallel.joined() as first, Progress(quiet=not first) as progress:
         refuse_unshared(plan.config)
-        if parallel.by_first(lambda: resume and directory.config.exists()):
+        resumed = parallel.by_first(lambda: resume and directory.config.exists())
+        if resumed:
             plan = directory.same(plan)
         else:
+            parallel.by_first(directory.refuse_taken)
+        parts = build_parts(plan.config)  # what does not fit is refused before anything is written
+        if not resumed:
             parallel.by_first(lambda: directory.create(plan))
-        finished = train_run(plan, directory, progress)
+        finished = train_run(plan, directory, progress, parts)
     if not first:
         os._exit(0 if finished else 130)  # threads of gloo now and then abort an interpreter that tidies up at its end
     if not finished:
         typer.echo(f"Stopped; checkpoint saved. Go on with: {_resume_command(directory.path)}")
         raise typer.Exit(130)
-    if build_parts(plan.config).agent is not None:
+    if parts.agent is not None:
         typer.echo("Evaluating beside the reference players ...")
         _print_summary(evaluate_run(directory))
     _write_report([directory.path], directory.path / "report.html")

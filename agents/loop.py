@@ -56,15 +56,17 @@ class Watcher(Protocol):
         ...
 
 
-def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher) -> bool:
+def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Parts | None = None) -> bool:
     """Train from the run's newest checkpoint, or from the start. Returns False if `watcher` stopped it before the end.
+
+    `parts` are those of the plan, for whoever has built them already.
 
     Raises `UserError` when an update diverges: a metric or the agent's state is no longer finite, or the policy moved
     by more than `training.largest_kl`. The newest checkpoint is from before that.
     """
     settings = plan.config.training
     refuse_unshared(plan.config)
-    parts = build_parts(plan.config)
+    parts = parts or build_parts(plan.config)
     books = _Books(plan, run, parts, watcher)
     if parts.runner is not None:
         return _drive(parts.runner, settings.iterations, books, watcher)

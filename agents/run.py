@@ -56,12 +56,16 @@ class RunDirectory:
         """Held-out tasks and a sample of the training tasks."""
         return self.path / "archive.sqlite"
 
-    def create(self, plan: Plan[Experiment]) -> None:
-        """Start a run here. Raises `UserError` if there is one already."""
+    def refuse_taken(self) -> None:
+        """Raise `UserError` if there is a run here already."""
         if self.config.exists():
             raise UserError(
                 f"{self.path} already holds a run: continue it with --resume, or choose another directory with --run"
             )
+
+    def create(self, plan: Plan[Experiment]) -> None:
+        """Start a run here. Raises `UserError` if there is one already."""
+        self.refuse_taken()
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_json("provenance.json", provenance(plan.items))
         write_atomically(self.config, to_toml(plan.config).encode())  # last: its presence says that a run is here

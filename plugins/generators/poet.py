@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from registry.config import Config
-from registry.errors import CheckpointError, ConfigError
+from registry.errors import CheckpointError, ConfigError, TaskError
 from taskgen import lineage
 from taskgen.archive import Archive, Record
 from taskgen.family import TaskFamily, same_structure
@@ -96,6 +96,10 @@ def _niches(config: PoetTasksConfig) -> list[TaskSpec]:
     if not config.path:
         raise ConfigError(["path = '': name the directory of a POET run, such as path=runs/poet-cartpole-0"], "poet")
     path = Path(config.path)
+    if not path.exists():
+        raise TaskError(
+            f"{path}: there is no such archive; name the directory of a POET run, as path=runs/poet-cartpole-0"
+        )
     with Archive(path / _ARCHIVE if path.is_dir() else path) as archive:
         made = [record for record in archive.records() if lineage.CREATED in record.scores]
     found = [record.spec for record in made if _wanted(record, config.niches)]

@@ -39,6 +39,12 @@ def test_a_second_run_in_the_same_place_is_refused(run, capsys):
     assert "--resume" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("score", ["gea", "regret"])
+def test_parts_that_do_not_fit_leave_no_run_behind(tmp_path, score):
+    assert _train(tmp_path / "run", f"source={{name = 'plr', score = '{score}'}}") == 2
+    assert not (tmp_path / "run").exists()
+
+
 def test_resuming_with_other_settings_is_refused(run, capsys):
     assert _train(run, "agent.learning_rate=0.5", "--resume") == 2
     assert "other settings (agent differ)" in capsys.readouterr().err
