@@ -2,6 +2,10 @@
 
 from registry import Entry
 
+_DREAM = (
+    "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without Sacrifices, "
+    "section 6"
+)
 _RL2 = "Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning"
 
 
@@ -38,55 +42,51 @@ def _player(name: str, family: str, target: str, summary: str, citation: str) ->
 
 
 def _bandit_players() -> list[Entry]:
+    def player(name: str, *rest: str) -> Entry:
+        return _player(name, "bandit", *rest)
+
     return [
-        _player(
+        player(
             "bayes-optimal",
-            "bandit",
             "bayes_optimal:BayesOptimal",
             "The highest expected return any player can have, by exact dynamic programming over sorted counts.",
             "Bellman 1956, A problem in the sequential design of experiments; Duff 2002, Optimal learning: "
             "computational procedures for Bayes-adaptive Markov decision processes",
         ),
-        _player(
+        player(
             "gittins",
-            "bandit",
             "gittins:Gittins",
             "Pulls the arm with the highest finite-horizon Gittins index.",
             "Gittins 1979, Bandit processes and dynamic allocation indices; Nino-Mora 2011, Computing a classic index "
             "for finite-horizon bandits",
         ),
-        _player(
+        player(
             "ucb1",
-            "bandit",
             "ucb1:UCB1",
             "Pulls the arm with the highest upper confidence bound.",
             "Auer, Cesa-Bianchi and Fischer 2002, Finite-time analysis of the multiarmed bandit problem, figure 1",
         ),
-        _player(
+        player(
             "thompson",
-            "bandit",
             "thompson:Thompson",
             "Pulls the arm that is best in one draw from the posterior.",
             "Thompson 1933, On the likelihood that one unknown probability exceeds another in view of the evidence of "
             "two samples; Chapelle and Li 2011, An empirical evaluation of Thompson sampling, section 2",
         ),
-        _player(
+        player(
             "epsilon-greedy",
-            "bandit",
             "epsilon_greedy:EpsilonGreedy",
             "Pulls the arm with the highest posterior mean, now and then any arm.",
             f"{_RL2}, section 3.1",
         ),
-        _player(
+        player(
             "greedy",
-            "bandit",
             "greedy:Greedy",
             "Pulls the arm with the highest posterior mean.",
             f"{_RL2}, section 3.1",
         ),
-        _player(
+        player(
             "bandit-oracle",
-            "bandit",
             "bandit_oracle:BanditOracle",
             "Is told the arm probabilities and pulls the best arm.",
             f"{_RL2}, section 3.1",
@@ -188,11 +188,6 @@ def _control_players() -> list[Entry]:
 
 def _grid_players() -> list[Entry]:
     varibad = "Zintgraf et al. 2020, VariBAD: A Very Good Method for Bayes-Adaptive Deep RL via Meta-Learning"
-    dream = (
-        "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without Sacrifices, "
-        "section 6"
-    )
-
     return [
         _player(
             "grid-navigation-oracle",
@@ -221,20 +216,20 @@ def _grid_players() -> list[Entry]:
             "bus",
             "bus_oracle:BusOracle",
             "Is told where the buses go and takes a shortest way to the goal.",
-            dream,
+            _DREAM,
         ),
         _player(
             "bus-map-reader",
             "bus",
             "bus_map_reader:BusMapReader",
             "Walks to the map first, reads it, and takes shortest ways from then on.",
-            dream,
+            _DREAM,
         ),
         _player(
             "cooking-oracle",
             "cooking",
             "cooking_oracle:CookingOracle",
             "Is told what the drawers hold and fetches the recipe's ingredients from the nearest.",
-            dream,
+            _DREAM,
         ),
     ]

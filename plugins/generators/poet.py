@@ -4,20 +4,18 @@ Reference: Wang et al. 2019, "Paired Open-Ended Trailblazer (POET)": a run leave
 step from one that could be mastered before it.
 """
 
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from plugins.generators.given import Given
 from registry.config import Config
-from registry.errors import CheckpointError, ConfigError, TaskError
+from registry.errors import ConfigError, TaskError
 from taskgen import lineage
 from taskgen.archive import Archive, Record
-from taskgen.family import TaskFamily, same_structure
-from taskgen.source import TaskResult
+from taskgen.family import TaskFamily
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
 
@@ -39,47 +37,24 @@ class PoetTasksConfig(Config):
     )
 
 
-class PoetTasks:
+class PoetTasks(Given):
     """A `TaskSource`: each task is one of the niches that have joined in, all equally likely.
 
     Task p is a function of the stream at position p; the archive is read once. Raises `ConfigError` for an archive
     without such niches.
     """
 
-    feedback = False
+    name = "poet"
+    changed = (
+        "the archive of evolved tasks has changed since the checkpoint: restore it, or begin a new run. Of a "
+        "POET run that goes on, copy archive.sqlite first and draw from the copy"
+    )
 
     def __init__(self, config: PoetTasksConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
+        super().__init__(_niches(config), family)
         self.config = config
         self._family = family
         self._seed = seed
-        self._specs = _niches(config)
-        same_structure(self._specs, family)
-        self._content = hashlib.sha256("".join(spec.id for spec in self._specs).encode()).hexdigest()
-        self._position = 0
-
-    def ask(self, n: int) -> list[TaskSpec]:
-        """The next `n` tasks."""
-        first, self._position = self._position, self._position + n
-        return [self._task(position) for position in range(first, first + n)]
-
-    def tell(self, results: Sequence[TaskResult]) -> None:
-        """Ignored: the niches are given."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """The number of tasks given so far, and the hash of the niches."""
-        return {"position": self._position, "content": self._content}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict()`. Raises `CheckpointError` when the archive holds other niches than it did then."""
-        position = state.get("position")
-        if not isinstance(position, int) or isinstance(position, bool) or position < 0:
-            raise CheckpointError(f"state of poet: position = {position!r}, expected an integer >= 0")
-        if state.get("content") != self._content:
-            raise CheckpointError(
-                "the archive of evolved tasks has changed since the checkpoint: restore it, or begin a new run. Of a "
-                "POET run that goes on, copy archive.sqlite first and draw from the copy"
-            )
-        self._position = position
 
     def _task(self, position: int) -> TaskSpec:
         there = len(self._specs)

@@ -1,0 +1,196 @@
+"""The catalogue entries of task families."""
+
+from registry import Entry
+
+
+def families() -> list[Entry]:
+    """The families every meta-RL library begins with."""
+    return [
+        Entry(
+            "bandit",
+            "plugins.families.bandit:Bandit",
+            "Bandits with k Bernoulli arms whose success probabilities are the task.",
+            config="plugins.families.bandit:BanditConfig",
+            citation="Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, section 3.1",
+            tags=("bandit", "tensor"),
+            offers=("bandit", "discrete-actions"),
+        ),
+        Entry(
+            "tabular-mdp",
+            "plugins.families.tabular_mdp:TabularMDP",
+            "Random finite MDPs with Dirichlet transitions and Gaussian rewards.",
+            config="plugins.families.tabular_mdp:TabularMDPConfig",
+            citation="Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, section 3.1",
+            tags=("tabular", "tensor"),
+            offers=("tabular-mdp", "discrete-actions"),
+        ),
+        *_control_families(),
+        Entry(
+            "maze",
+            "plugins.families.maze:Maze",
+            "Mazes seen from inside: walls, start and goal are the task, the view is 5 x 5 cells ahead.",
+            config="plugins.families.maze:MazeConfig",
+            citation=(
+                "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design; "
+                "Jiang et al. 2021, Replay-Guided Adversarial Environment Design"
+            ),
+            tags=("grid", "tensor"),
+            offers=("maze", "discrete-actions", "mutable"),
+        ),
+        *_grids(),
+        *_walking_robots(),
+        Entry(
+            "terrain-walker",
+            "plugins.families.terrain_walker:TerrainWalker",
+            "A planar biped on POET's obstacle courses: roughness, pits, stumps and stairs are the task.",
+            config="plugins.families.terrain_walker:TerrainWalkerConfig",
+            citation=(
+                "Wang et al. 2019, Paired Open-Ended Trailblazer (POET): Endlessly Generating Increasingly Complex and "
+                "Diverse Learning Environments and Their Solutions, section 4"
+            ),
+            tags=("locomotion", "mujoco"),
+            offers=("terrain-walker", "continuous-actions", "mutable"),
+        ),
+        _drawn_ground(),
+        *_any_model(),
+    ]
+
+
+def _control_families() -> list[Entry]:
+    """Small continuous worlds."""
+    return [
+        Entry(
+            "point-navigation",
+            "plugins.families.point_navigation:PointNavigation",
+            "A point walks to a hidden goal in the plane: MAML's 2D navigation and PEARL's sparse point robot.",
+            config="plugins.families.point_navigation:PointNavigationConfig",
+            citation=(
+                "Finn et al. 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, section 5.3; "
+                "Rakelly et al. 2019, Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context "
+                "Variables, section 6.2"
+            ),
+            tags=("navigation", "tensor"),
+            offers=("point-navigation", "goal-position", "continuous-actions", "mutable"),
+        ),
+        Entry(
+            "mountain-treasure",
+            "plugins.families.mountain_treasure:MountainTreasure",
+            "A treasure on a circle is found by walking, or seen from a mountain that costs reward to climb.",
+            config="plugins.families.mountain_treasure:MountainTreasureConfig",
+            citation=(
+                "Zintgraf et al. 2021, Exploration in Approximate Hyper-State Space for Meta Reinforcement Learning, "
+                "section 5.1"
+            ),
+            tags=("navigation", "exploration", "tensor"),
+            offers=("mountain-treasure", "continuous-actions", "mutable"),
+        ),
+        Entry(
+            "cartpole",
+            "plugins.families.cartpole:CartPole",
+            "Cart-pole with physical parameters; CartPole-v1 at the default context.",
+            config="plugins.families.cartpole:CartPoleConfig",
+            citation=(
+                "Barto, Sutton and Anderson 1983, Neuronlike adaptive elements that can solve difficult learning "
+                "control problems; Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning, table 1"
+            ),
+            tags=("control", "tensor"),
+            offers=("cartpole", "discrete-actions", "mutable"),
+        ),
+        Entry(
+            "pendulum",
+            "plugins.families.pendulum:Pendulum",
+            "Pendulum swing-up with physical parameters; Pendulum-v1 at the default context.",
+            config="plugins.families.pendulum:PendulumConfig",
+            citation="Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning, table 1",
+            tags=("control", "tensor"),
+            offers=("pendulum", "continuous-actions", "mutable"),
+        ),
+    ]
+
+
+def _grids() -> list[Entry]:
+    """Families of small grids whose task has to be found out by moving about."""
+    dream = (
+        "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without Sacrifices, "
+        "section 6"
+    )
+
+    def family(name: str, target: str, summary: str, citation: str) -> Entry:
+        target = f"plugins.families.{target}"
+        offers = (name, "discrete-actions", "mutable")
+        return Entry(name, target, summary, f"{target}Config", citation, tags=("grid", "tensor"), offers=offers)
+
+    return [
+        family(
+            "grid-navigation",
+            "grid_navigation:GridNavigation",
+            "A hidden goal on a 5 x 5 grid, searched for and come back to in the trial's later episodes (GridNavi).",
+            "Zintgraf et al. 2020, VariBAD: A Very Good Method for Bayes-Adaptive Deep RL via Meta-Learning, section "
+            "5.1",
+        ),
+        family(
+            "darkroom",
+            "darkroom:Darkroom",
+            "A hidden goal on a 10 x 10 grid, episodes of 100 steps.",
+            "Laskin et al. 2022, In-context Reinforcement Learning with Algorithm Distillation; Lee et al. 2023, "
+            "Supervised Pretraining Can Learn In-Context Reinforcement Learning",
+        ),
+        family("bus", "bus:Bus", "A city where the task is where the buses go; a map may show it.", dream),
+        family("cooking", "cooking:Cooking", "A kitchen where the task is what the drawers hold.", dream),
+    ]
+
+
+def _walking_robots() -> list[Entry]:
+    maml = "Finn et al. 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, section 5.3"
+    pearl = "Rakelly et al. 2019, Efficient Off-Policy Meta-RL via Probabilistic Context Variables, section 6"
+    epg = "Houthooft et al. 2018, Evolved Policy Gradients, section 4"
+    robots = (
+        ("half-cheetah", "half_cheetah:HalfCheetah", "A planar cheetah", f"{maml}; {pearl}"),
+        ("ant", "ant:Ant", "A four-legged ant", f"{maml}; {pearl}"),
+        ("hopper", "hopper:Hopper", "A planar one-legged hopper", epg),
+        ("walker2d", "walker2d:Walker2d", "A planar two-legged walker", pearl),
+    )
+    return [
+        Entry(
+            name,
+            f"plugins.families.{target}",
+            f"{what} whose goal (forward, direction, velocity{', position' if name == 'ant' else ''}) and body are the "
+            "task.",
+            config=f"plugins.families.{target}Config",
+            citation=citation,
+            tags=("locomotion", "mujoco"),
+            offers=(name, "continuous-actions", "mutable"),
+        )
+        for name, target, what, citation in robots
+    ]
+
+
+def _any_model() -> list[Entry]:
+    return [
+        Entry(
+            "mujoco-any",
+            "plugins.families.mujoco_any:MujocoAny",
+            "Domain randomisation of any MuJoCo model: fields of the model, by name, are the task.",
+            config="plugins.families.mujoco_any:MujocoAnyConfig",
+            citation=(
+                "Peng et al. 2018, Sim-to-Real Transfer of Robotic Control with Dynamics Randomization, section IV"
+            ),
+            tags=("mujoco", "domain-randomization"),
+            offers=("mujoco-any", "continuous-actions"),
+        ),
+    ]
+
+
+def _drawn_ground() -> Entry:
+    return Entry(
+        "cppn-walker",
+        "plugins.families.cppn_walker:CPPNWalker",
+        "A planar biped on ground that a small network draws: the network is the task.",
+        config="plugins.families.cppn_walker:CPPNWalkerConfig",
+        citation=(
+            "Wang et al. 2020, Enhanced POET: Open-Ended Reinforcement Learning through Unbounded Invention of "
+            "Learning Challenges and their Solutions, section 4.2"
+        ),
+        tags=("locomotion", "mujoco"),
+        offers=("cppn-walker", "continuous-actions", "mutable"),
+    )
