@@ -12,12 +12,17 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 from registry.discovery import FILES_VARIABLE
 from registry.errors import UserError
+
+if TYPE_CHECKING:
+    from agents.experiment import Experiment, Parts
+    from agents.run import RunDirectory
+    from registry.plan import Plan
 
 _LINE_SECONDS = 15.0
 """Without a terminal, a progress line this often."""
@@ -48,11 +53,10 @@ def train(
     import torch
 
     from agents.common import parallel
-    from agents.experiment import build_parts, load_experiment
+    from agents.experiment import load_experiment
     from agents.loop import evaluate_run
     from agents.loop import train as train_run
     from agents.run import RunDirectory
-    from agents.sharing import refuse_unshared
 
     torch.set_num_threads(threads)
     given = list(overrides or [])
@@ -61,15 +65,7 @@ def train(
     plan = load_experiment(experiment, given)
     directory = RunDirectory(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}")
     with parallel.joined() as first, Progress(quiet=not first) as progress:
-        refuse_unshared(plan.config)
-        resumed = parallel.by_first(lambda: resume and directory.config.exists())
-        if resumed:
-            plan = directory.same(plan)
-        else:
-            parallel.by_first(directory.refuse_taken)
-        parts = build_parts(plan.config)  # what does not fit is refused before anything is written
-        if not resumed:
-            parallel.by_first(lambda: directory.create(plan))
+        plan, parts = _begun(plan, directory, resume)
         finished = train_run(plan, directory, progress, parts)
     if not first:
         os._exit(0 if finished else 130)  # threads of gloo now and then abort an interpreter that tidies up at its end
@@ -80,6 +76,27 @@ def train(
         typer.echo("Evaluating beside the reference players ...")
         _print_summary(evaluate_run(directory))
     _write_report([directory.path], directory.path / "report.html")
+
+
+def _begun(plan: "Plan[Experiment]", directory: "RunDirectory", resume: bool) -> "tuple[Plan[Experiment], Parts]":
+    """The plan to train, that of the run in `directory` where it goes on, and its parts; the directory is there.
+
+    What does not fit is refused before anything is written.
+    """
+    from agents.common import parallel
+    from agents.experiment import build_parts
+    from agents.sharing import refuse_unshared
+
+    refuse_unshared(plan.config)
+    resumed = parallel.by_first(lambda: resume and directory.config.exists())
+    if resumed:
+        plan = directory.same(plan)
+    else:
+        parallel.by_first(directory.refuse_taken)
+    parts = build_parts(plan.config)
+    if not resumed:
+        parallel.by_first(lambda: directory.create(plan))
+    return plan, parts
 
 
 def evaluate(

@@ -41,51 +41,52 @@ def _player(name: str, family: str, target: str, summary: str, citation: str) ->
     return Entry(name, target, summary, f"{target}Config", citation, tags=("reference",), needs=(family,))
 
 
-def _bandit_players() -> list[Entry]:
-    def player(name: str, *rest: str) -> Entry:
-        return _player(name, "bandit", *rest)
+def _bandit_player(name: str, *rest: str) -> Entry:
+    return _player(name, "bandit", *rest)
 
+
+def _bandit_players() -> list[Entry]:
     return [
-        player(
+        _bandit_player(
             "bayes-optimal",
             "bayes_optimal:BayesOptimal",
             "The highest expected return any player can have, by exact dynamic programming over sorted counts.",
             "Bellman 1956, A problem in the sequential design of experiments; Duff 2002, Optimal learning: "
             "computational procedures for Bayes-adaptive Markov decision processes",
         ),
-        player(
+        _bandit_player(
             "gittins",
             "gittins:Gittins",
             "Pulls the arm with the highest finite-horizon Gittins index.",
             "Gittins 1979, Bandit processes and dynamic allocation indices; Nino-Mora 2011, Computing a classic index "
             "for finite-horizon bandits",
         ),
-        player(
+        _bandit_player(
             "ucb1",
             "ucb1:UCB1",
             "Pulls the arm with the highest upper confidence bound.",
             "Auer, Cesa-Bianchi and Fischer 2002, Finite-time analysis of the multiarmed bandit problem, figure 1",
         ),
-        player(
+        _bandit_player(
             "thompson",
             "thompson:Thompson",
             "Pulls the arm that is best in one draw from the posterior.",
             "Thompson 1933, On the likelihood that one unknown probability exceeds another in view of the evidence of "
             "two samples; Chapelle and Li 2011, An empirical evaluation of Thompson sampling, section 2",
         ),
-        player(
+        _bandit_player(
             "epsilon-greedy",
             "epsilon_greedy:EpsilonGreedy",
             "Pulls the arm with the highest posterior mean, now and then any arm.",
             f"{_RL2}, section 3.1",
         ),
-        player(
+        _bandit_player(
             "greedy",
             "greedy:Greedy",
             "Pulls the arm with the highest posterior mean.",
             f"{_RL2}, section 3.1",
         ),
-        player(
+        _bandit_player(
             "bandit-oracle",
             "bandit_oracle:BanditOracle",
             "Is told the arm probabilities and pulls the best arm.",
