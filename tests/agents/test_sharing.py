@@ -19,7 +19,8 @@ from agents.sharing import CAPABILITY
 from agents.tree import flatten
 from taskgen.interaction.collect import collect
 from tests.agents.processes import together
-from tests.agents.test_loop import Quiet, cheetahs, digest, diverge
+from tests.agents.test_loop import Quiet, digest
+from tests.agents.test_loop_faults import cheetahs, diverge
 
 SMALL = (
     *("training.iterations=3", "training.tasks=8", "training.checkpoint_every=2", "training.evaluate_every=2"),
