@@ -43,7 +43,7 @@ RL2_BANDIT_HORIZON: dict[str, Any] = {
         ],
     },
     "agent": {**RL2_BANDIT["agent"], "trace": 0.95},
-    "training": {"iterations": 950, "tasks": 120, "episodes": 100, "evaluate_every": 350},
+    "training": {"iterations": 1750, "tasks": 120, "episodes": 100, "evaluate_every": 350},
     "evaluation": {"tasks": 1000, "final_tasks": 10_000, "players": ["random", "thompson", "ucb1", "bandit-oracle"]},
 }
 
