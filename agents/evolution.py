@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import registry
 from agents.experiment import Experiment, build_parts
-from agents.records import STEPS
+from agents.records import STEPS, Line, json_lines
 from agents.run import RunDirectory
 from registry.errors import CheckpointError, TaskError
 from taskgen import lineage
@@ -106,7 +106,6 @@ def read_evolution(path: Path) -> Evolution:
     plan = run.open()
     try:
         provenance = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
-        lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         with Archive(run.archive) as archive:
             records = [record for record in archive.records() if lineage.CREATED in record.scores]
     except (OSError, ValueError, TaskError) as error:
@@ -114,6 +113,7 @@ def read_evolution(path: Path) -> Evolution:
             f"{path}: cannot be read ({error}): go on with `taskgen train ... --resume` until the first checkpoint, or "
             "restore it from a copy"
         ) from None
+    lines = list(json_lines(path, "metrics.jsonl", Line))
     if not records or not lines:
         raise CheckpointError(f"{path}: no evolved tasks in its archive.sqlite; go on until the first checkpoint")
     numbers = {record.spec.id: number for number, record in enumerate(records)}
@@ -126,9 +126,7 @@ def read_evolution(path: Path) -> Evolution:
             Niche(number, record, numbers[record.parents[0]] if record.parents else None)
             for number, record in enumerate(records)
         ),
-        history={
-            name: np.array([line["metrics"].get(name, 0.0) for line in lines], dtype=np.float64) for name in METRICS
-        },
+        history={name: np.array([line.metrics.get(name, 0.0) for line in lines], dtype=np.float64) for name in METRICS},
     )
 
 

@@ -1,6 +1,7 @@
 """Reports on runs that evolved tasks: the tree, the transfers, what was solved, films; nothing to load or run."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,14 @@ def test_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     _, begun = start(tmp_path / "begun")
     with pytest.raises(CheckpointError, match="until the first checkpoint"):
         write_report([begun.path], tmp_path / "report.html")
+
+
+def test_a_line_that_a_killed_run_left_unfinished_does_not_count(run: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    shutil.copytree(run, killed)
+    with (killed / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"step": 7, "metr')
+    assert read_evolution(killed).iterations == read_evolution(run).iterations == 6
 
 
 def test_a_task_is_played_by_the_agent_it_has_in_the_run(run: Path) -> None:
