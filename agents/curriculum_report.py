@@ -4,7 +4,6 @@ Read from a run: the metrics "tasks/..." of metrics.jsonl, highlights.jsonl, and
 named there. A run whose source says nothing of the kind has no such part.
 """
 
-import base64
 import io
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agents.figures import Band, Panel, panels_figure
+from agents.figures import Band, Panel, data_uri, panels_figure
 from agents.highlights import FILE
 from agents.records import STEPS, Line, Stored, json_lines
 from agents.results import Experiment
@@ -193,5 +192,4 @@ def _thumbnail(record: Record) -> Thumbnail:
     width, height = (max(1, round(side * factor)) for side in picture.size)
     data = io.BytesIO()
     picture.resize((width, height)).save(data, format="PNG", optimize=True)
-    image = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
-    return Thumbnail(tuple(lines), image, width, height)
+    return Thumbnail(tuple(lines), data_uri(data.getvalue(), "png"), width, height)

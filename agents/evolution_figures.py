@@ -1,6 +1,5 @@
 """The family tree of evolved tasks with their pictures, drawn by hand as SVG."""
 
-import base64
 import io
 from collections.abc import Callable, Sequence
 
@@ -9,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageChops
 
 from agents.evolution import Evolution, Niche
-from agents.figures import INK, LEAD, MUTED, RULE
+from agents.figures import INK, LEAD, MUTED, RULE, data_uri
 from taskgen import lineage
 from taskgen.build import family_of
 from taskgen.pictures import picture_of
@@ -115,8 +114,3 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float)
     return Markup('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}" stroke-width="{}"/>').format(
         x1, y1, x2, y2, colour, width
     )
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    """An image inside a page."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.evolution import Evolution, Niche, read_evolution, settings_of
-from agents.evolution_figures import data_uri, family_order, tree_figure
-from agents.figures import counts_figure, transfers_figure
+from agents.evolution_figures import family_order, tree_figure
+from agents.figures import counts_figure, data_uri, transfers_figure
 from agents.film import animation, watch
 from agents.records import STEPS, short
 from taskgen import lineage

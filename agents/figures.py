@@ -3,6 +3,7 @@
 Colours: Okabe and Ito 2008, "Color Universal Design". Lines of one figure also differ in dash and marker.
 """
 
+import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -299,3 +300,8 @@ def _svg(figure: Figure, prefix: str) -> Markup:
     prefix = re.sub(r"[^a-z0-9-]", "", prefix.lower())
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     return Markup(svg)  # noqa: S704 (matplotlib escapes every text it writes)
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """An image inside a page."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
