@@ -40,7 +40,7 @@ from torch.nn import functional
 
 from agents.common.distributions import ActionBox
 from agents.common.encoding import StepEncoder
-from agents.common.pace import Pace
+from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay, Shelf
 from agents.common.soft_actor_critic import SoftActorCritic, adam
 from agents.networks.mlp import mlp
@@ -219,14 +219,7 @@ class PEARL:
             "replay/tasks": float(len(self._shelf)),
             "charts/updates": float(updates),
         }
-        if not updates:
-            return metrics
-        sums: dict[str, Tensor] = {}
-        for _ in range(updates):
-            figures = self._update()
-            sums = {name: sums.get(name, 0.0) + value.detach() for name, value in figures.items()}
-        means = (torch.stack(list(sums.values())) / updates).tolist()
-        return {**metrics, **dict(zip(sums, means, strict=True))}
+        return {**metrics, **make_updates(updates, self._update)}
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimisers, replay memories and whose they are, sampling stream, counts."""

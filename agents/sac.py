@@ -34,7 +34,7 @@ from torch import Tensor
 
 from agents.common.context import Context, ContextEncoder
 from agents.common.distributions import ActionBox
-from agents.common.pace import Pace
+from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay
 from agents.common.soft_actor_critic import SoftActorCritic, adam
 from registry.config import Config
@@ -123,14 +123,10 @@ class SAC:
         self._inputs.update(trial.rollout)
         updates = self._pace.updates(self._remember(trial.rollout))
         metrics = {"replay/size": float(len(self._replay)), "charts/updates": float(updates)}
-        if not updates:
-            return metrics
-        sums: dict[str, Tensor] = {}
-        for _ in range(updates):
-            figures = self._update(self._replay.draw(self.config.batch, self._generator))
-            sums = {name: sums.get(name, 0.0) + value.detach() for name, value in figures.items()}
-        means = (torch.stack(list(sums.values())) / updates).tolist()
-        return {**metrics, **dict(zip(sums, means, strict=True))}
+        return {
+            **metrics,
+            **make_updates(updates, lambda: self._update(self._replay.draw(self.config.batch, self._generator))),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Model, optimisers, replay memory, numbered tasks, sampling stream, counts."""

@@ -1,7 +1,12 @@
-"""How many updates an off-policy agent makes for the environment steps it has seen."""
+"""The updates that an off-policy agent makes for the environment steps it has seen."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import torch
+from torch import Tensor
+
+from taskgen.interaction.agent import Metrics
 
 
 class Pace:
@@ -32,3 +37,14 @@ class Pace:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`."""
         self._steps, self._owed = state["steps"], state["owed"]
+
+
+def make_updates(count: int, update: Callable[[], Mapping[str, Tensor]]) -> Metrics:
+    """Call `update` so many times; the means of the figures it returns, scalars. One host sync, whatever `count`."""
+    if not count:
+        return {}
+    sums: dict[str, Tensor] = {}
+    for _ in range(count):
+        sums = {name: sums.get(name, 0.0) + value.detach() for name, value in update().items()}
+    means = (torch.stack(list(sums.values())) / count).tolist()
+    return dict(zip(sums, means, strict=True))

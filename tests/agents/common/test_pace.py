@@ -1,6 +1,8 @@
 """Updates that are due."""
 
-from agents.common.pace import Pace
+import torch
+
+from agents.common.pace import Pace, make_updates
 
 
 def test_warm_up_owes_nothing_and_parts_of_updates_are_carried_over():
@@ -16,3 +18,10 @@ def test_goes_on_from_its_state():
     one.updates(5)
     other.load_state_dict(one.state_dict())
     assert one.updates(5) == other.updates(5) == 2
+
+
+def test_updates_report_the_means_of_their_figures():
+    losses = iter([1.0, 2.0, 6.0])
+    figures = make_updates(3, lambda: {"loss": torch.tensor(next(losses), requires_grad=True), "one": torch.ones(())})
+    assert figures == {"loss": 3.0, "one": 1.0}
+    assert make_updates(0, dict) == {}
