@@ -115,7 +115,10 @@ def read_evolution(path: Path) -> Evolution:
         ) from None
     lines = list(json_lines(path, "metrics.jsonl", Line))
     if not records or not lines:
-        raise CheckpointError(f"{path}: no evolved tasks in its archive.sqlite; go on until the first checkpoint")
+        raise CheckpointError(
+            f"{path}: no evolved tasks in its archive.sqlite; go on until the first checkpoint, or `taskgen evaluate` it "
+            "first where the runner trains an agent to be judged"
+        )
     numbers = {record.spec.id: number for number, record in enumerate(records)}
     return Evolution(
         path=path,
