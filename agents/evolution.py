@@ -116,8 +116,8 @@ def read_evolution(path: Path) -> Evolution:
     lines = list(json_lines(path, "metrics.jsonl", Line))
     if not records or not lines:
         raise CheckpointError(
-            f"{path}: no evolved tasks in its archive.sqlite; go on until the first checkpoint, or `taskgen evaluate` it "
-            "first where the runner trains an agent to be judged"
+            f"{path}: no evolved tasks in its archive.sqlite; go on until the first checkpoint, or, where the runner "
+            "trains an agent to be judged, `taskgen evaluate` it first"
         )
     numbers = {record.spec.id: number for number, record in enumerate(records)}
     return Evolution(
