@@ -28,7 +28,7 @@ RL2_BANDIT: dict[str, Any] = {
     },
 }
 
-# With 100 pulls from the start it takes five times as many steps to as good a player, see `benchmarks.bandit_horizon`.
+# With 100 pulls from the start it takes about twice as many steps to as good a player, see `benchmarks.bandit_horizon`.
 RL2_BANDIT_HORIZON: dict[str, Any] = {
     **RL2_BANDIT,
     "name": "rl2-bandit-horizon",
