@@ -132,6 +132,8 @@ REPTILE_NAVIGATION: dict[str, Any] = {
     "agent": {"name": "reptile", "inner_rate": 0.5, "later_rate": 0.5},
 }
 
+PROMP_NAVIGATION: dict[str, Any] = {**MAML_NAVIGATION, "name": "promp-navigation", "agent": {"name": "promp"}}
+
 RL2_NAVIGATION: dict[str, Any] = {
     "name": "rl2-navigation",
     "family": {"name": "point-navigation"},

@@ -1,4 +1,4 @@
-"""`GradientAgent`: what MAML and RL Reptile share. A task's policy is its own by a few steps of policy gradient.
+"""`GradientAgent`: what MAML, ProMP and RL Reptile share. A task's policy is its own by a few steps of policy gradient.
 
 A trial is played in rounds of E episodes side by side; after each round, one inner step on what was just played. What
 is meta-learned is where the policy starts; a subclass says how.
@@ -7,6 +7,7 @@ Axes: T time, B tasks, E episodes of a task side by side, P parameters.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -14,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from agents.common.encoding import StepEncoder
-from agents.common.fast_policy import Activation, FastPolicy
+from agents.common.fast_policy import Activation, FastDistribution, FastPolicy
 from agents.common.inner_loop import Experience, experience, gradient_step, policy_gradient_loss
 from registry.config import Config
 from registry.errors import UserError
@@ -46,6 +47,13 @@ class Fast(NamedTuple):
 
 
 C = TypeVar("C", bound=GradientConfig)
+T = TypeVar("T")
+
+
+def counted(by_round: Iterable[T]) -> list[T]:
+    """What belongs to rounds after an inner step, which meta-objectives count; to the only round if there is one."""
+    every = list(by_round)
+    return every[min(1, len(every) - 1) :]
 
 
 class GradientAgent(ABC, Generic[C]):
@@ -131,3 +139,18 @@ class GradientAgent(ABC, Generic[C]):
             differentiable=differentiable,
         )
         return Fast(parameters, carry.steps + 1)
+
+    def adapted(
+        self, start: Tensor, rounds: Sequence[Experience], *, credit: float = 0.0, differentiable: bool = False
+    ) -> list[Tensor]:
+        """The parameters [B, P] that every round is played with when tasks begin at `start` [P]."""
+        fast = self.begin_trial(len(rounds[0].weight))
+        chain = [fast._replace(parameters=start.expand_as(fast.parameters))]
+        for data in rounds[:-1]:
+            chain.append(self.inner_step(chain[-1], data, credit=credit, differentiable=differentiable))
+        return [fast.parameters for fast in chain]
+
+    def replayed(self, parameters: Tensor, data: Experience) -> tuple[FastDistribution, Tensor]:
+        """Distributions [B, N] at what was seen, and the log-probability [B, N] of what was done."""
+        distribution = self.policy(parameters, data.observation.flatten(1, 2))
+        return distribution, distribution.log_prob(data.action.flatten(1, 2))

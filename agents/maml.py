@@ -29,7 +29,7 @@ from agents.common.fast_policy import FastDistribution
 from agents.common.inner_loop import Experience
 from agents.common.parallel import mean_part, total
 from agents.common.trust_region import conjugate_gradient, line_search
-from agents.gradient import GradientAgent, GradientConfig
+from agents.gradient import GradientAgent, GradientConfig, counted
 from agents.sharing import own_trial
 from taskgen.interaction.agent import Metrics, Trial
 
@@ -53,10 +53,11 @@ class MAML(GradientAgent[MAMLConfig]):
         trial = own_trial(trial)
         rounds = [self.experience(rollout, len(trial.specs)) for rollout in trial.rounds]
         with torch.no_grad():
-            played = [self._play(*pair) for pair in self._counted(self._adapted(self.parameters, rounds), rounds)]
+            chain = self.adapted(self.parameters, rounds)
+            played = [self.replayed(*pair) for pair in counted(zip(chain, rounds, strict=True))]
         with torch.enable_grad():
             start = self.parameters.clone().requires_grad_()
-            chain = self._adapted(start, rounds, differentiable=self.config.second_order)
+            chain = self.adapted(start, rounds, credit=self.config.credit, differentiable=self.config.second_order)
             objective, _ = self._objective(chain, rounds, played)
             loss, gradient = total(objective), total(torch.autograd.grad(objective, start, retain_graph=True)[0])
             curvature = self._curvature(chain, rounds)
@@ -64,7 +65,7 @@ class MAML(GradientAgent[MAMLConfig]):
         length = (2 * self.config.divergence / (direction @ curvature(direction)).clamp(min=1e-12)).sqrt()
         with torch.no_grad():
             found = line_search(
-                lambda parameters: map(total, self._objective(self._adapted(parameters, rounds), rounds, played)),
+                lambda parameters: map(total, self._objective(self.adapted(parameters, rounds), rounds, played)),
                 self.parameters,
                 length * direction,
                 loss=loss.item(),
@@ -79,23 +80,6 @@ class MAML(GradientAgent[MAMLConfig]):
             "charts/policy_std": self.policy_std,
         }
 
-    def _adapted(self, start: Tensor, rounds: Sequence[Experience], *, differentiable: bool = False) -> list[Tensor]:
-        """The parameters [B, P] that every round is played with when tasks begin at `start` [P]."""
-        fast = self.begin_trial(len(rounds[0].weight))
-        chain = [fast._replace(parameters=start.expand_as(fast.parameters))]
-        for data in rounds[:-1]:
-            chain.append(self.inner_step(chain[-1], data, credit=self.config.credit, differentiable=differentiable))
-        return [fast.parameters for fast in chain]
-
-    def _counted(self, chain: Sequence[Tensor], rounds: Sequence[Experience]) -> list[tuple[Tensor, Experience]]:
-        """The rounds after an inner step, with the parameters they are played with; the only round if there is one."""
-        return list(zip(chain, rounds, strict=True))[min(1, len(rounds) - 1) :]
-
-    def _play(self, parameters: Tensor, data: Experience) -> tuple[FastDistribution, Tensor]:
-        """Distributions [B, N] at what was seen, and the log-probability [B, N] of what was done."""
-        distribution = self.policy(parameters, data.observation.flatten(1, 2))
-        return distribution, distribution.log_prob(data.action.flatten(1, 2))
-
     def _objective(
         self, chain: Sequence[Tensor], rounds: Sequence[Experience], played: Sequence[tuple[FastDistribution, Tensor]]
     ) -> tuple[Tensor, Tensor]:
@@ -105,8 +89,9 @@ class MAML(GradientAgent[MAMLConfig]):
         """
         losses: list[Tensor] = []
         divergences: list[Tensor] = []
-        for (parameters, data), (old, old_log_prob) in zip(self._counted(chain, rounds), played, strict=True):
-            new, log_prob = self._play(parameters, data)
+        counting = counted(zip(chain, rounds, strict=True))
+        for (parameters, data), (old, old_log_prob) in zip(counting, played, strict=True):
+            new, log_prob = self.replayed(parameters, data)
             weight, advantage = data.weight.flatten(1), data.advantage.flatten(1)
             losses.append(-mean_part((log_prob - old_log_prob).exp() * advantage, weight))
             divergences.append(mean_part(kl_divergence(old, new), weight))
@@ -119,8 +104,8 @@ class MAML(GradientAgent[MAMLConfig]):
         J v takes vector-Jacobian products too, in the order of the steps. F is taken at every `curvature_stride`-th
         step of the episodes.
         """
-        counted = self._counted(chain, rounds)
-        fishers = [torch.zeros_like] * (len(chain) - len(counted)) + [self._fisher(*pair) for pair in counted]
+        counting = counted(zip(chain, rounds, strict=True))
+        fishers = [torch.zeros_like] * (len(chain) - len(counting)) + [self._fisher(*pair) for pair in counting]
         steps = list(pairwise(chain))
 
         def product(vector: Tensor) -> Tensor:
@@ -131,7 +116,7 @@ class MAML(GradientAgent[MAMLConfig]):
             back = images.pop()
             for before, after in reversed(steps):
                 back = torch.autograd.grad(after, before, back, retain_graph=True)[0] + images.pop()
-            return total(back.sum(0)) / len(counted) + self.config.damping * vector
+            return total(back.sum(0)) / len(counting) + self.config.damping * vector
 
         return product
 

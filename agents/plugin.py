@@ -6,6 +6,7 @@ from registry import Entry, hookimpl
 _SHARED = ("data-parallel",)
 _ACTIONS = "discrete-actions|continuous-actions"
 _MAML = "Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"
+_PROMP = "Rothfuss, Lee, Clavera, Asfour and Abbeel 2019, ProMP: Proximal Meta-Policy Search"
 _REPTILE = "Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms"
 _PEARL = "Rakelly et al. 2019, Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables"
 _ES = "Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning"
@@ -27,6 +28,7 @@ def register_agents() -> list[Entry]:
             offers=_SHARED,
         ),
         *_gradient_agents(),
+        *_proximal_agents(),
         *_actor_critics(),
         *_inference_agents(),
         *_evolved_agents(),
@@ -107,6 +109,7 @@ def register_experiments() -> list[Entry]:
         ),
         *_actor_critic_experiments(),
         *_gradient_experiments(),
+        *_proximal_experiments(),
         *_inference_experiments(),
         *_navigation_experiments(),
         *_evolved_experiments(),
@@ -256,6 +259,33 @@ def _gradient_experiments() -> list[Entry]:
     return [
         Entry("maml-navigation", maml, found, citation=f"{_MAML}, section 5.3"),
         Entry("reptile-navigation", reptile, "Reptile on goals in the plane.", citation=_REPTILE),
+    ]
+
+
+def _proximal_agents() -> list[Entry]:
+    """MAML with several steps of PPO on each batch of trials in place of one of TRPO."""
+    return [
+        Entry(
+            "promp",
+            "agents.promp:ProMP",
+            "ProMP: MAML whose outer loop is PPO, with a penalty on what the policies were before they adapted.",
+            "agents.promp:ProMPConfig",
+            _PROMP,
+            tags=("gradient", "on-policy"),
+            needs=(_ACTIONS,),
+            offers=_SHARED,
+        ),
+    ]
+
+
+def _proximal_experiments() -> list[Entry]:
+    return [
+        Entry(
+            "promp-navigation",
+            "agents.experiments:PROMP_NAVIGATION",
+            "ProMP on goals in the plane: the tasks and budget of maml-navigation; minutes on a laptop.",
+            citation=_PROMP,
+        ),
     ]
 
 

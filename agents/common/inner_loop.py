@@ -29,6 +29,8 @@ class Experience:
     """[B, T, E] mean 0 and standard deviation 1 within a task."""
     weight: Tensor
     """[B, T, E] 1, or 0 where an episode was over."""
+    log_prob: Tensor | None = None
+    """[B, T, E] of what was done, under the policies that did it; None: under those that learn from it."""
 
 
 def experience(rollout: Rollout, encoder: StepEncoder, tasks: int, *, discount: float, trace: float) -> Experience:
@@ -72,14 +74,16 @@ def policy_gradient_loss(
 
     The score function is differentiated through the sampling of earlier actions too: an action is credited with what
     it changes in the gradient of later ones. `credit` 1 is DiCE with a baseline, unbiased; 0 forgets earlier actions,
-    the likelihood-ratio form of low variance; between them their influence falls by that factor a step.
+    the likelihood-ratio form of low variance; between them their influence falls by that factor a step. With `credit` 0
+    an action counts by its likelihood ratio to `data.log_prob`.
 
     Reference: Foerster et al. 2018, "DiCE", section 4; Farquhar, Whiteson and Foerster 2019, "Loaded DiCE", equation
     12; for `credit` 0, Rothfuss et al. 2019, "ProMP", section 5 (low variance curvature).
     """
     log_prob = log_probability(policy, parameters, data)
     if credit == 0.0:
-        return -_task_mean(_magic(log_prob) * data.advantage, data.weight)
+        played = log_prob.detach() if data.log_prob is None else data.log_prob
+        return -_task_mean((log_prob - played).exp() * data.advantage, data.weight)
     steps = torch.arange(log_prob.shape[1], device=log_prob.device)
     age = (steps[:, None] - steps).to(log_prob.dtype)
     decay = torch.where(age > 0, credit**age, 0.0)

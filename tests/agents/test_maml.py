@@ -9,6 +9,7 @@ from agents.common.divergence import kl_divergence
 from agents.common.losses import weighted_mean
 from agents.experiment import build_agent, load_experiment, problem_of
 from agents.film import film
+from agents.gradient import counted
 from agents.loop import evaluate_run, train
 from agents.run import RunDirectory
 from registry.cli import main
@@ -48,7 +49,7 @@ def test_learning_repeats_the_adaptation_that_was_played():
     trial = _trial(agent, family, 16)
     carry = agent.begin_trial(TASKS)
     rounds = [agent.experience(rollout, TASKS) for rollout in trial.rounds]
-    for parameters, rollout in zip(agent._adapted(agent.parameters, rounds), trial.rounds, strict=True):
+    for parameters, rollout in zip(agent.adapted(agent.parameters, rounds), trial.rounds, strict=True):
         torch.testing.assert_close(parameters, carry.parameters)
         carry = agent.adapt(carry, rollout)
     assert carry.steps.tolist() == [[4]] * TASKS
@@ -73,14 +74,14 @@ def test_curvature_is_the_hessian_of_the_divergence(episodes, second_order):
     )
     rounds = [agent.experience(rollout, TASKS) for rollout in _trial(agent, family, episodes).rounds]
     start = agent.parameters.clone().requires_grad_()
-    chain = agent._adapted(start, rounds, differentiable=second_order)
-    counted = agent._counted(chain, rounds)
-    assert len(counted) == max(1, episodes // 4 - 1)
+    chain = agent.adapted(start, rounds, differentiable=second_order)
+    counting = counted(zip(chain, rounds, strict=True))
+    assert len(counting) == max(1, episodes // 4 - 1)
     divergences = []
-    for parameters, data in counted:
-        new, _ = agent._play(parameters, data)
+    for parameters, data in counting:
+        new, _ = agent.replayed(parameters, data)
         with torch.no_grad():
-            old, _ = agent._play(parameters, data)
+            old, _ = agent.replayed(parameters, data)
         divergences.append(weighted_mean(kl_divergence(old, new), data.weight.flatten(1)))
     (slope,) = torch.autograd.grad(sum(divergences) / len(divergences), start, create_graph=True)
     vector = torch.randn(len(start), generator=torch.Generator().manual_seed(0))
@@ -137,7 +138,7 @@ QUICK = (
 )
 
 
-@pytest.fixture(scope="module", params=["maml", "reptile"])
+@pytest.fixture(scope="module", params=["maml", "promp", "reptile"])
 def finished(request, tmp_path_factory):
     plan = load_experiment(f"{request.param}-navigation", QUICK)
     run = RunDirectory(tmp_path_factory.mktemp(request.param) / "whole")

@@ -31,6 +31,7 @@ RUNS = {
     "rl2": ("rl2-bandit", "agent.network.hidden_size=8", "agent.minibatches=5", "training.episodes=4"),
     "ppo": ("ppo-grid", "agent.hidden=[8]", "agent.epochs=2", "training.episodes=2", "agent.context=one-hot"),
     "maml": ("maml-navigation", *GRADIENT),
+    "promp": ("promp-navigation", *GRADIENT),
     "reptile": ("reptile-navigation", *GRADIENT),
 }
 

@@ -37,7 +37,7 @@ def test_rl2_with_every_network(network, memory, reward_input):
     check_agent("rl2", settings, family="tabular-mdp")
 
 
-@pytest.mark.parametrize("agent", ["maml", "reptile"])
+@pytest.mark.parametrize("agent", ["maml", "promp", "reptile"])
 @pytest.mark.parametrize("family", ["point-navigation", "grid-navigation"])
 def test_agents_that_adapt_between_rounds(agent, family):
     """Three rounds of two episodes; by default three episodes are one round."""

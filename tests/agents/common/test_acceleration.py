@@ -16,6 +16,7 @@ AGENTS = {
     "rl2-fast-weights": {"name": "rl2", "network": "fast-weights"},
     "ppo": {"hidden": [16], "epochs": 1},
     "maml": {"hidden": [16], "trajectories": 2},
+    "promp": {"hidden": [16], "trajectories": 2},
     "reptile": {"hidden": [16], "trajectories": 2},
     "pearl": {"hidden": [16], "encoder_hidden": [16], "warm_up": 0, "updates_per_step": 0.1},
     "sac": {"hidden": [16], "warm_up": 0, "updates_per_step": 0.1},
