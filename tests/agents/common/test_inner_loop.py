@@ -1,5 +1,7 @@
 """Meta-gradients against finite differences of exact expected returns, and the inner loop by hand."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -92,6 +94,19 @@ def test_credit_for_earlier_actions_makes_longer_episodes_exact():
     exact = _finite_differences(TWO, 2)
     np.testing.assert_allclose(_meta_gradient(TWO, 2, credit=1.0), exact, rtol=1e-6, atol=1e-9)
     assert np.abs(_meta_gradient(TWO, 2, credit=0.0) - exact).max() > 1e-3
+
+
+def test_the_likelihood_ratio_makes_of_another_policys_pulls_the_return_of_this_one():
+    policy = FastPolicy(1, gym.spaces.Discrete(2), (), "tanh", std=1.0, least_std=0.0, device=torch.device("cpu"))
+    start = torch.zeros(1, policy.size, dtype=torch.float64)
+    start[0, -2:] = torch.tensor(START)
+    other = _softmax(np.array([-1.0, 0.5]))
+    data = _bandit(other, ONE, 1)
+    data = replace(data, log_prob=torch.tensor(np.log(other))[data.action])
+    loss = policy_gradient_loss(policy, start.requires_grad_(), data, 0.0)
+    value, slope = _exact(START, ONE, 1)
+    assert loss.item() == pytest.approx(-value, abs=1e-12)
+    np.testing.assert_allclose(torch.autograd.grad(loss.sum(), start)[0][0, -2:].numpy(), -slope, atol=1e-12)
 
 
 def test_steps_longer_than_allowed_are_scaled_down_task_by_task():
