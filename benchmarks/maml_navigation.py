@@ -1,8 +1,9 @@
-"""MAML on 2D navigation: return after 0, 1, 2 and 3 gradient steps over 3 seeds, beside the reference players.
+"""MAML and ProMP on 2D navigation: return after 0, 1, 2 and 3 gradient steps over 3 seeds, beside reference players.
 
-    python -m benchmarks.maml_navigation           minutes a seed on one thread
+    python -m benchmarks.maml_navigation           minutes a seed and agent on one thread
 
-Runs go to runs/benchmarks/maml_navigation-SEED and are resumed where they stopped.
+The two differ in their outer loop, TRPO or PPO, and have the same number of environment steps. Runs go to
+runs/benchmarks/maml_navigation-SEED and maml_navigation-promp-SEED and are resumed where they stopped.
 """
 
 import json

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from agents.common.divergence import kl_divergence
 from agents.experiment import build_agent, problem_of
 from agents.gradient import counted
 from agents.promp import next_penalty
@@ -50,6 +51,29 @@ def test_the_first_gradient_is_that_of_maml(episodes):
     (expected,) = torch.autograd.grad(loss, start)
     agent.learn(trial)
     torch.testing.assert_close(agent._start.grad, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-4)
+
+
+def test_two_epochs_are_those_of_the_paper_written_out():
+    settings = {"epochs": 2, "learning_rate": 0.05, "clip": 0.05, "penalty": 0.3, "inner_rate": 0.5, "inner_norm": 1e9}
+    agent, family = _agent(**settings)
+    trial = _trial(agent, family)
+    (before, after), played = _played(agent, trial)
+    (old, old_log_prob), (_, old_log_prob_after) = played
+    start = agent.parameters.clone().requires_grad_()
+    adam = torch.optim.Adam([start], lr=0.05)
+    for _ in range(2):
+        everybody = start.expand(TASKS, -1)
+        new, log_prob = agent.replayed(everybody, before)
+        surrogate = ((log_prob - old_log_prob).exp() * before.advantage.flatten(1)).mean(1).sum()
+        (slope,) = torch.autograd.grad(surrogate, everybody, create_graph=True)
+        _, log_prob = agent.replayed(everybody + 0.5 * slope, after)
+        ratio, advantage = (log_prob - old_log_prob_after).exp(), after.advantage.flatten(1)
+        gain = torch.minimum(ratio * advantage, ratio.clamp(0.95, 1.05) * advantage).mean()
+        adam.zero_grad()
+        (0.3 * kl_divergence(old, new).mean() - gain).backward()
+        adam.step()
+    agent.learn(trial)
+    torch.testing.assert_close(agent.parameters, start.detach(), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("episodes", [4, 8])
