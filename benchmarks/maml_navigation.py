@@ -7,17 +7,20 @@ runs/benchmarks/maml_navigation-SEED and maml_navigation-promp-SEED and are resu
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from agents.report import write_report
+from agents.run import RunDirectory
 from agents.statistics import mean_interval
 from benchmarks.harness import Row, Target, record, row
 from benchmarks.learning import RUNS, run_seed
 
 NAME, SEEDS = "maml_navigation", (0, 1, 2)
+AGENTS = {"maml": NAME, "promp": f"{NAME}-promp"}
+"""And what their runs are called."""
 PAPER = "MAML's paper (Finn et al. 2017, table of appendix C): "
 TARGETS: tuple[tuple[Target, str], ...] = (
     (-40.41, PAPER + "-40.41"),
@@ -28,34 +31,57 @@ TARGETS: tuple[tuple[Target, str], ...] = (
 """By gradient steps."""
 
 
-def _rows(summaries: Sequence[dict[str, Any]], seconds: Sequence[float]) -> Iterator[Row]:
-    players = [summary["sets"]["held-out"]["players"] for summary in summaries]
-    courses = [found["maml"]["rounds"]["mean"] for found in players]
+def _course_rows(agent: str, courses: Sequence[Sequence[float]]) -> Iterator[Row]:
     for steps, (target, source) in enumerate(TARGETS):
         returns = mean_interval([course[steps] for course in courses])
-        yield row(f"maml: mean return after {steps} gradient steps", *returns, target=target, source=source)
+        yield row(f"{agent}: mean return after {steps} gradient steps", *returns, target=target, source=source)
     for steps in (2, 3):
         gains = mean_interval([course[steps] - course[1] for course in courses])
-        what = f"maml: gain of {steps} gradient steps over 1"
+        what = f"{agent}: gain of {steps} gradient steps over 1"
         yield row(what, *gains, target="> 0", source="further steps must improve")
+
+
+def _player_rows(players: Sequence[dict[str, Any]]) -> Iterator[Row]:
     for player in sorted(set(players[0]) - {"maml"}):
         found = mean_interval(
             [some[player]["trial"]["mean"] / len(some[player]["returns"]["mean"]) for some in players]
         )
         oracle = player == "point-navigation-oracle"
         yield row(f"{player}: mean return", *found, target=-0.504 if oracle else None, source="exact" if oracle else "")
-    yield row("maml: seconds of training, one thread", *mean_interval(seconds), target="<= 1200", source="budget")
-    yield row("maml: environment steps", summaries[0]["steps"])
+
+
+def _cost_rows(agent: str, runs: Sequence[RunDirectory]) -> Iterator[Row]:
+    last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in runs]
+    seconds = mean_interval([line["seconds"] for line in last])
+    yield row(f"{agent}: seconds of training, one thread", *seconds, target="<= 1200", source="budget")
+    yield row(f"{agent}: environment steps", last[0]["steps"])
+
+
+def _rows(runs: Mapping[str, Sequence[RunDirectory]]) -> Iterator[Row]:
+    players = {
+        agent: [json.loads((run.path / "evaluation.json").read_text())["sets"]["held-out"]["players"] for run in those]
+        for agent, those in runs.items()
+    }
+    courses = {agent: [found[agent]["rounds"]["mean"] for found in those] for agent, those in players.items()}
+    for agent in AGENTS:
+        yield from _course_rows(agent, courses[agent])
+    for steps in (1, 2, 3):
+        pairs = zip(courses["promp"], courses["maml"], strict=True)
+        apart = mean_interval([promp[steps] - maml[steps] for promp, maml in pairs])
+        yield row(f"promp above maml after {steps} gradient steps, same tasks", *apart)
+    yield from _player_rows(players["maml"])
+    for agent in AGENTS:
+        yield from _cost_rows(agent, runs[agent])
 
 
 def main() -> None:
     """Train, evaluate, record."""
     torch.set_num_threads(1)
-    runs = [run_seed(NAME, "maml-navigation", seed, ()) for seed in SEEDS]
-    summaries = [json.loads((run.path / "evaluation.json").read_text()) for run in runs]
-    last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in runs]
-    record(NAME, list(_rows(summaries, [line["seconds"] for line in last])), seeds=SEEDS)
-    write_report([run.path for run in runs], RUNS / f"{NAME}.html")
+    runs = {
+        agent: [run_seed(name, f"{agent}-navigation", seed, ()) for seed in SEEDS] for agent, name in AGENTS.items()
+    }
+    record(NAME, list(_rows(runs)), seeds=SEEDS)
+    write_report([run.path for those in runs.values() for run in those], RUNS / f"{NAME}.html")
 
 
 if __name__ == "__main__":
