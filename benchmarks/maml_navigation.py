@@ -15,7 +15,7 @@ import torch
 from agents.report import write_report
 from agents.run import RunDirectory
 from agents.statistics import mean_interval
-from benchmarks.harness import Row, Target, record, row
+from benchmarks.harness import Row, Target, record, row, source_commit
 from benchmarks.learning import RUNS, run_seed
 
 NAME, SEEDS = "maml_navigation", (0, 1, 2)
@@ -74,14 +74,22 @@ def _rows(runs: Mapping[str, Sequence[RunDirectory]]) -> Iterator[Row]:
         yield from _cost_rows(agent, runs[agent])
 
 
+def _notes(runs: Sequence[RunDirectory]) -> str:
+    """Which runs were trained at another commit than the present one."""
+    begun = {run.path.name: json.loads((run.path / "provenance.json").read_text())["commit"] for run in runs}
+    others = {name: commit for name, commit in begun.items() if commit != source_commit()}
+    return "; ".join(f"{name} was trained at commit {commit}" for name, commit in others.items())
+
+
 def main() -> None:
     """Train, evaluate, record."""
     torch.set_num_threads(1)
     runs = {
         agent: [run_seed(name, f"{agent}-navigation", seed, ()) for seed in SEEDS] for agent, name in AGENTS.items()
     }
-    record(NAME, list(_rows(runs)), seeds=SEEDS)
-    write_report([run.path for those in runs.values() for run in those], RUNS / f"{NAME}.html")
+    every = [run for those in runs.values() for run in those]
+    record(NAME, list(_rows(runs)), seeds=SEEDS, notes=_notes(every))
+    write_report([run.path for run in every], RUNS / f"{NAME}.html")
 
 
 if __name__ == "__main__":
