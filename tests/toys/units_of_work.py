@@ -66,7 +66,7 @@ def alone(number):
 
 
 def computes_and_waits(note, function, *arguments):
-    """Keeps the result of `function` to itself: notes its process and waits to be killed. A minute later it gives up."""
+    """Keeps the result of `function` to itself: notes its process and waits a minute to be killed."""
     result = function(*arguments)
     written = Path(f"{note}.part")
     written.write_text(str(os.getpid()))
