@@ -81,7 +81,7 @@ class Finished:
         self.returns: dict[str, float] = {player: found["trial"]["mean"] for player, found in summary.items()}
         """Mean return of an episode, by player."""
         lines = (run.path / "metrics.jsonl").read_text().splitlines()
-        self.last: dict[str, float] = json.loads(lines[-1])["metrics"]
+        self.metrics: list[dict[str, float]] = [json.loads(line)["metrics"] for line in lines]
         self.judged: dict[str, Any] = json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1])
 
 
@@ -100,12 +100,15 @@ def _results(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
 
 def _populations(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
     for kind in ("pbt", "random search", "shipped"):
-        medians = [run.last["pbt/median_return"] for run in found[kind]]
+        medians = [run.metrics[-1]["pbt/median_return"] for run in found[kind]]
         yield row(f"{TITLES[kind]}: return of the median member when last judged", *mean_interval(medians))
+        curves = [[line["meta/trial_return"] for line in run.metrics] for run in found[kind]]
+        on_the_way = mean_interval([sum(curve) / len(curve) for curve in curves])
+        yield row(f"{TITLES[kind]}: return of the best member when judged, mean over all updates", *on_the_way)
     for kind in ("pbt", "random search"):
         for name in REACH:
             for seed, run in zip(SEEDS, found[kind], strict=True):
-                yield row(f"{TITLES[kind]}: {name} of the best member, seed {seed}", run.last[f"pbt/{name}"])
+                yield row(f"{TITLES[kind]}: {name} of the best member, seed {seed}", run.metrics[-1][f"pbt/{name}"])
 
 
 def _budget(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:

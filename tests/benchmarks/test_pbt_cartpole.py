@@ -21,7 +21,7 @@ def planned(kind):
 
 
 def test_rows(tmp_path):
-    found, returns, last = {}, {}, {}
+    found, returns, metrics = {}, {}, {}
     for kind in benchmark.KINDS:
         plan, run = planned(kind), RunDirectory(tmp_path / kind)
         run.create(plan)
@@ -30,15 +30,18 @@ def test_rows(tmp_path):
         found[kind] = [benchmark.Finished(run)] * 3
         players = json.loads((run.path / "evaluation.json").read_text())["sets"]["held-out"]["players"]
         returns[kind] = players["es"]["trial"]["mean"]
-        last[kind] = json.loads((run.path / "metrics.jsonl").read_text().splitlines()[-1])["metrics"]
+        lines = (run.path / "metrics.jsonl").read_text().splitlines()
+        metrics[kind] = [json.loads(line)["metrics"] for line in lines]
     rows = {row["what"]: row for row in benchmark.rows(found)}
     for kind, title in benchmark.TITLES.items():
         assert rows[f"{title}: held-out return"]["value"] == pytest.approx(returns[kind])
     gain = rows[f"PBT less {benchmark.TITLES['random search']}, per seed"]
     assert gain["value"] == pytest.approx(returns["pbt"] - returns["random search"])
     assert gain["target"] == "> 0"
+    curve = rows[f"{benchmark.TITLES['pbt']}: return of the best member when judged, mean over all updates"]
+    assert curve["value"] == pytest.approx(sum(line["meta/trial_return"] for line in metrics["pbt"]) / 2)
     rate = rows[f"{benchmark.TITLES['pbt']}: learning_rate of the best member, seed 2"]
-    assert rate["value"] == last["pbt"]["pbt/learning_rate"]
+    assert rate["value"] == metrics["pbt"][-1]["pbt/learning_rate"]
 
 
 def test_populations_begin_alike_and_only_pbt_changes():
