@@ -106,6 +106,9 @@ def _populations(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
         curves = [[line["meta/trial_return"] for line in run.metrics] for run in found[kind]]
         on_the_way = mean_interval([sum(curve) / len(curve) for curve in curves])
         yield row(f"{TITLES[kind]}: return of the best member when judged, mean over all updates", *on_the_way)
+    pairs = zip(found["pbt"], found["random search"], strict=True)
+    medians = [one.metrics[-1]["pbt/median_return"] - two.metrics[-1]["pbt/median_return"] for one, two in pairs]
+    yield row("median member, PBT less random search, per seed", *mean_interval(medians))
     for kind in ("pbt", "random search"):
         for name in REACH:
             for seed, run in zip(SEEDS, found[kind], strict=True):
