@@ -20,20 +20,13 @@ from agents.report import write_report
 from agents.run import RunDirectory
 from agents.statistics import mean_interval
 from benchmarks.harness import Row, record, row
-from benchmarks.learning import RUNS, run_seed
+from benchmarks.learning import RUNS, inline, run_seed
 
 NAME, EXPERIMENT, SEEDS = "cartpole_adr", "ppo-cartpole", (0, 1, 2)
 FULL = {"force": (2.0, 30.0), "half_length": (0.1, 1.5), "pole_mass": (0.02, 1.0), "gravity": (2.0, 30.0)}
 BELOW = {"force": (1.0, 2.0), "half_length": (0.05, 0.1), "pole_mass": (0.01, 0.02), "gravity": (1.0, 2.0)}
 ABOVE = {"force": (30.0, 45.0), "half_length": (1.5, 2.5), "pole_mass": (1.0, 2.0), "gravity": (30.0, 45.0)}
 SETS = {"held-out": "full range", "below": "all below", "above": "all above"}
-
-
-def _text(value: object) -> str:
-    """`value` as an inline TOML value."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {_text(item)}" for key, item in value.items()) + "}"
-    return json.dumps(value)
 
 
 def _uniform(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
@@ -61,16 +54,16 @@ def run(kind: str, seed: int) -> RunDirectory:
     """The finished run of one seed of one kind."""
     others = {"below": _uniform(BELOW), "above": _uniform(ABOVE)}
     changes = [
-        f"source={_text(KINDS[kind])}",
-        f"evaluation.source={_text(_uniform(FULL))}",
-        f"evaluation.out_of_distribution={_text(others)}",
+        f"source={inline(KINDS[kind])}",
+        f"evaluation.source={inline(_uniform(FULL))}",
+        f"evaluation.out_of_distribution={inline(others)}",
     ]
     return run_seed(f"{NAME}-{kind}", EXPERIMENT, seed, changes)
 
 
 def returns(runs: Sequence[RunDirectory], tasks: str, player: str) -> list[float]:
     """Mean return of `player` on a set of tasks, per seed."""
-    summaries = [json.loads((run.path / "evaluation.json").read_text()) for run in runs]
+    summaries = [json.loads((run.path / "evaluation.json").readinline()) for run in runs]
     return [summary["sets"][tasks]["players"][player]["trial"]["mean"] for summary in summaries]
 
 
@@ -90,7 +83,7 @@ def rows_of(runs: Mapping[str, Sequence[RunDirectory]]) -> list[Row]:
             gain = mean_interval([curriculum - uniform for curriculum, uniform in pairs])
             rows.append(row(f"{kind} less uniform per seed, {title}", *gain, target="> 0", source="it must help"))
     for kind, found in runs.items():
-        last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in found]
+        last = [json.loads((run.path / "evaluations.jsonl").readinline().splitlines()[-1]) for run in found]
         rows.append(row(f"{kind}: seconds of training, one thread", *mean_interval([line["seconds"] for line in last])))
         rows.append(row(f"{kind}: environment steps", *mean_interval([float(line["steps"]) for line in last])))
     return rows

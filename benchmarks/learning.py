@@ -17,6 +17,13 @@ from benchmarks.harness import Row, record, row
 RUNS = Path("runs") / "benchmarks"
 
 
+def inline(value: object) -> str:
+    """`value` as an inline TOML value, for overrides."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {inline(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)
+
+
 def train_seed(name: str, experiment: str, seed: int, overrides: Sequence[str]) -> RunDirectory:
     """The run of one seed, trained to its end: trained, resumed or found."""
     plan = load_experiment(experiment, [*overrides, f"seed={seed}", f"name={name}"])

@@ -5,6 +5,7 @@ toolbox.register("map", settings.open_map())    # DEAP's `toolbox.map(evaluate, 
 A unit of work is a function that can be imported and plain arguments that pickle; it must be a function of them alone,
 because it is done again where its worker died or hung. What a unit raises, and the second death or hang of its worker,
 stands in the results as `Failed`, in its place; the other units go on. Every unit computes with one thread.
+Workers that die while they wait or start are replaced.
 """
 
 import os
@@ -98,7 +99,7 @@ class Worker(ABC):
     """Computes one unit at a time, somewhere else."""
 
     died: tuple[type[Exception], ...]
-    """What the futures of a worker that died raise."""
+    """What the futures of a worker that died raise, or whose result died with its machine."""
 
     def __init__(self, ready: "Future[Any]") -> None:
         self.ready = ready
@@ -125,13 +126,15 @@ class _Job:
 
 
 class Crew(ABC):
-    """A map over workers. A worker that died or hung is replaced and its unit done again, once."""
+    """A map over workers. A worker that died or hung is replaced and its unit done again, once, by another one."""
 
     def __init__(self, workers: int, deadline: float) -> None:
         self.workers = workers
         self.deadline = deadline
         self._starting: list[Worker] = []
         self._idle: list[Worker] = []
+        self._stillborn = 0
+        """Workers that have died while they started, since one last did start."""
 
     @abstractmethod
     def hire(self) -> Worker:
@@ -162,6 +165,7 @@ class Crew(ABC):
                     elif job.attempt == ATTEMPTS:
                         results[job.index] = Failed(loss)
                     else:
+                        self._dismiss(self._idle)  # which may have died with it, and are no unit's fault
                         waiting.appendleft((job.index, job.attempt + 1))
         except BaseException:  # such as an interrupt: nobody waits for what is being computed
             for job in busy.values():
@@ -171,9 +175,12 @@ class Crew(ABC):
 
     def close(self) -> None:
         """See `Map`."""
-        for crew in (self._idle, self._starting):
-            while crew:
-                crew.pop().kill()
+        self._dismiss(self._idle)
+        self._dismiss(self._starting)
+
+    def _dismiss(self, workers: list[Worker]) -> None:
+        while workers:
+            workers.pop().kill()
 
     def _staff(self, needed: int) -> None:
         """See to it that `needed` workers are on their way."""
@@ -181,7 +188,10 @@ class Crew(ABC):
             self._starting.append(self.hire())
 
     def _wait(self, busy: "dict[Future[Any], _Job]") -> None:
-        """Until a unit is done or overdue, or a worker has started. Raises `UserError` for one that does not start."""
+        """Until a unit is done or overdue, or a worker has started.
+
+        Raises `UserError` for one that does not start, and where more than all have died while they did.
+        """
         now = time.monotonic()
         ends = [job.since + self.deadline for job in busy.values()] + [each.hired + START for each in self._starting]
         wait([*busy, *(each.ready for each in self._starting)], max(0.0, min(ends) - now), FIRST_COMPLETED)
@@ -191,12 +201,16 @@ class Crew(ABC):
                     continue
                 raise UserError(f"a worker has not started in {START:g} s: is there a CPU that nobody holds?")
             self._starting.remove(worker)
-            if error := worker.ready.exception():
+            error = worker.ready.exception()
+            self._stillborn = self._stillborn + 1 if error else 0
+            if error is None:
+                self._idle.append(worker)
+            elif self._stillborn > self.workers:
+                self._stillborn = 0
                 raise UserError(
                     f"workers die while they start ({error}). Their own messages are above; a script that opens a map "
                     'needs `if __name__ == "__main__":` around what it runs'
                 )
-            self._idle.append(worker)
 
     def _loss(self, future: "Future[Any]", job: _Job) -> str | None:
         """What became of a worker that died, or hung and was ended; None where it is well."""
@@ -305,7 +319,8 @@ class _Actor(Worker):
     def __init__(self, ray: Any, actor: Any) -> None:
         self._ray = ray
         self._handle = actor.remote()
-        self.died = (ray.exceptions.RayActorError,)
+        lost = ray.exceptions
+        self.died = (lost.RayActorError, lost.OutOfMemoryError, lost.NodeDiedError, lost.ObjectLostError)
         super().__init__(self._handle.ready.remote().future())
 
     def submit(self, function: Callable[..., Any], unit: Unit) -> "Future[Any]":

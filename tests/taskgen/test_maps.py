@@ -117,11 +117,33 @@ def test_a_unit_that_takes_its_worker_along_twice_is_given_up(hurried, unit, rea
     assert hurried(units.power, [3], [2]) == [9]
 
 
-def test_a_worker_that_died_while_idle_is_replaced(processes):
-    for pid in set(processes(units.process, range(4))):
+def test_workers_that_died_while_idle_are_replaced(hurried):
+    """All of them at once: a unit is not given up because it was handed to one after the other."""
+    pids = set(hurried(units.process, range(4)))
+    assert len(pids) == 2
+    for pid in pids:
         os.kill(pid, 9)
-    time.sleep(0.3)
-    assert processes(units.power, range(4), [2] * 4) == [0, 1, 4, 9]
+    wait_until_gone(pids)
+    assert hurried(units.power, [3], [2]) == [9]
+    assert hurried(units.power, range(4), [2] * 4) == [0, 1, 4, 9]
+
+
+def test_workers_that_die_while_they_start_are_replaced():
+    mapper = opened("processes")
+    hire, killed = mapper.hire, []
+
+    def deadly():
+        worker = hire()
+        if len(killed) < 2:
+            killed.extend(worker._pool._processes)
+            os.kill(killed[-1], 9)
+        return worker
+
+    mapper.hire = deadly
+    assert mapper(units.power, range(3), [2] * 3) == [0, 1, 4]
+    wait_until_gone(killed)
+    assert len(killed) == 2
+    mapper.close()
 
 
 def test_a_closed_map_starts_again():
@@ -162,7 +184,7 @@ def _gone(pid):
     return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
 
-def _wait_until_gone(pids):
+def wait_until_gone(pids):
     until = time.monotonic() + 20
     while not all(map(_gone, pids)):
         assert time.monotonic() < until, f"{pids} live on"
@@ -186,7 +208,7 @@ def test_workers_do_not_outlive_their_parent(then, tmp_path):
     pids = [int(pid) for pid in script.stdout.readline().split()]
     assert len(set(pids)) >= 1
     script.wait(timeout=30)
-    _wait_until_gone(pids)
+    wait_until_gone(pids)
     if "SIGINT" in then:
         assert "KeyboardInterrupt" in script.stderr.read()
 
