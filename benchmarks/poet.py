@@ -3,7 +3,7 @@
     python -m benchmarks.poet                 both presets, about an hour on two cores
     python -m benchmarks.poet poet-walker     evolves and trains for one of them, to be recorded by the above
 
-The claim is tested on the solved tasks that took POET longest. A direct agent is that of the pair, as new, that learns
+The claim is tested on the tasks that POET solved last, those it began with left out. A direct agent is that of the pair, as new, that learns
 on the task for as many iterations as the whole run had, by the same steps of learning and the same self-evaluations: no
 agent of POET has more steps behind it, with all agents that it came from. In the end both play the same episodes.
 
@@ -80,10 +80,10 @@ def evolve(name: str, progress: Resume) -> tuple[Evolution, float]:
 
 
 def hardest(run: Evolution, most: int) -> list[Niche]:
-    """The solved tasks that took longest, in order of creation."""
-    solved = [niche for niche in run.niches if niche.solve_time is not None]
-    longest = sorted(solved, key=lambda niche: (-(niche.solve_time or 0.0), niche.number))[:most]
-    return sorted(longest, key=lambda niche: niche.number)
+    """The evolved tasks that were solved last, in order of creation."""
+    solved = [niche for niche in run.niches if niche.parent is not None and niche.score(lineage.SOLVED) is not None]
+    last = sorted(solved, key=lambda niche: (niche.score(lineage.SOLVED) or 0.0, niche.number))[-most:]
+    return sorted(last, key=lambda niche: niche.number)
 
 
 def direct(name: str, run: Evolution, niches: Sequence[Niche], seed: int) -> Claim:
@@ -138,7 +138,7 @@ def rows(name: str, run: Evolution, cores: float) -> Iterator[Row]:
 
 def claims(name: str, niches: Sequence[Niche], evolved: Sequence[float], found: Sequence[Claim]) -> Iterator[Row]:
     """Direct training against POET on the hardest tasks, over the seeds of the former."""
-    count = f"{len(niches)} hardest tasks"
+    count = f"{len(niches)} tasks solved last"
     at = np.array([niche.score(lineage.SOLVED) for niche in niches], dtype=np.float64)
     solved = np.array([claim.solved for claim in found])  # [seeds, tasks]
     earned, own = np.array([claim.returns for claim in found]), np.array(evolved)
