@@ -3,9 +3,10 @@
     python -m benchmarks.poet                 both presets, about an hour on two cores
     python -m benchmarks.poet poet-walker     evolves and trains for one of them, to be recorded by the above
 
-The claim is tested on the tasks that POET solved last, those it began with left out. A direct agent is that of the pair, as new, that learns
-on the task for as many iterations as the whole run had, by the same steps of learning and the same self-evaluations: no
-agent of POET has more steps behind it, with all agents that it came from. In the end both play the same episodes.
+The claim is tested on the tasks that POET solved last, those it began with left out. A direct agent is that of the
+pair, as new, that learns on the task for as many iterations as the whole run had, by the same steps of learning and the
+same self-evaluations: no agent of POET has more steps behind it, with all agents that it came from. In the end both
+play the same episodes.
 
 Runs go to runs/benchmarks/PRESET-0 and PRESET-direct-SEED, and are resumed where they stopped.
 """

@@ -50,7 +50,8 @@ def test_the_hardest_are_those_that_were_solved_last(quick):
     niches = benchmark.hardest(run, 3)
     solved = [niche for niche in run.niches if niche.score(lineage.SOLVED) is not None]
     others = [niche for niche in solved if niche not in niches and niche.parent is not None]
-    assert len(niches) == 3 and others
+    assert len(niches) == 3
+    assert others
     assert min(n.score(lineage.SOLVED) for n in niches) >= max(n.score(lineage.SOLVED) for n in others)
     assert [niche.number for niche in niches] == sorted(niche.number for niche in niches)
     assert 0 not in [niche.number for niche in benchmark.hardest(run, 100)]
@@ -93,7 +94,8 @@ def test_claims_by_hand(quick):
     assert found[start + behind]["value"] == pytest.approx(1 / 4)
     assert found[start + "share solved directly in all iterations of the run"]["value"] == pytest.approx(3 / 4)
     ahead = found[start + "POET's return less that of direct agents"]
-    assert ahead["value"] == pytest.approx(10 - 6.5) and ahead["met"] is True
+    assert ahead["value"] == pytest.approx(10 - 6.5)
+    assert ahead["met"] is True
     assert found[start + "return of POET's agents"]["value"] == 10
     seeds = [row["value"] for what, row in found.items() if what.endswith("direct seeds that solved it")]
     assert seeds == [2, 1]
