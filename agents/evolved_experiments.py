@@ -104,7 +104,7 @@ RL2_WALKER: dict[str, Any] = {
         "learning_rate": 1e-3,
         "trace": 0.95,
         "entropy": 0.0,
-        "epochs": 8,
+        "epochs": 5,
         "minibatches": 8,
     },
     "training": {"iterations": 100, "tasks": 32, "episodes": 2, "evaluate_every": 0},

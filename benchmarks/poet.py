@@ -5,8 +5,8 @@
 
 The claim is tested on the tasks that POET solved last, those it began with left out. A direct agent is that of the
 pair, as new, that learns on the task for as many iterations as the whole run had, by the same steps of learning and the
-same self-evaluations: no agent of POET has more steps behind it, those of all agents that it came from included, but for
-the one step of each proposal taken over. In the end both play the same episodes.
+same self-evaluations: no agent of POET has more steps behind it, those of all agents that it came from included, but
+for the one step of each proposal taken over. In the end both play the same episodes.
 
 Runs go to runs/benchmarks/PRESET-0 and PRESET-direct-SEED, and are resumed where they stopped.
 """
