@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 help:
 	@echo "make demo               train an agent on generated bandits, evaluate it, write demo/report.html"
-	@echo "make poet               evolve cart-poles with the agents that balance them, write poet/report.html"
+	@echo "make poet               evolve cart-poles and obstacle courses with their agents, write poet/*/report.html"
 	@echo "make test               run the tests (make test-slow: the slow ones too)"
 	@echo "make check              lint, formatting, types, import layers"
 	@echo "make bench NAME=...     run one benchmark; without NAME those of the speed table, and print it"
@@ -26,7 +26,8 @@ demo: $(STAMP)
 
 poet: $(STAMP)
 	rm -rf poet
-	$(BIN)/taskgen train poet-cartpole --seed 0 --run poet
+	$(BIN)/taskgen train poet-cartpole --seed 0 --run poet/cartpole
+	$(BIN)/taskgen train poet-walker --seed 0 --run poet/walker
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

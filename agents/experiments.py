@@ -260,24 +260,6 @@ PEARL_SPARSE_POINT: dict[str, Any] = {
     },
 }
 
-ES_CARTPOLE: dict[str, Any] = {
-    "name": "es-cartpole",
-    "family": {"name": "cartpole"},
-    "agent": {"name": "es", "hidden": [16], "learning_rate": 0.05},
-    "training": {"iterations": 50, "tasks": 4, "episodes": 32, "evaluate_every": 0},
-    "evaluation": {"tasks": 50, "final_tasks": 1000, "episodes": 1, "players": ["random"]},
-}
-
-# The flat course that POET starts from. With POET's own learning rate so few pairs do not get off the ground.
-ES_WALKER: dict[str, Any] = {
-    "name": "es-walker",
-    "family": {"name": "terrain-walker", "rough": True, "pits": False, "stumps": False},
-    "source": {"name": "domain-randomization", "fixed": {"roughness": 0.0}},
-    "agent": {"name": "es", "learning_rate": 0.03},
-    "training": {"iterations": 200, "tasks": 1, "episodes": 64, "evaluate_every": 0},
-    "evaluation": {"tasks": 2, "final_tasks": 20, "episodes": 1, "players": ["random"]},
-}
-
 
 def _designed(name: str, objective: str) -> dict[str, Any]:
     """A teacher makes mazes of 7 x 7 cells; judged on random ones that can be solved, also with more walls."""
@@ -346,29 +328,3 @@ DR_MAZE = _maze("dr-maze", {"name": "random-mazes"}, 500)
 PLR_MAZE = _maze("plr-maze", {"name": "plr", **_REPLAYED, "replay": 0.5}, 500)
 ROBUST_PLR_MAZE = _maze("robust-plr-maze", {"name": "robust-plr", **_REPLAYED, "replay": 0.5}, 1008)
 ACCEL_MAZE = _maze("accel-maze", {"name": "accel", **_REPLAYED, "replay": 0.8}, 1133)
-# POET with thresholds scaled to 200 steps, which are the most that can be earned. Starts of up to 0.2 leave some poles
-# past saving, so that weaker pushes make tasks harder little by little.
-POET_CARTPOLE: dict[str, Any] = {
-    "name": "poet-cartpole",
-    "family": {"name": "cartpole", "horizon": 200},
-    "source": {
-        "name": "domain-randomization",
-        "fixed": {"force": 5.0, "pole_mass": 0.3, "half_length": 0.5, "initial_range": 0.2},
-    },
-    "agent": {"name": "es", "hidden": [16], "learning_rate": 0.05},
-    "runner": {
-        "name": "poet",
-        "judged_episodes": 10,
-        "reproduce_every": 2,
-        "reproduce_from": 100.0,
-        "children": 16,
-        "admitted": 4,
-        "max_active": 10,
-        "lowest": 40.0,
-        "highest": 190.0,
-        "solved": 170.0,
-        "transfer_every": 4,
-        "proposals": 1,
-    },
-    "training": {"iterations": 120, "tasks": 1, "episodes": 32, "checkpoint_every": 10},
-}

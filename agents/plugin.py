@@ -334,13 +334,13 @@ def _evolved_experiments() -> list[Entry]:
     return [
         Entry(
             "es-cartpole",
-            "agents.experiments:ES_CARTPOLE",
+            "agents.evolved_experiments:ES_CARTPOLE",
             "Evolution strategies balance poles of many kinds: seconds on a laptop.",
             citation=f"{_ES}, section 2",
         ),
         Entry(
             "es-walker",
-            "agents.experiments:ES_WALKER",
+            "agents.evolved_experiments:ES_WALKER",
             "Evolution strategies teach a biped to walk on the flat course that POET starts from.",
             citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 4",
         ),
@@ -373,8 +373,20 @@ def _poet_experiments() -> list[Entry]:
     return [
         Entry(
             "poet-cartpole",
-            "agents.experiments:POET_CARTPOLE",
+            "agents.evolved_experiments:POET_CARTPOLE",
             "POET on the physics of cart-pole: tasks evolve with the agents that balance them.",
             citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 3",
+        ),
+        Entry(
+            "poet-walker",
+            "agents.evolved_experiments:POET_WALKER",
+            "POET on obstacle courses: they evolve with the bipeds that walk over them.",
+            citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 4",
+        ),
+        Entry(
+            "rl2-walker",
+            "agents.evolved_experiments:RL2_WALKER",
+            "RL^2 walks over easy obstacle courses, of which it sees two episodes each.",
+            citation=f"{_RL2}, section 2",
         ),
     ]

@@ -1,0 +1,118 @@
+"""What evolved tasks are good for: rl2 trained on POET's archive or on domain randomisation, then on far harder ground.
+
+    python -m benchmarks.evolved_terrain      three seeds each; needs what `benchmarks.poet poet-walker` evolves
+
+Both kinds of training take as many steps. On the archive a task is a niche, solved or not, with a course of its own;
+randomisation draws every knob from the range that it has in the archive. Both are judged on courses of either, and on
+courses of other kinds that neither has seen: the six of POET's most challenging ones that Parker-Holder et al. 2022
+tell the parameters of, and obstacles of one kind each, as hard.
+
+Runs go to runs/benchmarks/evolved_terrain-KIND-SEED and are resumed where they stopped.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+from numpy.typing import NDArray
+
+from agents.evolution import Evolution
+from agents.report import write_report
+from agents.run import RunDirectory
+from agents.statistics import mean_interval
+from benchmarks.harness import Resume, Row, record, row
+from benchmarks.learning import RUNS, run_seed
+from benchmarks.poet import evolve
+
+NAME, SEEDS = "evolved_terrain", (0, 1, 2)
+EXPERIMENT, EVOLVED = "rl2-walker", "poet-walker"
+CHALLENGING: Mapping[str, tuple[float, float, float, float, float]] = {
+    "1a": (5.6, 2.4, 2.82, 4.48, 6.4),
+    "1b": (5.44, 1.8, 2.82, 4.48, 6.72),
+    "2a": (7.2, 1.98, 2.82, 5.6, 7.2),
+    "2b": (5.76, 2.16, 2.76, 1.6, 7.2),
+    "3a": (5.28, 1.98, 2.76, 4.8, 7.2),
+    "3b": (4.8, 2.4, 2.76, 4.48, 4.8),
+}
+"""Roughness, least and greatest height of stumps, least and greatest width of pits."""
+ALONE: Mapping[str, tuple[float, float, float, float, float]] = {
+    "rough": (5.0, 0.0, 0.0, 0.0, 0.0),
+    "stumps": (0.0, 2.0, 2.0, 0.0, 0.0),
+    "pits": (0.0, 0.0, 0.0, 5.0, 5.0),
+}
+"""One kind of obstacle each, of the benchmark's medium difficulty."""
+SOURCE = "Parker-Holder et al. 2022, ACCEL; Wang et al. 2019, POET"
+
+
+def ranges(run: Evolution) -> dict[str, tuple[float, float]]:
+    """Least and greatest value of every knob among the evolved tasks."""
+    values = {
+        name: np.array([niche.spec.context[name] for niche in run.niches], dtype=np.float64)
+        for name in ("roughness", "stump_height", "pit_gap")
+    }
+    return {name: (float(found.min()), float(found.max())) for name, found in values.items()}
+
+
+def overrides(run: Evolution, kind: str) -> list[str]:
+    """Settings of a run that is trained on the `archive`, or on its `ranges`."""
+    varied = ", ".join(
+        f'{name} = {{kind = "uniform", low = {low}, high = {high}}}' for name, (low, high) in ranges(run).items()
+    )
+    sources = {
+        "ranges": f'{{name = "domain-randomization", vary = {{{varied}}}}}',
+        "archive": f'{{name = "poet", path = "{run.path}", niches = "all", fresh_seeds = true}}',
+    }
+    apart = {f"poet-{name}": _course(knobs) for name, knobs in CHALLENGING.items()}
+    apart |= {f"only-{name}": _course(knobs) for name, knobs in ALONE.items()}
+    return [
+        f"source={sources[kind]}",
+        f"evaluation.source={sources['ranges']}",
+        f"evaluation.out_of_distribution.archive={sources['archive']}",
+        *(f"evaluation.out_of_distribution.{name}={source}" for name, source in apart.items()),
+    ]
+
+
+def _course(knobs: Sequence[float]) -> str:
+    rough, *ends = knobs
+    fixed = f"roughness = {rough}, stump_height = {ends[:2]}, pit_gap = {ends[2:]}"
+    return f'{{name = "domain-randomization", fixed = {{{fixed}}}}}'
+
+
+def earned(run: RunDirectory) -> dict[str, NDArray[np.float64]]:
+    """[K, N] returns by set of tasks and player, as "held-out/rl2"."""
+    return safetensors.numpy.load_file(run.path / "evaluation.safetensors")
+
+
+def rows(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Row]:
+    """Return of an episode on every set, of either training and what the archive is ahead."""
+    for key in found["archive"][0]:
+        tasks, _, player = key.partition("/")
+        where = {"held-out": "the archive's ranges", "archive": "new courses of the archive"}.get(tasks, tasks)
+        means = {kind: [float(np.mean(one[key])) for one in runs] for kind, runs in found.items()}
+        if player != "rl2":
+            yield row(f"{where}, {player}: return", *mean_interval(means["archive"]))
+            continue
+        for kind, values in means.items():
+            yield row(f"{where}, rl2 trained on {kind}: return", *mean_interval(values))
+        ahead = [one - two for one, two in zip(means["archive"], means["ranges"], strict=True)]
+        yield row(f"{where}: return after the archive less that after ranges", *mean_interval(ahead), source=SOURCE)
+
+
+def main() -> None:
+    """Train, evaluate, record."""
+    torch.set_num_threads(1)
+    evolved, _ = evolve(EVOLVED, Resume("poet"))
+    runs = {
+        kind: [run_seed(f"{NAME}-{kind}", EXPERIMENT, seed, overrides(evolved, kind)) for seed in SEEDS]
+        for kind in ("archive", "ranges")
+    }
+    result = [*rows({kind: [earned(run) for run in made] for kind, made in runs.items()})]
+    drawn = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in ranges(evolved).items())
+    record(NAME, result, seeds=SEEDS, notes=f"ranges: {drawn}")
+    write_report([run.path for made in runs.values() for run in made], RUNS / f"{NAME}.html")
+
+
+if __name__ == "__main__":
+    main()
