@@ -43,7 +43,7 @@ class Reptile(GradientAgent[ReptileConfig]):
 
     def __init__(self, config: ReptileConfig, problem: Problem) -> None:
         super().__init__(config, problem)
-        self._updates = max(1, problem.updates)
+        self._updates = problem.updates
         self._updates_done = 0
 
     def learn(self, trial: Trial) -> Metrics:
@@ -53,7 +53,8 @@ class Reptile(GradientAgent[ReptileConfig]):
         for rollout in own.rounds:
             fast = self.inner_step(fast, self.experience(rollout, len(own.specs)))
         adapted = assembled(fast.parameters.detach(), len(trial.specs))
-        rate = self.config.outer_rate * max(0.0, 1.0 - self._updates_done / self._updates)
+        left = max(0.0, 1.0 - self._updates_done / self._updates) if self._updates else 1.0  # 1: no end is planned
+        rate = self.config.outer_rate * left
         before, self.parameters = self.parameters, moved(self.parameters, adapted, rate)
         self._updates_done += 1
         return {

@@ -88,7 +88,7 @@ class RL2:
     def __init__(self, config: RL2Config, problem: Problem) -> None:
         self.config = config
         self._device = problem.device
-        self._updates = max(1, problem.updates)
+        self._updates = problem.updates
         self._encoder = StepEncoder(problem.observation_space, problem.action_space)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(problem.seed)
@@ -221,8 +221,8 @@ class RL2:
         return (advantage - centre) / (spread + 1e-8), target
 
     def _anneal(self) -> float:
-        """Set the learning rate; the share of training that is left."""
-        left = max(0.0, 1.0 - self._updates_done / self._updates)
+        """Set the learning rate; the share of training that is left, 1 where no end is planned."""
+        left = max(0.0, 1.0 - self._updates_done / self._updates) if self._updates else 1.0
         self._updates_done += 1
         for group in self._optimizer.param_groups:
             group["lr"] = max(self.config.learning_rate * left, self.config.final_learning_rate)

@@ -1,9 +1,14 @@
 """Reptile on tasks whose answer is known, and on episodes."""
 
+import pytest
 import torch
 
 from agents.common.inner_loop import gradient_step
+from agents.experiment import build_agent, problem_of
 from agents.reptile import moved
+from registry.config import Part
+from taskgen.build import build_family
+from taskgen.interaction.collect import collect
 
 CENTRES = torch.tensor([[0.0, 3.0], [2.0, -1.0], [4.0, 1.0]])
 
@@ -39,3 +44,13 @@ def test_one_inner_step_is_joint_training():
     loss = 0.5 * (start - CENTRES).square().sum(1).mean()
     (gradient,) = torch.autograd.grad(loss, start)
     torch.testing.assert_close(moved(start.detach(), _adapted(start.detach(), 1), 1.0), start.detach() - 0.1 * gradient)
+
+
+@pytest.mark.parametrize(("updates", "expected"), [(2, [1.0, 0.5, 0.0]), (0, [1.0, 1.0, 1.0])])
+def test_the_outer_rate_falls_where_an_end_is_planned(updates, expected):
+    family = build_family("point-navigation", {"horizon": 3})
+    problem = problem_of(family, episodes=2, seed=0, device=torch.device("cpu"), updates=updates)
+    agent = build_agent(Part.model_validate({"name": "reptile", "hidden": [4], "trajectories": 2}), problem)
+    plan = agent.plan(2)
+    trial = collect(agent, family.batch(plan.slots), [family.spec(seed=0)], plan=plan)
+    assert [agent.learn(trial)["charts/outer_rate"] for _ in range(3)] == expected

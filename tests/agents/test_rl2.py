@@ -14,9 +14,9 @@ from taskgen.build import build_family
 from taskgen.interaction.collect import collect
 
 
-def _agent(episodes=3, family="tabular-mdp", family_settings=None, **settings):
+def _agent(episodes=3, family="tabular-mdp", family_settings=None, updates=10, **settings):
     tasks = build_family(family, family_settings)
-    problem = problem_of(tasks, episodes=episodes, seed=1, device=torch.device("cpu"), updates=10)
+    problem = problem_of(tasks, episodes=episodes, seed=1, device=torch.device("cpu"), updates=updates)
     part = Part.model_validate({"name": "rl2", "network": {"name": "gru", "hidden_size": 8}, **settings})
     agent = build_agent(part, problem)
     assert isinstance(agent, RL2)
@@ -48,6 +48,13 @@ def test_learn_sees_the_policy_that_acted():
     first = fresh.learn(_trial(fresh, tasks))
     assert abs(first["losses/approx_kl"]) < 1e-10  # before the first step the policy is the one that collected
     assert metrics["losses/approx_kl"] > 1e-8
+
+
+@pytest.mark.parametrize(("updates", "expected"), [(2, [1.0, 0.5, 0.1]), (0, [1.0, 1.0, 1.0])])
+def test_the_learning_rate_falls_where_an_end_is_planned(updates, expected):
+    agent, tasks = _agent(updates=updates, learning_rate=1.0, final_learning_rate=0.1)
+    rates = [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(3)]
+    assert rates == expected
 
 
 def test_advantages_run_through_episode_ends():
