@@ -87,6 +87,40 @@ POET_WALKER: dict[str, Any] = {
     "training": {"iterations": 200, "tasks": 16, "episodes": 1, "checkpoint_every": 10},
 }
 
+# Nothing is paid but for a goal in reach of 60 steps, which an agent that moves at random does not find far away: where
+# POET's way over easier tasks matters. The first goal lies three cells ahead, in a maze without walls.
+POET_MAZE: dict[str, Any] = {
+    "name": "poet-maze",
+    "family": {"name": "maze", "horizon": 60},
+    "source": {
+        "name": "domain-randomization",
+        "fixed": {"walls": [[0] * 13] * 13, "start": [6, 2], "goal": [6, 5], "direction": 0},
+    },
+    "agent": {
+        "name": "rl2",
+        "network": {"name": "gru", "hidden_size": 32},
+        "learning_rate": 2e-3,
+        "trace": 0.95,
+        "minibatches": 2,
+    },
+    "runner": {
+        "name": "poet",
+        "map": "processes",
+        "judged_episodes": 10,
+        "reproduce_every": 3,
+        "reproduce_from": 0.5,
+        "children": 16,
+        "admitted": 3,
+        "max_active": 10,
+        "lowest": 0.05,
+        "highest": 0.8,
+        "solved": 0.5,
+        "transfer_every": 6,
+        "proposals": 1,
+    },
+    "training": {"iterations": 60, "tasks": 32, "episodes": 1, "checkpoint_every": 10},
+}
+
 RL2_WALKER: dict[str, Any] = {
     "name": "rl2-walker",
     "family": {"name": "terrain-walker", "horizon": 600},

@@ -384,6 +384,12 @@ def _poet_experiments() -> list[Entry]:
             citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 4",
         ),
         Entry(
+            "poet-maze",
+            "agents.evolved_experiments:POET_MAZE",
+            "POET on mazes that pay for nothing but the goal: agents get to places where none starts out to go.",
+            citation="Wang et al. 2019, Paired Open-Ended Trailblazer (POET), section 3",
+        ),
+        Entry(
             "rl2-walker",
             "agents.evolved_experiments:RL2_WALKER",
             "RL^2 walks over easy obstacle courses, of which it sees two episodes each.",
