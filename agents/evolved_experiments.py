@@ -139,8 +139,8 @@ RL2_WALKER: dict[str, Any] = {
         "trace": 0.95,
         "entropy": 0.0,
         "epochs": 5,
-        "minibatches": 8,
+        "minibatches": 16,
     },
-    "training": {"iterations": 100, "tasks": 32, "episodes": 2, "evaluate_every": 0},
+    "training": {"iterations": 60, "tasks": 32, "episodes": 1, "evaluate_every": 0},
     "evaluation": {"tasks": 50, "final_tasks": 100, "players": ["random"]},
 }

@@ -392,7 +392,7 @@ def _poet_experiments() -> list[Entry]:
         Entry(
             "rl2-walker",
             "agents.evolved_experiments:RL2_WALKER",
-            "RL^2 walks over easy obstacle courses, of which it sees two episodes each.",
+            "RL^2 on easy obstacle courses, an episode each.",
             citation=f"{_RL2}, section 2",
         ),
     ]

@@ -1,6 +1,7 @@
 """What evolved tasks are good for: rl2 trained on POET's archive or on domain randomisation, then on far harder ground.
 
-    python -m benchmarks.evolved_terrain      three seeds each; needs what `benchmarks.poet poet-walker` evolves
+    python -m benchmarks.evolved_terrain            after POET's run, minutes a run on one thread, six runs
+    python -m benchmarks.evolved_terrain archive    one kind of training alone, to be recorded by the above
 
 Both kinds of training take as many steps. On the archive a task is a niche, solved or not, with a course of its own;
 randomisation draws every knob from the range that it has in the archive. Both are judged on courses of either, and on
@@ -10,6 +11,7 @@ tell the parameters of, and obstacles of one kind each, as hard.
 Runs go to runs/benchmarks/evolved_terrain-KIND-SEED and are resumed where they stopped.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +30,7 @@ from benchmarks.poet import evolve
 
 NAME, SEEDS = "evolved_terrain", (0, 1, 2)
 EXPERIMENT, EVOLVED = "rl2-walker", "poet-walker"
+KINDS = ("archive", "ranges")
 CHALLENGING: Mapping[str, tuple[float, float, float, float, float]] = {
     "1a": (5.6, 2.4, 2.82, 4.48, 6.4),
     "1b": (5.44, 1.8, 2.82, 4.48, 6.72),
@@ -100,14 +103,16 @@ def rows(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Row]:
         yield row(f"{where}: return after the archive less that after ranges", *mean_interval(ahead), source=SOURCE)
 
 
-def main() -> None:
-    """Train, evaluate, record."""
+def main(wanted: Sequence[str] = ()) -> None:
+    """Train, evaluate, record; with kinds of training in `wanted`, train those alone."""
     torch.set_num_threads(1)
     evolved, _ = evolve(EVOLVED, Resume("poet"))
     runs = {
         kind: [run_seed(f"{NAME}-{kind}", EXPERIMENT, seed, overrides(evolved, kind)) for seed in SEEDS]
-        for kind in ("archive", "ranges")
+        for kind in wanted or KINDS
     }
+    if wanted:
+        return
     result = [*rows({kind: [earned(run) for run in made] for kind, made in runs.items()})]
     drawn = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in ranges(evolved).items())
     record(NAME, result, seeds=SEEDS, notes=f"ranges: {drawn}")
@@ -115,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
