@@ -148,22 +148,20 @@ def claims(name: str, niches: Sequence[Niche], evolved: Sequence[float], found: 
     yield row(
         f"{name}, {count}: share solved directly in as many iterations as POET's run had behind it then",
         *mean_interval((solved <= at).mean(1)),
-        target="< 1",
-        source="Wang et al. 2019, section 4: direct training fails on what POET solves",
     )
     yield row(
         f"{name}, {count}: share solved directly in all iterations of the run",
         *mean_interval(np.isfinite(solved).mean(1)),
-        target="< 1",
-        source="as above",
     )
     yield row(f"{name}, {count}: return of POET's agents", own.mean())
     yield row(f"{name}, {count}: return of direct agents", *mean_interval(earned.mean(1)))
+    ahead = mean_interval((own - earned).mean(1))
     yield row(
         f"{name}, {count}: POET's return less that of direct agents",
-        *mean_interval((own - earned).mean(1)),
+        *ahead,
         target="> 0",
-        source="as above",
+        source="Wang et al. 2019, section 4: direct training fails on what POET solves; met where the interval is above",
+        met=ahead.low > 0,
     )
     for place, niche in enumerate(niches):
         what = f"{name}, task {niche.number}, generation {niche.record.generation}"

@@ -95,7 +95,7 @@ def test_claims_by_hand(quick):
     assert found[start + "share solved directly in all iterations of the run"]["value"] == pytest.approx(3 / 4)
     ahead = found[start + "POET's return less that of direct agents"]
     assert ahead["value"] == pytest.approx(10 - 6.5)
-    assert ahead["met"] is True
+    assert ahead["met"] is False  # two seeds with 4 and 3 have an interval down to -2.9
     assert found[start + "return of POET's agents"]["value"] == 10
     seeds = [row["value"] for what, row in found.items() if what.endswith("direct seeds that solved it")]
     assert seeds == [2, 1]
