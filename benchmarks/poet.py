@@ -160,7 +160,7 @@ def claims(name: str, niches: Sequence[Niche], evolved: Sequence[float], found: 
         f"{name}, {count}: POET's return less that of direct agents",
         *ahead,
         target="> 0",
-        source="Wang et al. 2019, section 4: direct training fails on what POET solves; met where the interval is above",
+        source="Wang et al. 2019, section 4: direct training fails on what POET solves; met if all above 0",
         met=ahead.low > 0,
     )
     for place, niche in enumerate(niches):
