@@ -8,8 +8,8 @@ randomisation draws every knob from the range that it has in the archive. Both a
 courses of other kinds that neither has seen: the six of POET's most challenging ones that Parker-Holder et al. 2022
 tell the parameters of, and obstacles of one kind each, as hard.
 
-No result is recorded yet. The 60 iterations of the experiment, 1.1 million steps in 5 minutes, leave rl2 at -40 an episode
-on the archive as on its ranges: it does not walk yet, and needs several times as many.
+No result is recorded yet. The 60 iterations of the experiment, 1.1 million steps in 5 minutes, leave rl2 at -40 an
+episode on the archive as on its ranges: it does not walk yet, and needs several times as many.
 
 Runs go to runs/benchmarks/evolved_terrain-KIND-SEED and are resumed where they stopped.
 """
