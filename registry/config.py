@@ -101,7 +101,7 @@ def parse(model: type[M], data: Mapping[str, Any], where: str = "configuration",
     try:
         return model.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
-        problems = [f"{prefix}{_sentence(model, details)}" for details in error.errors(include_url=False)]
+        problems = [_sentence(model, details, prefix) for details in error.errors(include_url=False)]
         raise ConfigError(problems, where) from None
 
 
@@ -150,10 +150,11 @@ def _value(text: str) -> Any:
     return {"True": True, "False": False}.get(text, text)
 
 
-def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
+def _sentence(model: type[BaseModel], details: ErrorDetails, prefix: str) -> str:
     """One problem as a sentence: path, value, what was allowed."""
     location = details["loc"]
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")
+    inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")
+    path = f"{prefix}{inside}" if inside else prefix.rstrip(".")
     if details["type"] == "extra_forbidden":
         owner = model_at(model, location[:-1])
         known = owner.model_fields if owner else ()
@@ -162,6 +163,8 @@ def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
         return f"{path}: is required"
     message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     message = message.replace("Input should", "should")
+    if not inside and isinstance(details["input"], Mapping):  # settings contradict each other; the message names them
+        return f"{path}: {message}" if path else message
     value = _shorten(repr(details["input"]))
     stated = f"{path} = {value}" if path else value
     field = field_at(model, location)

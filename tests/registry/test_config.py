@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from registry.config import Config, Part, apply_overrides, parse, read_toml, to_toml
 from registry.errors import ConfigError
@@ -64,6 +64,23 @@ def test_nan_and_infinity_are_refused(value: float) -> None:
 
 def test_unknown_key_inside_a_list_points_to_its_element() -> None:
     assert problems({"inners": [{}, {"siz": 1}]}) == ("inners[1].siz: unknown key. Did you mean 'sizes'?",)
+
+
+class Contradicting(Config):
+    """Settings of which no two go together."""
+
+    low: int = Field(default=0, description="Low.")
+
+    @model_validator(mode="after")
+    def _never(self) -> "Contradicting":
+        raise ValueError(f"low = {self.low} is not below high = 0")
+
+
+@pytest.mark.parametrize(("prefix", "expected"), [("runner.", "runner: low = 3"), ("", "low = 3")])
+def test_settings_that_contradict_each_other_are_told_without_all_the_others(prefix: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Contradicting, {"low": 3}, prefix=prefix)
+    assert caught.value.problems == (f"{expected} is not below high = 0",)
 
 
 def test_prefix_goes_before_paths() -> None:
