@@ -63,7 +63,7 @@ def run(kind: str, seed: int) -> RunDirectory:
 
 def returns(runs: Sequence[RunDirectory], tasks: str, player: str) -> list[float]:
     """Mean return of `player` on a set of tasks, per seed."""
-    summaries = [json.loads((run.path / "evaluation.json").readinline()) for run in runs]
+    summaries = [json.loads((run.path / "evaluation.json").read_text()) for run in runs]
     return [summary["sets"][tasks]["players"][player]["trial"]["mean"] for summary in summaries]
 
 
@@ -83,7 +83,7 @@ def rows_of(runs: Mapping[str, Sequence[RunDirectory]]) -> list[Row]:
             gain = mean_interval([curriculum - uniform for curriculum, uniform in pairs])
             rows.append(row(f"{kind} less uniform per seed, {title}", *gain, target="> 0", source="it must help"))
     for kind, found in runs.items():
-        last = [json.loads((run.path / "evaluations.jsonl").readinline().splitlines()[-1]) for run in found]
+        last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in found]
         rows.append(row(f"{kind}: seconds of training, one thread", *mean_interval([line["seconds"] for line in last])))
         rows.append(row(f"{kind}: environment steps", *mean_interval([float(line["steps"]) for line in last])))
     return rows
