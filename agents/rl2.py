@@ -14,6 +14,8 @@ Differences from the paper: PPO (Schulman et al. 2017) in place of TRPO; value t
 each time of the trial and scaled by one running standard deviation; optionally each reward is also predicted, linearly
 in the action with coefficients read from h_t (an auxiliary loss on the agent's own data, off by default); optionally
 the rewards that the network reads are measured by those of the trial so far, as MAML's normalised advantages are.
+Long trials may be learned from in pieces (truncated back-propagation through time, Williams and Peng 1990), and the
+policy may read the observation past the memory (`hidden`): without both, control at hundreds of steps is not learned.
 
 Axes: T time (all episodes of the trial), B trials.
 """
@@ -31,9 +33,11 @@ from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
 from agents.common.encoding import StepEncoder
 from agents.common.losses import approximate_kl, clipped_surrogate, weighted_mean
+from agents.common.normalisation import RunningNormalizer
 from agents.common.returns import generalized_advantages
 from agents.common.reward_scale import TrialStandard
-from agents.networks.base import Memory, RecurrentNetwork
+from agents.networks.base import Memory, RecurrentNetwork, cleared
+from agents.networks.mlp import mlp
 from registry.config import Config, Part
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 
@@ -44,23 +48,38 @@ class RL2Config(Config):
     network: Part = Field(
         Part(name="gru"), description="Recurrent network with its settings.", json_schema_extra={"kind": "networks"}
     )
+    hidden: tuple[int, ...] = Field(
+        (),
+        description="Widths of layers, apart for policy and values, that read the network's output beside its input; "
+        "none: both are read off the output.",
+    )
     memory: Literal["trial", "episode"] = Field(
         "trial", description="What is remembered: the trial, or (an ablation) only the current episode."
     )
     reward_input: Literal["raw", "standardised"] = Field(
         "raw", description="Previous rewards as they are, or measured by mean and spread of those of the trial so far."
     )
+    normalize: bool = Field(default=False, description="Normalise what is read by running statistics, but for flags.")
     learning_rate: float = Field(2e-3, gt=0, description="Adam's initial learning rate.")
     final_learning_rate: float = Field(6e-5, gt=0, description="Learning rate at the end, reached linearly.")
     discount: float = Field(0.99, ge=0, le=1, description="Discount per step, over the whole trial (paper: 0.99).")
     trace: float = Field(0.3, ge=0, le=1, description="GAE's lambda (paper: 0.3).")
     epochs: int = Field(4, ge=1, description="Passes over a batch of trials.")
-    minibatches: int = Field(4, ge=1, description="Minibatches per pass; trials are never cut.")
+    minibatches: int = Field(4, ge=1, description="Minibatches per pass, of trials or pieces.")
     clip: float = Field(0.2, gt=0, description="PPO's clipping range.")
     entropy: float = Field(0.01, ge=0, description="Initial weight of the entropy bonus; falls linearly to zero.")
     value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
+    value_centre: Literal["step", "trial"] = Field(
+        "step",
+        description="What value targets are shifted by: the mean at each step of the trial, or, where trials are few "
+        "and long, the mean of all steps.",
+    )
     reward_prediction: float = Field(0.0, ge=0, description="Weight of the auxiliary reward prediction; 0: none.")
     gradient_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
+    gradient_steps: int = Field(
+        0, ge=0, description="Steps that gradients go back; trials are learned from in pieces as long. 0: whole trials."
+    )
+    std: float = Field(1.0, gt=0, description="Initial standard deviation of a continuous action, in half-ranges.")
 
 
 class _Model(nn.Module):
@@ -68,16 +87,27 @@ class _Model(nn.Module):
 
     def __init__(self, config: RL2Config, problem: Problem, encoder: StepEncoder) -> None:
         super().__init__()
+        self.normalizer = RunningNormalizer(encoder.size - 2) if config.normalize else None
         network = registry.catalogue().get("networks", config.network.name)
         self.network = cast(RecurrentNetwork, network.build(config.network.settings, input_size=encoder.size))
         features = self.network.output_size
-        self.policy = PolicyHead(features, problem.action_space)
-        self.value = nn.Linear(features, 1)
+        sizes = (encoder.size + features, *config.hidden) if config.hidden else (features,)
+        self.actor, self.critic = mlp(sizes, nn.Tanh), mlp(sizes, nn.Tanh)
+        self.policy = PolicyHead(sizes[-1], problem.action_space, std=config.std)
+        self.value = nn.Linear(sizes[-1], 1)
         self.reward = nn.Linear(features, encoder.action_size + 1) if config.reward_prediction else None
 
-    def heads(self, features: Tensor) -> tuple[Distribution, Tensor]:
-        """[..., F] -> action distribution, normalised value [...]."""
-        return self.policy(features), self.value(features)[..., 0]
+    def inputs(self, encoded: Tensor) -> Tensor:
+        """[..., I] what the network reads; the two flags at the end stay as they are."""
+        if self.normalizer is None:
+            return encoded
+        return torch.cat([self.normalizer(encoded[..., :-2]), encoded[..., -2:]], dim=-1)
+
+    def heads(self, inputs: Tensor, features: Tensor) -> tuple[Distribution, Tensor]:
+        """[..., I], [..., F] -> action distribution, normalised value [...]."""
+        if len(self.actor):
+            features = torch.cat([inputs, features], dim=-1)
+        return self.policy(self.actor(features)), self.value(self.critic(features))[..., 0]
 
 
 class RL2:
@@ -115,12 +145,13 @@ class RL2:
         memory, rewards = carry
         step = self._within_memory(step)
         if self.config.memory == "episode":
-            memory = _clear(memory, step.episode_start)
+            memory = cleared(memory, step.episode_start)
         if self.config.reward_input == "standardised":
             reward, rewards = TrialStandard.advance(rewards, step.previous_reward, step.trial_start)
             step = replace(step, previous_reward=reward)
-        features, memory = self._model.network.step(self._encoder(step), memory)
-        policy, value = self._model.heads(features)
+        inputs = self._model.inputs(self._encoder(step))
+        features, memory = self._model.network.step(inputs, memory)
+        policy, value = self._model.heads(inputs, features)
         action = policy.sample(self._generator)
         return Action(action, {"log_prob": policy.log_prob(action), "value": value}), (memory, rewards)
 
@@ -138,20 +169,35 @@ class RL2:
         if self.config.reward_input == "standardised":
             reward = TrialStandard.sequence(steps.previous_reward, steps.trial_start)
             steps = replace(steps, previous_reward=reward)
-        inputs = self._encoder(steps)
+        encoded = self._encoder(steps)
+        pieces, memory = self._pieces(
+            {
+                "inputs": self._model.inputs(encoded),
+                "action": rollout.action,
+                "log_prob": rollout.record["log_prob"],
+                "reward": rollout.reward,
+                "advantage": advantage,
+                "target": target,
+                "restart": rollout.episode_start,
+                "valid": rollout.valid,
+            }
+        )
 
         def losses(columns: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            parts = self._losses(rollout, inputs, advantage, target, columns)
+            chosen = {name: piece[:, columns] for name, piece in pieces.items()}
+            parts = self._losses(chosen, tuple(part[columns] for part in memory))
             loss = parts["losses/policy_loss"] + self.config.value_coefficient * parts["losses/value_loss"]
             loss = loss - self.config.entropy * share * parts["losses/entropy"]
             if "losses/reward_prediction" in parts:
                 loss = loss + self.config.reward_prediction * parts["losses/reward_prediction"]
             return loss, parts
 
-        weight = rollout.valid.sum(0)
+        weight = pieces["valid"].sum(0)
         minibatches = self._minibatches(len(weight))
         longest = self.config.gradient_norm
         figures = descend(self._model, self._optimizer, minibatches, losses, weight=weight, longest=longest)
+        if self._model.normalizer is not None:
+            self._model.normalizer.update(encoded[rollout.valid][..., :-2])
         return {**figures, "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
 
     def estimates(self, rollout: Rollout, trace: float | None = None) -> tuple[Tensor, Tensor]:
@@ -163,7 +209,7 @@ class RL2:
         return value, generalized_advantages(rollout.reward * valid, value, goes_on, self.config.discount, trace)
 
     def state_dict(self) -> dict[str, Any]:
-        """Model, optimiser, value normalisation, sampling stream."""
+        """Model with what normalises its inputs, optimiser, value normalisation, sampling stream."""
         return {
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -200,9 +246,8 @@ class RL2:
         earned = generalized_advantages(
             rollout.reward * valid, torch.zeros_like(valid), goes_on, self.config.discount, 1.0
         )
-        mean = (earned * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
         self._value_mean = torch.zeros_like(self._value_mean)
-        self._value_mean[: len(mean)] = mean
+        self._value_mean[: len(earned)] = self._centre(earned, valid)
 
     def _advantages(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Normalised advantages and normalised value targets, both [T, B]."""
@@ -210,7 +255,7 @@ class RL2:
         valid = rollout.valid.to(torch.float32)
         value, advantage = self.estimates(rollout)
         returns = advantage + value
-        mean = (returns * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
+        mean = self._centre(returns, valid)
         scale = weighted_mean((returns - mean).square(), valid).sqrt() + 1e-6
         keep = 0.9 if self._updates_done else 0.0
         self._value_mean[:steps] = keep * self._value_mean[:steps] + (1 - keep) * mean
@@ -220,6 +265,12 @@ class RL2:
         spread = weighted_mean((advantage - centre).square(), valid).sqrt()
         return (advantage - centre) / (spread + 1e-8), target
 
+    def _centre(self, returns: Tensor, valid: Tensor) -> Tensor:
+        """[T, 1] or [1, 1] what value targets [T, B] are shifted by."""
+        if self.config.value_centre == "trial":
+            return weighted_mean(returns, valid).view(1, 1)
+        return (returns * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
+
     def _anneal(self) -> float:
         """Set the learning rate; the share of training that is left, 1 where no end is planned."""
         left = max(0.0, 1.0 - self._updates_done / self._updates) if self._updates else 1.0
@@ -228,38 +279,44 @@ class RL2:
             group["lr"] = max(self.config.learning_rate * left, self.config.final_learning_rate)
         return left
 
-    def _minibatches(self, trials: int) -> Iterator[Tensor]:
+    def _pieces(self, columns: dict[str, Tensor]) -> tuple[dict[str, Tensor], Memory]:
+        """Columns [T, B, ...] as pieces [t, P, ...], and the memory [P, ...] that each begins with."""
+        inputs, length = columns["inputs"], self.config.gradient_steps
+        if not 0 < length < len(inputs):
+            return columns, self._model.network.initial(inputs.shape[1])
+        restart = columns["restart"] if self.config.memory == "episode" else None
+        memory = self._model.network.memories(inputs, length, restart)
+        missing = -len(inputs) % length
+        pieces: dict[str, Tensor] = {}
+        for name, column in columns.items():
+            filled = torch.cat([column, column.new_zeros(missing, *column.shape[1:])])
+            pieces[name] = filled.unflatten(0, (-1, length)).transpose(0, 1).flatten(1, 2)
+        played = pieces["valid"].any(0)
+        pieces = {name: piece[:, played] for name, piece in pieces.items()}
+        return pieces, tuple(part.flatten(0, 1)[played] for part in memory)
+
+    def _minibatches(self, pieces: int) -> Iterator[Tensor]:
         """Column indices of each minibatch of each epoch."""
         for _ in range(self.config.epochs):
-            order = torch.randperm(trials, generator=self._generator, device=self._device)
-            yield from order.tensor_split(min(self.config.minibatches, trials))
+            order = torch.randperm(pieces, generator=self._generator, device=self._device)
+            yield from order.tensor_split(min(self.config.minibatches, pieces))
 
-    def _losses(
-        self, rollout: Rollout, inputs: Tensor, advantage: Tensor, target: Tensor, columns: Tensor
-    ) -> dict[str, Tensor]:
+    def _losses(self, pieces: dict[str, Tensor], memory: Memory) -> dict[str, Tensor]:
         """Losses and diagnostics of one minibatch, each a scalar."""
-        weight = rollout.valid[:, columns].to(torch.float32)
-        action = rollout.action[:, columns]
-        restart = rollout.episode_start[:, columns] if self.config.memory == "episode" else None
-        features = self._model.network.sequence(inputs[:, columns], restart)
-        policy, value = self._model.heads(features)
-        log_ratio = policy.log_prob(action) - rollout.record["log_prob"][:, columns]
-        surrogate = clipped_surrogate(log_ratio, advantage[:, columns], self.config.clip)
+        weight = pieces["valid"].to(torch.float32)
+        restart = pieces["restart"] if self.config.memory == "episode" else None
+        features = self._model.network.sequence(pieces["inputs"], restart, memory)
+        policy, value = self._model.heads(pieces["inputs"], features)
+        log_ratio = policy.log_prob(pieces["action"]) - pieces["log_prob"]
+        surrogate = clipped_surrogate(log_ratio, pieces["advantage"], self.config.clip)
         losses = {
             "losses/policy_loss": weighted_mean(surrogate, weight),
-            "losses/value_loss": weighted_mean((value - target[:, columns]).square(), weight),
+            "losses/value_loss": weighted_mean((value - pieces["target"]).square(), weight),
             "losses/entropy": weighted_mean(policy.entropy(), weight),
             "losses/approx_kl": weighted_mean(approximate_kl(log_ratio.detach()), weight),
         }
         if self._model.reward is not None:
             slopes = self._model.reward(features)
-            predicted = (slopes[..., :-1] * self._encoder.action(action)).sum(-1) + slopes[..., -1]
-            losses["losses/reward_prediction"] = weighted_mean(
-                (predicted - rollout.reward[:, columns]).square(), weight
-            )
+            predicted = (slopes[..., :-1] * self._encoder.action(pieces["action"])).sum(-1) + slopes[..., -1]
+            losses["losses/reward_prediction"] = weighted_mean((predicted - pieces["reward"]).square(), weight)
         return losses
-
-
-def _clear(memory: Memory, where: Tensor) -> Memory:
-    """Zero the rows of `memory` where the bool tensor [B] is true."""
-    return tuple(part * ~where.view(-1, *(1,) * (part.ndim - 1)) for part in memory)

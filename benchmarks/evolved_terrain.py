@@ -1,15 +1,13 @@
 """What evolved tasks are good for: rl2 trained on POET's archive or on domain randomisation, then on far harder ground.
 
-    python -m benchmarks.evolved_terrain            after POET's run, minutes a run on one thread, six runs
+    python -m benchmarks.evolved_terrain            after POET's run, ten minutes a run on one thread, nine runs
     python -m benchmarks.evolved_terrain archive    one kind of training alone, to be recorded by the above
 
-Both kinds of training take as many steps. On the archive a task is a niche, solved or not, with a course of its own;
-randomisation draws every knob from the range that it has in the archive. Both are judged on courses of either, and on
-courses of other kinds that neither has seen: the six of POET's most challenging ones that Parker-Holder et al. 2022
-tell the parameters of, and obstacles of one kind each, as hard.
-
-No result is recorded yet. The 60 iterations of the experiment, 1.1 million steps in 5 minutes, leave rl2 at -40 an
-episode on the archive as on its ranges: it does not walk yet, and needs several times as many.
+All kinds of training take as many steps. On the archive a task is a niche, solved or not, with a course of its own:
+any niche from the start, or niches joining in one after another, as they were made, over the first half of training.
+Randomisation draws every knob from the range that it has in the archive. All are judged on courses of either, and on
+courses of other kinds that none has seen: the six of POET's most challenging ones that Parker-Holder et al. 2022 tell
+the parameters of, and obstacles of one kind each, as hard.
 
 Runs go to runs/benchmarks/evolved_terrain-KIND-SEED and are resumed where they stopped.
 """
@@ -23,17 +21,19 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from agents.evolution import Evolution
+from agents.evolution import Evolution, read_evolution
+from agents.experiment import load_experiment
 from agents.report import write_report
 from agents.run import RunDirectory
 from agents.statistics import mean_interval
-from benchmarks.harness import Resume, Row, record, row
-from benchmarks.learning import RUNS, run_seed
-from benchmarks.poet import evolve
+from benchmarks.harness import Row, record, row
+from benchmarks.learning import RUNS, run_seed, train_seed
 
 NAME, SEEDS = "evolved_terrain", (0, 1, 2)
 EXPERIMENT, EVOLVED = "rl2-walker", "poet-walker"
-KINDS = ("archive", "ranges")
+KINDS = ("archive", "archive-in-order", "ranges")
+JOINED = 0.5
+"""Share of training after which all niches have joined in, where they do so in order."""
 CHALLENGING: Mapping[str, tuple[float, float, float, float, float]] = {
     "1a": (5.6, 2.4, 2.82, 4.48, 6.4),
     "1b": (5.44, 1.8, 2.82, 4.48, 6.72),
@@ -66,9 +66,13 @@ def overrides(run: Evolution, kind: str) -> list[str]:
     varied = ", ".join(
         f'{name} = {{kind = "uniform", low = {low}, high = {high}}}' for name, (low, high) in ranges(run).items()
     )
+    niches = f'name = "poet", path = "{run.path}", niches = "all", fresh_seeds = true'
+    training = load_experiment(EXPERIMENT).config.training
+    pace = int(JOINED * training.iterations * training.tasks / len(run.niches))
     sources = {
         "ranges": f'{{name = "domain-randomization", vary = {{{varied}}}}}',
-        "archive": f'{{name = "poet", path = "{run.path}", niches = "all", fresh_seeds = true}}',
+        "archive": f"{{{niches}}}",
+        "archive-in-order": f"{{{niches}, pace = {pace}}}",
     }
     apart = {f"poet-{name}": _course(knobs) for name, knobs in CHALLENGING.items()}
     apart |= {f"only-{name}": _course(knobs) for name, knobs in ALONE.items()}
@@ -102,14 +106,15 @@ def rows(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Row]:
             continue
         for kind, values in means.items():
             yield row(f"{where}, rl2 trained on {kind}: return", *mean_interval(values))
-        ahead = [one - two for one, two in zip(means["archive"], means["ranges"], strict=True)]
-        yield row(f"{where}: return after the archive less that after ranges", *mean_interval(ahead), source=SOURCE)
+        for kind in KINDS[:-1]:
+            ahead = [one - two for one, two in zip(means[kind], means["ranges"], strict=True)]
+            yield row(f"{where}: return after {kind} less that after ranges", *mean_interval(ahead), source=SOURCE)
 
 
 def main(wanted: Sequence[str] = ()) -> None:
     """Train, evaluate, record; with kinds of training in `wanted`, train those alone."""
     torch.set_num_threads(1)
-    evolved, _ = evolve(EVOLVED, Resume("poet"))
+    evolved = read_evolution(train_seed(EVOLVED, EVOLVED, 0, ()).path)
     runs = {
         kind: [run_seed(f"{NAME}-{kind}", EXPERIMENT, seed, overrides(evolved, kind)) for seed in SEEDS]
         for kind in wanted or KINDS

@@ -70,18 +70,19 @@ class FastWeights(RecurrentNetwork):
             stream, matrices[i] = layer.step(stream, matrices[i])
         return self.norm(stream), (inputs, *matrices)
 
-    def sequence(self, inputs: Tensor, restart: Tensor | None = None) -> Tensor:
+    def sequence(self, inputs: Tensor, restart: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """The parallel form."""
+        first, *matrices = memory or self.initial(inputs.shape[1])
+        previous = torch.cat([first[None], inputs[:-1]]).transpose(0, 1)
         inputs = inputs.transpose(0, 1)
-        previous = functional.pad(inputs[:, :-1], (0, 0, 1, 0))
         same = None
         if restart is not None:
             previous = previous * ~restart.t()[..., None]
-            segment = restart.t().cumsum(1)
-            same = (segment[:, :, None] == segment[:, None, :])[:, None]
+            segment = functional.pad(restart.t().cumsum(1), (1, 0))  # the memory belongs before the first input
+            same = (segment[:, 1:, None] == segment[:, None, :])[:, None]
         stream = self.embedding(torch.cat([previous, inputs], -1))
-        for layer in self.layers:
-            stream = layer.sequence(stream, same)
+        for layer, matrix in zip(self.layers, matrices, strict=True):
+            stream = layer.sequence(stream, matrix, same)
         return self.norm(stream).transpose(0, 1)
 
 
@@ -112,15 +113,17 @@ class _Layer(nn.Module):
         matrix = matrix * torch.sigmoid(self.decay)[:, None, None] + key[..., :, None] * value[..., None, :]
         return self._finish(stream, (query[..., None, :] @ matrix)[..., 0, :]), matrix
 
-    def sequence(self, stream: Tensor, same: Tensor | None) -> Tensor:
-        """[B, T, D] -> [B, T, D]; `same` [B, 1, T, T] keeps reads inside their segment."""
+    def sequence(self, stream: Tensor, matrix: Tensor, same: Tensor | None) -> Tensor:
+        """[B, T, D], [B, H, K, V + 1] -> [B, T, D]; `same` [B, 1, T, 1 + T]: whether t reads the matrix and inputs."""
         query, key, value = (part.transpose(1, 2) for part in self._project(stream))
         time = torch.arange(stream.shape[1], device=stream.device)
         age = (time[:, None] - time).clamp(min=0)
-        weight = (query @ key.mT) * (functional.logsigmoid(self.decay)[:, None, None] * age).exp().tril()
+        rate = functional.logsigmoid(self.decay)[:, None, None]
+        weight = (query @ key.mT) * (rate * age).exp().tril()
+        held = query * (rate * (time[:, None] + 1)).exp()
         if same is not None:
-            weight = weight * same
-        return self._finish(stream, (weight @ value).transpose(1, 2))
+            weight, held = weight * same[..., 1:], held * same[..., :1]
+        return self._finish(stream, (weight @ value + held @ matrix).transpose(1, 2))
 
     def _project(self, stream: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         heads = (self.shape[0], -1)

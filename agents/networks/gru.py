@@ -4,7 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from agents.networks.base import Memory, RecurrentNetwork
+from agents.networks.base import Memory, RecurrentNetwork, cleared
 from registry.config import Config
 
 
@@ -31,13 +31,13 @@ class GRU(RecurrentNetwork):
         hidden = torch.gru_cell(inputs, memory[0], *self.gru.all_weights[0])
         return hidden, (hidden,)
 
-    def sequence(self, inputs: Tensor, restart: Tensor | None = None) -> Tensor:
+    def sequence(self, inputs: Tensor, restart: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """The fused kernel, or cell by cell where the state restarts on the way."""
+        (hidden,) = memory or self.initial(inputs.shape[1])
         if restart is None:
-            return self.gru(inputs)[0]
-        (hidden,) = self.initial(inputs.shape[1])
+            return self.gru(inputs, hidden[None])[0]
         outputs: list[Tensor] = []
         for row, cut in zip(inputs, restart, strict=True):
-            hidden, _ = self.step(row, (hidden * ~cut[:, None],))
+            hidden, _ = self.step(row, cleared((hidden,), cut))
             outputs.append(hidden)
         return torch.stack(outputs)

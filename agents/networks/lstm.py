@@ -4,7 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from agents.networks.base import Memory, RecurrentNetwork
+from agents.networks.base import Memory, RecurrentNetwork, cleared
 from registry.config import Config
 
 
@@ -32,14 +32,13 @@ class LSTM(RecurrentNetwork):
         hidden, cell = torch.lstm_cell(inputs, list(memory), *self.lstm.all_weights[0])
         return hidden, (hidden, cell)
 
-    def sequence(self, inputs: Tensor, restart: Tensor | None = None) -> Tensor:
+    def sequence(self, inputs: Tensor, restart: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """The fused kernel, or cell by cell where the state restarts on the way."""
+        memory = memory or self.initial(inputs.shape[1])
         if restart is None:
-            return self.lstm(inputs)[0]
-        memory = self.initial(inputs.shape[1])
+            return self.lstm(inputs, (memory[0][None], memory[1][None]))[0]
         outputs: list[Tensor] = []
         for row, cut in zip(inputs, restart, strict=True):
-            keep = ~cut[:, None]
-            hidden, memory = self.step(row, tuple(part * keep for part in memory))
+            hidden, memory = self.step(row, cleared(memory, cut))
             outputs.append(hidden)
         return torch.stack(outputs)

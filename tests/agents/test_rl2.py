@@ -41,13 +41,68 @@ def test_inputs_are_observation_previous_action_reward_and_boundaries():
     assert inputs[:, 0, 7].tolist() == [1, 0, 0, 0, 0, 0]
 
 
-def test_learn_sees_the_policy_that_acted():
-    agent, tasks = _agent()
+@pytest.mark.parametrize("network", ["gru", "lstm", "fast-weights"])
+@pytest.mark.parametrize("memory", ["trial", "episode"])
+@pytest.mark.parametrize("gradient_steps", [0, 1, 7, 100])
+@pytest.mark.parametrize("hidden", [(), (16,)])
+def test_learn_sees_the_policy_that_acted(hidden, gradient_steps, memory, network):
+    settings = {"gradient_steps": gradient_steps, "memory": memory, "network": {"name": network}, "hidden": hidden}
+    agent, tasks = _agent(**settings)
     metrics = agent.learn(_trial(agent, tasks))
-    fresh, _ = _agent(epochs=1, minibatches=1)
+    fresh, _ = _agent(epochs=1, minibatches=1, **settings)
     first = fresh.learn(_trial(fresh, tasks))
     assert abs(first["losses/approx_kl"]) < 1e-10  # before the first step the policy is the one that collected
     assert metrics["losses/approx_kl"] > 1e-8
+
+
+def test_memory_crosses_the_cuts_and_gradients_do_not():
+    agent, _ = _agent(gradient_steps=4)
+    network = agent._model.network
+    inputs = torch.randn(10, 3, agent._encoder.size)
+    ends = torch.tensor([10, 10, 3])
+    valid = torch.arange(10)[:, None] < ends
+    pieces, memory = agent._pieces({"inputs": inputs, "valid": valid})
+    assert pieces["inputs"].shape[:2] == (4, 7)  # pieces 0-3, 4-7 and 8-9 of two trials; the third ends in its first
+    assert pieces["valid"].sum() == valid.sum()
+    network.sequence(pieces["inputs"], memory=memory)[pieces["valid"]].square().sum().backward()
+    found = [parameter.grad.clone() for parameter in network.parameters()]
+    network.zero_grad()
+    hidden, total = network.initial(3), 0.0
+    for t, row in enumerate(inputs):
+        hidden = tuple(part.detach() for part in hidden) if t % 4 == 0 else hidden
+        output, hidden = network.step(row, hidden)
+        total = total + output[valid[t]].square().sum()
+    total.backward()
+    for gradient, parameter in zip(found, network.parameters(), strict=True):
+        torch.testing.assert_close(gradient, parameter.grad)
+
+
+def test_inputs_are_normalised_but_for_the_flags():
+    settings = {"epochs": 1, "minibatches": 1, "reward_prediction": 0.1, "hidden": (8,)}
+    agent, tasks = _agent(family="point-navigation", normalize=True, **settings)
+    trial = _trial(agent, tasks)
+    assert agent.learn(trial)["losses/approx_kl"] < 1e-10  # acted and learned from by the statistics of before
+    encoded = agent._encoder(trial.rollout.steps)[trial.rollout.valid]
+    read = agent._model.inputs(encoded)
+    assert torch.equal(read[:, -2:], encoded[:, -2:])
+    torch.testing.assert_close(read[:, :-2].mean(0), torch.zeros(5), atol=1e-3, rtol=0.0)
+    assert (read[:, :2].std(0) - 1).abs().max() < 0.1
+    other, _ = _agent(family="point-navigation", normalize=True, **settings)
+    other.load_state_dict(agent.state_dict())
+    assert torch.equal(other._model.inputs(encoded), read)
+
+
+def test_what_values_are_shifted_by():
+    returns = torch.tensor([[1.0, 3.0], [5.0, 100.0]])
+    valid = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    assert _agent(value_centre="step")[0]._centre(returns, valid).tolist() == [[2.0], [5.0]]
+    assert _agent(value_centre="trial")[0]._centre(returns, valid).tolist() == [[3.0]]
+
+
+def test_the_first_standard_deviation_is_set():
+    agent, _ = _agent(family="point-navigation", std=0.25)
+    policy, _ = agent._model.heads(torch.zeros(1, 7), torch.zeros(1, 8))
+    assert policy.log_std.exp().tolist() == pytest.approx([0.25 * 0.1] * 2)  # of actions up to 0.1
 
 
 @pytest.mark.parametrize(("updates", "expected"), [(2, [1.0, 0.5, 0.1]), (0, [1.0, 1.0, 1.0])])

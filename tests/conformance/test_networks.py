@@ -45,6 +45,21 @@ def test_restart_returns_to_the_initial_state(network):
     torch.testing.assert_close(whole[5:, :1], network.sequence(inputs[5:, :1]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_sequence_goes_on_from_a_memory(network, restarts):
+    inputs = torch.randn(11, 3, 5)
+    restart = None
+    if restarts:
+        restart = torch.zeros(11, 3, dtype=torch.bool)
+        restart[2, 0] = restart[4, 1] = restart[6, 2] = True
+    whole = network.sequence(inputs, restart)
+    memories = network.memories(inputs, 4, restart)
+    for i, start in enumerate((0, 4, 8)):
+        rest = None if restart is None else restart[start:]
+        piece = network.sequence(inputs[start:], rest, tuple(part[i] for part in memories))
+        torch.testing.assert_close(piece, whole[start:], rtol=1e-4, atol=1e-5)
+
+
 def test_output_is_causal_and_remembers(network):
     inputs = torch.randn(9, 1, 5)
     changed = inputs.clone()
