@@ -2,14 +2,18 @@
 
 import json
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from agents.evolution import read_evolution
+from agents.experiment import load_experiment
 from benchmarks import evolved_terrain, learning
 from benchmarks import poet as benchmark
 from benchmarks.harness import Resume
 from taskgen import lineage
+from taskgen.build import build_family, build_source
 
 QUICK = (
     "family.horizon=20",
@@ -104,9 +108,35 @@ def test_claims_by_hand(quick):
 def test_ground_of_the_archive_and_gains_by_hand():
     found = {
         "archive": [{"held-out/rl2": [[3.0, 5.0]]}, {"held-out/rl2": [[6.0, 6.0]]}],
+        "archive-in-order": [{"held-out/rl2": [[2.0, 2.0]]}, {"held-out/rl2": [[2.0, 2.0]]}],
         "ranges": [{"held-out/rl2": [[1.0, 1.0]]}, {"held-out/rl2": [[1.0, 3.0]]}],
     }
     rows = {row["what"]: row["value"] for row in evolved_terrain.rows(found)}
     assert rows["the archive's ranges, rl2 trained on archive: return"] == 5
     assert rows["the archive's ranges, rl2 trained on ranges: return"] == 1.5
-    assert rows["the archive's ranges: return after the archive less that after ranges"] == 3.5
+    assert rows["the archive's ranges: return after archive less that after ranges"] == 3.5
+    assert rows["the archive's ranges: return after archive-in-order less that after ranges"] == 0.5
+
+
+def test_kinds_of_training_differ_in_their_tasks_alone():
+    family = build_family("terrain-walker")
+    contexts = [
+        {"roughness": 0.0, "pit_gap": (0.0, 0.0), "stump_height": (0.0, 0.0)},
+        {"roughness": 1.5, "pit_gap": (0.4, 0.8), "stump_height": (0.2, 1.2)},
+    ]
+    niches = [SimpleNamespace(spec=family.spec(context, seed=0)) for context in contexts]
+    run = SimpleNamespace(path="runs/evolved", niches=niches)
+    assert evolved_terrain.ranges(run) == {"roughness": (0, 1.5), "stump_height": (0, 1.2), "pit_gap": (0, 0.8)}
+    configs = {
+        kind: load_experiment(evolved_terrain.EXPERIMENT, evolved_terrain.overrides(run, kind)).config
+        for kind in evolved_terrain.KINDS
+    }
+    one, in_order, drawn = (config.model_dump(exclude={"source"}) for config in configs.values())
+    assert one == in_order == drawn
+    training = configs["archive"].training
+    assert 2 * configs["archive-in-order"].source.settings["pace"] == training.iterations * training.tasks / 2
+    apart = configs["ranges"].evaluation.out_of_distribution
+    assert len(apart) == 10
+    source = build_source(apart["poet-1a"], family, np.random.SeedSequence(0))
+    context = source.ask(1)[0].context
+    assert (context["roughness"], context["stump_height"], context["pit_gap"]) == (5.6, (2.4, 2.82), (4.48, 6.4))
