@@ -106,16 +106,26 @@ def test_claims_by_hand(quick):
 
 
 def test_ground_of_the_archive_and_gains_by_hand():
+    def earned(held_out, *apart):
+        sets = zip(("held-out", "one", "two"), (held_out, *apart), strict=True)
+        return {f"{name}/rl2": np.array([[value - 1.0, value + 1.0]]) for name, value in sets}
+
     found = {
-        "archive": [{"held-out/rl2": [[3.0, 5.0]]}, {"held-out/rl2": [[6.0, 6.0]]}],
-        "archive-in-order": [{"held-out/rl2": [[2.0, 2.0]]}, {"held-out/rl2": [[2.0, 2.0]]}],
-        "ranges": [{"held-out/rl2": [[1.0, 1.0]]}, {"held-out/rl2": [[1.0, 3.0]]}],
+        "archive": [earned(4, 1, 2), earned(6, 1, 3)],
+        "archive-in-order": [earned(2, 0, 0), earned(2, 5, 0)],
+        "ranges": [earned(1, 0, 0), earned(2, 0, 1)],
     }
-    rows = {row["what"]: row["value"] for row in evolved_terrain.rows(found)}
-    assert rows["the archive's ranges, rl2 trained on archive: return"] == 5
-    assert rows["the archive's ranges, rl2 trained on ranges: return"] == 1.5
-    assert rows["the archive's ranges: return after archive less that after ranges"] == 3.5
-    assert rows["the archive's ranges: return after archive-in-order less that after ranges"] == 0.5
+    rows = {row["what"]: row for row in evolved_terrain.rows(found)}
+    walks = rows["the archive's ranges, rl2 trained on archive: return"]
+    assert (walks["value"], walks["target"], walks["met"]) == (5, "> 0", True)
+    assert rows["the archive's ranges, rl2 trained on ranges: return"]["value"] == 1.5
+    assert rows["the archive's ranges: return after archive less that after ranges"]["value"] == 3.5
+    assert rows["two: return after archive less that after ranges"]["met"] is None
+    ahead = "mean of the nine kinds of unseen ground: return after"
+    always = rows[f"{ahead} archive less that after ranges"]
+    assert (always["value"], always["met"]) == (1.5, True)  # 1.5 with either seed
+    once = rows[f"{ahead} archive-in-order less that after ranges"]
+    assert (once["value"], once["met"]) == (1.0, False)  # 0 and 2
 
 
 def test_kinds_of_training_differ_in_their_tasks_alone():
