@@ -33,7 +33,7 @@ from agents.common.distributions import ActionBox, action_size
 from agents.common.encoding import StepEncoder
 from agents.common.fast_policy import FastMLP
 from agents.common.normalisation import RunningNormalizer
-from registry.config import Config
+from registry.config import Config, Width
 from registry.errors import UserError
 from taskgen.interaction.agent import Action, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 from taskgen.streams import integer_seed
@@ -45,7 +45,7 @@ MOMENTS, SMALLEST = (0.9, 0.999), 1e-8
 class ESConfig(Config):
     """Settings of `ES`. Rates, noise and decays are those of POET's release."""
 
-    hidden: tuple[int, ...] = Field((40, 40), description="Widths of the policy's tanh layers.")
+    hidden: tuple[Width, ...] = Field((40, 40), description="Widths of the policy's tanh layers.")
     pairs: int = Field(0, ge=0, description="Antithetic pairs n (POET: 256); 0: half of a training trial's episodes.")
     spread: float = Field(0.1, gt=0, description="Standard deviation of the first weights.")
     learning_rate: float = Field(0.01, gt=0, description="Adam's first step size.")

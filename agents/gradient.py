@@ -17,7 +17,7 @@ from torch import Tensor
 from agents.common.encoding import StepEncoder
 from agents.common.fast_policy import Activation, FastDistribution, FastPolicy
 from agents.common.inner_loop import Experience, experience, gradient_step, policy_gradient_loss
-from registry.config import Config
+from registry.config import Config, Width
 from registry.errors import UserError
 from taskgen.interaction.agent import Action, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 
@@ -25,7 +25,7 @@ from taskgen.interaction.agent import Action, CollectionPlan, Metrics, Problem, 
 class GradientConfig(Config):
     """Settings of the inner loop."""
 
-    hidden: tuple[int, ...] = Field((64, 64), description="Widths of the policy's hidden layers.")
+    hidden: tuple[Width, ...] = Field((64, 64), description="Widths of the policy's hidden layers.")
     activation: Activation = Field("tanh", description="Nonlinearity of the hidden layers.")
     std: float = Field(1.0, gt=0, description="First standard deviation of actions, in half the range.")
     least_std: float = Field(0.2, ge=0, description="Standard deviation that is never undercut, in half the range.")

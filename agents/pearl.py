@@ -44,7 +44,7 @@ from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay, Shelf
 from agents.common.soft_actor_critic import SoftActorCritic, adam
 from agents.networks.mlp import mlp
-from registry.config import Config
+from registry.config import Config, Width
 from registry.errors import UserError
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 
@@ -56,8 +56,8 @@ class PEARLConfig(Config):
     """Settings of `PEARL`. The paper's values are those of its code for MuJoCo."""
 
     latent: int = Field(5, ge=1, description="Dimensions of the latent.")
-    hidden: tuple[int, ...] = Field((300, 300, 300), min_length=1, description="Widths of actor and critics.")
-    encoder_hidden: tuple[int, ...] = Field((200, 200, 200), min_length=1, description="Widths of the encoder.")
+    hidden: tuple[Width, ...] = Field((300, 300, 300), min_length=1, description="Widths of actor and critics.")
+    encoder_hidden: tuple[Width, ...] = Field((200, 200, 200), min_length=1, description="Widths of the encoder.")
     next_observation: bool = Field(
         default=False, description="Whether the encoder also reads the next observation; for tasks that differ in it."
     )

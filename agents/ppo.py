@@ -33,7 +33,7 @@ from agents.common.distributions import Distribution, PolicyHead
 from agents.common.losses import approximate_kl, clipped_surrogate
 from agents.common.returns import generalized_advantages
 from agents.networks.mlp import mlp
-from registry.config import Config
+from registry.config import Config, Width
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 
 
@@ -45,7 +45,9 @@ class PPOConfig(Config):
     )
     numbers: int = Field(128, ge=1, description="Training tasks that get a number, where the context is one-hot.")
     normalize: bool = Field(default=True, description="Normalise observation and descriptor by running statistics.")
-    hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="Widths of the hidden layers (paper: 64, 64).")
+    hidden: tuple[Width, ...] = Field(
+        (64, 64), min_length=1, description="Widths of the hidden layers (paper: 64, 64)."
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (paper: 3e-4).")
     final_learning_rate: float = Field(6e-5, gt=0, description="Learning rate at the end, reached linearly.")
     discount: float = Field(0.99, ge=0, le=1, description="Discount per step.")

@@ -14,8 +14,8 @@ Differences from the paper: PPO (Schulman et al. 2017) in place of TRPO; value t
 each time of the trial and scaled by one running standard deviation; optionally each reward is also predicted, linearly
 in the action with coefficients read from h_t (an auxiliary loss on the agent's own data, off by default); optionally
 the rewards that the network reads are measured by those of the trial so far, as MAML's normalised advantages are.
-Long trials may be learned from in pieces (truncated back-propagation through time, Williams and Peng 1990), and the
-policy may read the observation past the memory (`hidden`): without both, control at hundreds of steps is not learned.
+Long trials may be learned from in pieces (truncated back-propagation through time, Williams and Peng 1990), and policy
+and values may read the observation past the memory (`hidden`).
 
 Axes: T time (all episodes of the trial), B trials.
 """
@@ -38,7 +38,7 @@ from agents.common.returns import generalized_advantages
 from agents.common.reward_scale import TrialStandard
 from agents.networks.base import Memory, RecurrentNetwork, cleared
 from agents.networks.mlp import mlp
-from registry.config import Config, Part
+from registry.config import Config, Part, Width
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 
 
@@ -48,7 +48,7 @@ class RL2Config(Config):
     network: Part = Field(
         Part(name="gru"), description="Recurrent network with its settings.", json_schema_extra={"kind": "networks"}
     )
-    hidden: tuple[int, ...] = Field(
+    hidden: tuple[Width, ...] = Field(
         (),
         description="Widths of layers, apart for policy and values, that read the network's output beside its input; "
         "none: both are read off the output.",
@@ -87,7 +87,7 @@ class _Model(nn.Module):
 
     def __init__(self, config: RL2Config, problem: Problem, encoder: StepEncoder) -> None:
         super().__init__()
-        self.normalizer = RunningNormalizer(encoder.size - 2) if config.normalize else None
+        self.normalizer = RunningNormalizer(encoder.size - StepEncoder.FLAGS) if config.normalize else None
         network = registry.catalogue().get("networks", config.network.name)
         self.network = cast(RecurrentNetwork, network.build(config.network.settings, input_size=encoder.size))
         features = self.network.output_size
@@ -98,10 +98,11 @@ class _Model(nn.Module):
         self.reward = nn.Linear(features, encoder.action_size + 1) if config.reward_prediction else None
 
     def inputs(self, encoded: Tensor) -> Tensor:
-        """[..., I] what the network reads; the two flags at the end stay as they are."""
+        """[..., I] what the network reads; the flags at the end stay as they are."""
         if self.normalizer is None:
             return encoded
-        return torch.cat([self.normalizer(encoded[..., :-2]), encoded[..., -2:]], dim=-1)
+        values, flags = encoded.tensor_split([-StepEncoder.FLAGS], dim=-1)
+        return torch.cat([self.normalizer(values), flags], dim=-1)
 
     def heads(self, inputs: Tensor, features: Tensor) -> tuple[Distribution, Tensor]:
         """[..., I], [..., F] -> action distribution, normalised value [...]."""
@@ -197,7 +198,7 @@ class RL2:
         longest = self.config.gradient_norm
         figures = descend(self._model, self._optimizer, minibatches, losses, weight=weight, longest=longest)
         if self._model.normalizer is not None:
-            self._model.normalizer.update(encoded[rollout.valid][..., :-2])
+            self._model.normalizer.update(encoded[rollout.valid][..., : -StepEncoder.FLAGS])
         return {**figures, "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
 
     def estimates(self, rollout: Rollout, trace: float | None = None) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ from agents.common.distributions import ActionBox
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay
 from agents.common.soft_actor_critic import SoftActorCritic, adam
-from registry.config import Config
+from registry.config import Config, Width
 from registry.errors import UserError
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, RewardOf, Rollout, Step, Trial
 
@@ -49,7 +49,7 @@ class SACConfig(Config):
         "descriptor", description="What is told of the task: its descriptor, nothing, or its one-hot training number."
     )
     numbers: int = Field(128, ge=1, description="Training tasks that get a number, where the context is one-hot.")
-    hidden: tuple[int, ...] = Field((256, 256), min_length=1, description="Widths of every network's hidden layers.")
+    hidden: tuple[Width, ...] = Field((256, 256), min_length=1, description="Widths of every network's hidden layers.")
     learning_rate: float = Field(3e-4, gt=0, description="Adam's learning rate, of all networks and the temperature.")
     discount: float = Field(0.99, ge=0, le=1, description="Discount per step.")
     averaging: float = Field(

@@ -27,12 +27,15 @@ class StepEncoder:
     Reference: Duan et al. 2016, section 2.2.
     """
 
+    FLAGS = 2
+    """Entries at the end, 0 or 1: an episode starts, the trial starts."""
+
     def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         self._observation_space = observation_space
         self._action_space = action_space
         self.observation_size = observation_size(observation_space)
         self.action_size = action_size(action_space)
-        self.size = self.observation_size + self.action_size + 3
+        self.size = self.observation_size + self.action_size + 1 + self.FLAGS
 
     def observation(self, observation: Tensor) -> Tensor:
         """[..., O] float32."""

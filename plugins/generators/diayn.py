@@ -33,7 +33,7 @@ import registry
 from plugins.generators.rewarded import Rewarded, reward_spec
 from plugins.rewards.discriminator import Features, count_features
 from plugins.rewards.learned_discriminator import LearnedDiscriminatorConfig
-from registry.config import Config, Part
+from registry.config import Config, Part, Width
 from registry.errors import TaskError
 from taskgen import artefacts
 from taskgen.artefacts import Artefact
@@ -65,7 +65,9 @@ class DiaynConfig(Config):
     )
     skills: int = Field(10, ge=2, le=1000, description="Number of skills K (paper: 50).")
     features: tuple[int, ...] = Field((), description="Entries of the observation that D sees; none: all.")
-    hidden: tuple[int, ...] = Field((64, 64), max_length=8, description="Units of each hidden layer (paper: 300, 300).")
+    hidden: tuple[Width, ...] = Field(
+        (64, 64), max_length=8, description="Units of each hidden layer (paper: 300, 300)."
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate for D (paper: 3e-4).")
     decay: float = Field(1e-4, ge=0, description="Weight decay of D (AdamW).")
     epochs: int = Field(4, ge=1, description="Passes of D over the states of an iteration.")

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from plugins.generators.rewarded import Rewarded, reward_spec
 from plugins.rewards.random_discriminator import RandomDiscriminatorConfig
-from registry.config import Config, Part
+from registry.config import Config, Part, Width
 from taskgen.build import SOURCES
 from taskgen.family import TaskFamily
 from taskgen.spec import RewardSpec
@@ -31,7 +31,7 @@ class RandomRewardsConfig(Config):
     networks: int = Field(0, ge=0, description="How many different discriminators there are; 0: a fresh one a task.")
     network_seed: int = Field(0, ge=0, lt=2**53, description="Fixes the discriminators, where `networks` counts them.")
     skills: int = Field(10, ge=2, le=1000, description="Skills of each discriminator; one is rewarded in a task.")
-    hidden: tuple[int, ...] = Field((32,), max_length=8, description="Units of each hidden layer.")
+    hidden: tuple[Width, ...] = Field((32,), max_length=8, description="Units of each hidden layer.")
     features: tuple[int, ...] = Field((), description="Entries of the observation that are seen; none: all.")
     scale: float = Field(1.0, gt=0, description="Features are divided by this: a length over which rewards change.")
     gain: float = Field(3.0, gt=0, description="Scale of the logits: how sharp the discriminator is.")

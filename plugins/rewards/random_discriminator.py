@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from plugins.rewards.discriminator import Discriminators, Features, Layer, count_features
-from registry.config import Config
+from registry.config import Config, Width
 from registry.errors import TaskError
 from taskgen.engines import noise
 from taskgen.family import TaskFamily
@@ -33,7 +33,7 @@ class RandomDiscriminatorConfig(Config):
     seed: int = Field(0, ge=0, lt=2**53, description="Fixes the network.")
     skill: int = Field(0, ge=0, description="The z that is rewarded, from 0 to skills - 1.")
     skills: int = Field(10, ge=2, le=1000, description="Number of skills K.")
-    hidden: tuple[int, ...] = Field((32,), max_length=8, description="Units of each hidden layer.")
+    hidden: tuple[Width, ...] = Field((32,), max_length=8, description="Units of each hidden layer.")
     features: tuple[int, ...] = Field((), description="Entries of the observation that are seen; none: all.")
     scale: float = Field(1.0, gt=0, description="Features are divided by this: a length over which D should change.")
     gain: float = Field(3.0, gt=0, description="Scale of the logits: how sharp D is.")

@@ -86,9 +86,12 @@ def test_every_agent_that_says_so_is_tried():
     assert able == set(RUNS)
 
 
-@pytest.mark.parametrize("agent", list(RUNS))
-def test_two_processes_train_the_agent_of_one(tmp_path, agent):
-    plan, one, two = plan_of(agent), tmp_path / "one", tmp_path / "two"
+IN_PIECES = ("agent.gradient_steps=3", "agent.hidden=[8]", "agent.normalize=true", "agent.value_centre=trial")
+
+
+@pytest.mark.parametrize(("agent", "more"), [*((agent, ()) for agent in RUNS), ("rl2", IN_PIECES)])
+def test_two_processes_train_the_agent_of_one(tmp_path, agent, more):
+    plan, one, two = plan_of(agent, *more), tmp_path / "one", tmp_path / "two"
     assert alone(plan, one)
     assert shared(plan, two) == [True, True]
     assert_same(one, two)
