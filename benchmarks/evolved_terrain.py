@@ -143,4 +143,7 @@ def main(wanted: Sequence[str] = ()) -> None:
 
 
 if __name__ == "__main__":
+    unknown = set(sys.argv[1:]) - set(KINDS)
+    if unknown:
+        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; kinds of training are {', '.join(KINDS)}")
     main(sys.argv[1:])

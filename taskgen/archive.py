@@ -246,7 +246,8 @@ class Archive:
         try:
             yield
         except sqlite3.Error as error:
-            raise TaskError(f"{self.path}: not a readable archive: {error}") from None
+            hint = "if it is damaged, restore a backup"
+            raise TaskError(f"{self.path}: not a readable archive: {error}; {hint}") from None
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:

@@ -231,7 +231,10 @@ def truncated(path: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.touch(), "not a task archive"),
-    "text": (lambda path: path.write_text("hello\n" * 1000), "file is not a database"),
+    "text": (
+        lambda path: path.write_text("hello\n" * 1000),
+        "file is not a database; if it is damaged, restore a backup",
+    ),
     "a foreign database": (foreign, "a SQLite file, but not a task archive"),
     "a newer format": (newer, "archive format 2; this version of the program reads format 1"),
     "a trigger": (with_trigger, "it was altered"),
