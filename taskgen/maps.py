@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from typing import Any, Literal, Protocol, TypeAlias, cast
@@ -192,9 +192,8 @@ class Crew(ABC):
 
         Raises `UserError` for one that does not start, and where more than all have died while they did.
         """
-        now = time.monotonic()
         ends = [job.since + self.deadline for job in busy.values()] + [each.hired + START for each in self._starting]
-        wait([*busy, *(each.ready for each in self._starting)], max(0.0, min(ends) - now), FIRST_COMPLETED)
+        wait([*busy, *(each.ready for each in self._starting)], max(0, min(ends) - time.monotonic()), FIRST_COMPLETED)
         for worker in list(self._starting):
             if not worker.ready.done():
                 if time.monotonic() < worker.hired + START:
@@ -254,7 +253,8 @@ class _Process(Worker):
 
     def kill(self) -> None:
         if not self._last.done() and self.ready.done() and self.ready.exception() is None:
-            os.kill(self.ready.result(), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it died and was reaped just now
+                os.kill(self.ready.result(), signal.SIGKILL)
         self._pool.shutdown(wait=self._last.done(), cancel_futures=True)
 
 

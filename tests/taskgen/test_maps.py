@@ -180,8 +180,11 @@ def _gone(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # reaped since, or a system without /proc: the next look tells
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] == "Z"
 
 
 def wait_until_gone(pids):
