@@ -126,24 +126,27 @@ def _ahead(where: str, means: Mapping[str, NDArray[np.float64]], target: str | N
         yield row(f"{where}: return after {kind} less that after ranges", *gain, target, SOURCE, met=met)
 
 
-def main(wanted: Sequence[str] = ()) -> None:
-    """Train, evaluate, record; with kinds of training in `wanted`, train those alone."""
+def main(wanted: Sequence[str] = (), name: str = NAME, evolved: str = EVOLVED, settings: Sequence[str] = ()) -> None:
+    """Train, evaluate, record; with kinds of training in `wanted`, train those alone.
+
+    `evolved` names POET's run, that of its preset with other `settings`.
+    """
+    unknown = set(wanted) - set(KINDS)
+    if unknown:
+        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; kinds of training are {', '.join(KINDS)}")
     torch.set_num_threads(1)
-    evolved = read_evolution(train_seed(EVOLVED, EVOLVED, 0, ()).path)
+    archive = read_evolution(train_seed(evolved, EVOLVED, 0, settings).path)
     runs = {
-        kind: [run_seed(f"{NAME}-{kind}", EXPERIMENT, seed, overrides(evolved, kind)) for seed in SEEDS]
+        kind: [run_seed(f"{name}-{kind}", EXPERIMENT, seed, overrides(archive, kind)) for seed in SEEDS]
         for kind in wanted or KINDS
     }
     if wanted:
         return
     result = [*rows({kind: [earned(run) for run in made] for kind, made in runs.items()})]
-    drawn = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in ranges(evolved).items())
-    record(NAME, result, seeds=SEEDS, notes=f"ranges: {drawn}")
-    write_report([run.path for made in runs.values() for run in made], RUNS / f"{NAME}.html")
+    drawn = ", ".join(f"{knob} {low:g} to {high:g}" for knob, (low, high) in ranges(archive).items())
+    record(name, result, seeds=SEEDS, notes=f"ranges: {drawn}; {len(archive.niches)} niches")
+    write_report([run.path for made in runs.values() for run in made], RUNS / f"{name}.html")
 
 
 if __name__ == "__main__":
-    unknown = set(sys.argv[1:]) - set(KINDS)
-    if unknown:
-        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; kinds of training are {', '.join(KINDS)}")
     main(sys.argv[1:])
