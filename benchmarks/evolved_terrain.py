@@ -100,12 +100,13 @@ def earned(run: RunDirectory) -> dict[str, NDArray[np.float64]]:
 def rows(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Row]:
     """Return of an episode on every set, of any training, and what the archive is ahead: last, on unseen ground."""
     apart: dict[str, list[NDArray[np.float64]]] = {kind: [] for kind in found}
-    for key in found["archive"][0]:
+    first, *_ = found
+    for key in found[first][0]:
         tasks, _, player = key.partition("/")
         where = SEEN.get(tasks, tasks)
         means = {kind: np.array([one[key].mean() for one in runs]) for kind, runs in found.items()}
         if player != "rl2":
-            yield row(f"{where}, {player}: return", *mean_interval(means["archive"]))
+            yield row(f"{where}, {player}: return", *mean_interval(means[first]))
             continue
         walks = "> 0" if tasks in SEEN else None
         for kind, values in means.items():
@@ -120,25 +121,30 @@ def rows(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Row]:
 
 def _ahead(where: str, means: Mapping[str, NDArray[np.float64]], target: str | None = None) -> Iterator[Row]:
     """What the archive is ahead of its ranges, seed by seed."""
-    for kind in KINDS[:-1]:
+    for kind in [kind for kind in means if kind != "ranges"]:
         gain = mean_interval(means[kind] - means["ranges"])
         met = None if target is None else gain.low > 0
         yield row(f"{where}: return after {kind} less that after ranges", *gain, target, SOURCE, met=met)
 
 
-def main(wanted: Sequence[str] = (), name: str = NAME, evolved: str = EVOLVED, settings: Sequence[str] = ()) -> None:
-    """Train, evaluate, record; with kinds of training in `wanted`, train those alone.
+def main(wanted: Sequence[str] = ()) -> None:
+    """Train, evaluate, record; with kinds of training in `wanted`, train those alone."""
+    compare(wanted, NAME, KINDS, EVOLVED)
 
-    `evolved` names POET's run, that of its preset with other `settings`.
+
+def compare(wanted: Sequence[str], name: str, kinds: Sequence[str], evolved: str, settings: Sequence[str] = ()) -> None:
+    """Record under `name` what `kinds` of training give after the run `evolved`: POET's preset with `settings`.
+
+    With kinds in `wanted`, those are trained and nothing is recorded.
     """
-    unknown = set(wanted) - set(KINDS)
+    unknown = set(wanted) - set(kinds)
     if unknown:
-        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; kinds of training are {', '.join(KINDS)}")
+        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; kinds of training are {', '.join(kinds)}")
     torch.set_num_threads(1)
     archive = read_evolution(train_seed(evolved, EVOLVED, 0, settings).path)
     runs = {
         kind: [run_seed(f"{name}-{kind}", EXPERIMENT, seed, overrides(archive, kind)) for seed in SEEDS]
-        for kind in wanted or KINDS
+        for kind in wanted or kinds
     }
     if wanted:
         return

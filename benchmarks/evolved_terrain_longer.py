@@ -1,21 +1,21 @@
-"""As `evolved_terrain`, after twice as much evolution, whose archive reaches further.
+"""As `evolved_terrain`, after twice as much evolution: niches joining in as they were made, or their ranges.
 
-python -m benchmarks.evolved_terrain_longer            POET for 40 minutes, then nine runs of ten minutes on one thread
-python -m benchmarks.evolved_terrain_longer archive    one kind of training alone, to be recorded by the above
+python -m benchmarks.evolved_terrain_longer           POET for 40 minutes, then six runs of ten minutes on one thread
+python -m benchmarks.evolved_terrain_longer ranges    one kind of training alone, to be recorded by the above
 """
 
 import sys
 from collections.abc import Sequence
 
-from benchmarks import evolved_terrain
+from benchmarks.evolved_terrain import EVOLVED, compare
 
 ITERATIONS = 400
-NAME, EVOLVED = f"{evolved_terrain.NAME}_longer", f"{evolved_terrain.EVOLVED}-{ITERATIONS}"
+NAME, KINDS = "evolved_terrain_longer", ("archive-in-order", "ranges")
 
 
 def main(wanted: Sequence[str] = ()) -> None:
-    """See `evolved_terrain.main`."""
-    evolved_terrain.main(wanted, NAME, EVOLVED, [f"training.iterations={ITERATIONS}"])
+    """See `benchmarks.evolved_terrain.compare`."""
+    compare(wanted, NAME, KINDS, f"{EVOLVED}-{ITERATIONS}", [f"training.iterations={ITERATIONS}"])
 
 
 if __name__ == "__main__":

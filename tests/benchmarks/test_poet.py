@@ -126,6 +126,9 @@ def test_ground_of_the_archive_and_gains_by_hand():
     assert (always["value"], always["met"]) == (1.5, True)  # 1.5 with either seed
     once = rows[f"{ahead} archive-in-order less that after ranges"]
     assert (once["value"], once["met"]) == (1.0, False)  # 0 and 2
+    del found["archive"]
+    fewer = [row["what"] for row in evolved_terrain.rows(found)]
+    assert fewer == [what for what in rows if "on archive:" not in what and "after archive less" not in what]
 
 
 def test_kinds_of_training_differ_in_their_tasks_alone():
