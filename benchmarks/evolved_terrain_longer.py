@@ -1,6 +1,6 @@
 """As `evolved_terrain`, after twice as much evolution: niches joining in as they were made, or their ranges.
 
-python -m benchmarks.evolved_terrain_longer           POET for 40 minutes, then six runs of ten minutes on one thread
+python -m benchmarks.evolved_terrain_longer           POET for an hour, then six runs of a quarter each on one thread
 python -m benchmarks.evolved_terrain_longer ranges    one kind of training alone, to be recorded by the above
 """
 
