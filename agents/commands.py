@@ -20,8 +20,8 @@ from registry.discovery import FILES_VARIABLE
 from registry.errors import UserError
 
 if TYPE_CHECKING:
-    from agents.experiment import Experiment, Parts
-    from agents.run import RunDirectory
+    from agents.training.experiment import Experiment, Parts
+    from agents.training.run import RunDirectory
     from registry.plan import Plan
 
 _LINE_SECONDS = 15.0
@@ -53,10 +53,10 @@ def train(
     import torch
 
     from agents.common import parallel
-    from agents.experiment import load_experiment
-    from agents.loop import evaluate_run
-    from agents.loop import train as train_run
-    from agents.run import RunDirectory
+    from agents.training.experiment import load_experiment
+    from agents.training.loop import evaluate_run
+    from agents.training.loop import train as train_run
+    from agents.training.run import RunDirectory
 
     torch.set_num_threads(threads)
     given = list(overrides or [])
@@ -84,8 +84,8 @@ def _begun(plan: "Plan[Experiment]", directory: "RunDirectory", resume: bool) ->
     What does not fit is refused before anything is written.
     """
     from agents.common import parallel
-    from agents.experiment import build_parts
-    from agents.sharing import refuse_unshared
+    from agents.training.experiment import build_parts
+    from agents.training.sharing import refuse_unshared
 
     refuse_unshared(plan.config)
     resumed = parallel.by_first(lambda: resume and directory.config.exists())
@@ -109,8 +109,8 @@ def evaluate(
     """Evaluate a run's newest checkpoint: return per adaptation episode, beside the reference players."""
     import torch
 
-    from agents.loop import evaluate_run
-    from agents.run import RunDirectory
+    from agents.training.loop import evaluate_run
+    from agents.training.run import RunDirectory
     from taskgen.taskset import TaskSet
 
     torch.set_num_threads(threads)
@@ -151,8 +151,8 @@ def compare(
     """Compare the agents of several runs on the same tasks: return per adaptation episode and step of adaptation."""
     import torch
 
-    from agents import comparison_report
-    from agents.comparison import compare as compare_runs
+    from agents.reports import comparison_report
+    from agents.reports.comparison import compare as compare_runs
     from taskgen.taskset import TaskSet
 
     torch.set_num_threads(threads)
@@ -185,7 +185,7 @@ def play(
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
 ) -> None:
     """Play one trial of a task and write a film of it, or a transcript."""
-    from agents.film import check_output, film, write
+    from agents.reports.film import check_output, film, write
     from taskgen.taskset import TaskSet
 
     specs = TaskSet.read(tasks)
@@ -198,7 +198,7 @@ def play(
 
 
 def _write_report(runs: list[Path], output: Path) -> None:
-    from agents.report import write_report
+    from agents.reports.report import write_report
 
     write_report(runs, output)
     typer.echo(f"Report: {output}")

@@ -26,11 +26,10 @@ from torch import Tensor
 
 from agents.common.divergence import kl_divergence
 from agents.common.fast_policy import FastDistribution
+from agents.common.gradient import GradientAgent, GradientConfig, counted
 from agents.common.inner_loop import Experience
-from agents.common.parallel import mean_part, total
+from agents.common.parallel import mean_part, own_trial, total
 from agents.common.trust_region import conjugate_gradient, line_search
-from agents.gradient import GradientAgent, GradientConfig, counted
-from agents.sharing import own_trial
 from taskgen.interaction.agent import Metrics, Trial
 
 

@@ -30,11 +30,10 @@ from torch import Tensor, nn
 
 from agents.common.divergence import kl_divergence
 from agents.common.fast_policy import FastDistribution
+from agents.common.gradient import GradientAgent, GradientConfig, counted
 from agents.common.inner_loop import Experience
 from agents.common.losses import clipped_surrogate
-from agents.common.parallel import mean_part, total
-from agents.gradient import GradientAgent, GradientConfig, counted
-from agents.sharing import own_trial
+from agents.common.parallel import mean_part, own_trial, total
 from taskgen.interaction.agent import Metrics, Problem, Trial
 
 

@@ -21,9 +21,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from agents.common.parallel import assembled
-from agents.gradient import GradientAgent, GradientConfig
-from agents.sharing import own_trial
+from agents.common.gradient import GradientAgent, GradientConfig
+from agents.common.parallel import assembled, own_trial
 from taskgen.interaction.agent import Metrics, Problem, Trial
 
 

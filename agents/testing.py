@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.experiment import build_agent, problem_of
 from registry.config import Part
 from taskgen.build import build_family
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Problem, Rollout, Step, Trial
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.streams import stream
 

@@ -22,11 +22,11 @@ from typing import Any
 
 import torch
 
-from agents.comparison import Comparison, compare
-from agents.comparison_report import figure, table, write_comparison
-from agents.experiment import load_experiment
-from agents.run import RunDirectory
-from agents.statistics import mean_interval
+from agents.evaluation.statistics import mean_interval
+from agents.reports.comparison import Comparison, compare
+from agents.reports.comparison_report import figure, table, write_comparison
+from agents.training.experiment import load_experiment
+from agents.training.run import RunDirectory
 from benchmarks.harness import ROOT, Row, Target, record, row
 from benchmarks.learning import RUNS, train_seed
 from taskgen.build import build_family

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from agents.experiment import Experiment, load_experiment
-from agents.report import write_report
-from agents.run import RunDirectory
-from agents.statistics import mean_interval
+from agents.evaluation.statistics import mean_interval
+from agents.reports.report import write_report
+from agents.training.experiment import Experiment, load_experiment
+from agents.training.run import RunDirectory
 from benchmarks.harness import Row, Target, record, row
 from benchmarks.learning import RUNS, run_seed
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from agents.statistics import mean_interval
+from agents.evaluation.statistics import mean_interval
 from benchmarks.harness import Row, record, row
 from benchmarks.learning import RUNS, run_seed
 from registry.config import Part

@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from agents.statistics import mean_interval
+from agents.evaluation.statistics import mean_interval
 from benchmarks.harness import ROOT, Resume, Row, record, row
 from plugins.generators.diayn import DiaynConfig, Skills, learn_skills
 from taskgen.build import build_family

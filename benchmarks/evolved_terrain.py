@@ -21,11 +21,11 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from agents.evolution import Evolution, read_evolution
-from agents.experiment import load_experiment
-from agents.report import write_report
-from agents.run import RunDirectory
-from agents.statistics import mean_interval
+from agents.evaluation.statistics import mean_interval
+from agents.reports.evolution import Evolution, read_evolution
+from agents.reports.report import write_report
+from agents.training.experiment import load_experiment
+from agents.training.run import RunDirectory
 from benchmarks.harness import Row, record, row
 from benchmarks.learning import RUNS, run_seed, train_seed
 

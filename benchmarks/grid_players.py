@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 import registry
-from agents.evaluation import play
-from agents.experiment import problem_of
+from agents.evaluation.play import play
 from benchmarks.harness import Row, record, row
 from taskgen.build import build_family
 from taskgen.family import TaskFamily
+from taskgen.interaction.build import problem_of
 
 SEED = 0
 EXACT = "exact planning"

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agents.provenance import commit, machine, versions
+from agents.training.provenance import commit, machine, versions
 from taskgen.files import write_atomically
 
 ROOT = Path(__file__).parent.parent

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from agents.commands import Progress
-from agents.experiment import load_experiment
-from agents.loop import evaluate_run, train
-from agents.report import write_report
-from agents.run import RunDirectory
-from agents.statistics import mean_interval
+from agents.evaluation.statistics import mean_interval
+from agents.reports.report import write_report
+from agents.training.experiment import load_experiment
+from agents.training.loop import evaluate_run, train
+from agents.training.run import RunDirectory
 from benchmarks.harness import Row, record, row
 
 RUNS = Path("runs") / "benchmarks"

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from agents.report import write_report
-from agents.run import RunDirectory
-from agents.statistics import mean_interval
+from agents.evaluation.statistics import mean_interval
+from agents.reports.report import write_report
+from agents.training.run import RunDirectory
 from benchmarks.harness import Row, Target, record, row, source_commit
 from benchmarks.learning import RUNS, run_seed
 

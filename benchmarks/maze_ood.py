@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.evaluation import play
-from agents.experiment import build_parts, load_experiment
-from agents.loop import evaluate_run
-from agents.report import write_report
-from agents.run import RunDirectory
-from agents.statistics import mean_interval
+from agents.evaluation.play import play
+from agents.evaluation.statistics import mean_interval
+from agents.reports.report import write_report
+from agents.training.experiment import build_parts, load_experiment
+from agents.training.loop import evaluate_run
+from agents.training.run import RunDirectory
 from benchmarks.harness import Row, Target, record, row
 from benchmarks.learning import RUNS, train_seed
 from registry.config import Part

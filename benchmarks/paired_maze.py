@@ -18,9 +18,9 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from agents.report import write_report
-from agents.run import RunDirectory
-from agents.statistics import mean_interval
+from agents.evaluation.statistics import mean_interval
+from agents.reports.report import write_report
+from agents.training.run import RunDirectory
 from benchmarks.harness import Row, record, row
 from benchmarks.learning import RUNS, run_seed
 

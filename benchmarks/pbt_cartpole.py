@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from agents.run import RunDirectory
-from agents.statistics import mean_interval
+from agents.evaluation.statistics import mean_interval
+from agents.training.run import RunDirectory
 from benchmarks.cartpole_adr import FULL
 from benchmarks.harness import Row, record, row
 from benchmarks.learning import inline, run_seed

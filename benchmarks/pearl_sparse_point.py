@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.evaluation import play
-from agents.experiment import build_parts, held_out_source, load_experiment
+from agents.evaluation.play import play
+from agents.evaluation.statistics import mean_interval
 from agents.reference.player import Player
 from agents.reference.steering import nearest, told
-from agents.report import write_report
-from agents.statistics import mean_interval
+from agents.reports.report import write_report
+from agents.training.experiment import build_parts, held_out_source, load_experiment
 from benchmarks.harness import Row, Target, record, row
 from benchmarks.learning import RUNS, run_seed
 from registry.config import Config

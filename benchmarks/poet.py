@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agents.evolution import Evolution, Niche, read_evolution
-from agents.records import STEPS, Line, json_lines
-from agents.report import write_report
-from agents.statistics import mean_interval
+from agents.evaluation.statistics import mean_interval
+from agents.reports.evolution import Evolution, Niche, read_evolution
+from agents.reports.report import write_report
+from agents.training.records import STEPS, Line, json_lines
 from benchmarks.harness import Resume, Row, record, row
 from benchmarks.learning import RUNS, train_seed
 from taskgen import lineage

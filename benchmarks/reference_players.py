@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 import registry
-from agents.evaluation import play
-from agents.experiment import problem_of
+from agents.evaluation.play import play
+from agents.evaluation.statistics import mean_interval
 from agents.reference.bayes_optimal import BayesOptimalConfig, solve
-from agents.statistics import mean_interval
 from benchmarks.harness import Resume, Row, record, row
 from registry.config import Part
 from taskgen.build import build_family, build_source
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent
+from taskgen.interaction.build import problem_of
 from taskgen.spec import TaskSpec
 from taskgen.streams import seed_sequence
 

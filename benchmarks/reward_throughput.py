@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.experiment import build_agent, problem_of
 from benchmarks.harness import Row, record, row
 from registry.config import Part
 from taskgen.build import build_family, build_source
 from taskgen.engines.testing import sample_actions
 from taskgen.family import TaskFamily
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.spec import TaskSpec
 from taskgen.streams import seed_sequence

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from agents.commands import Progress
-from agents.experiment import load_experiment
-from agents.loop import train
-from agents.run import RunDirectory
+from agents.training.experiment import load_experiment
+from agents.training.loop import train
+from agents.training.run import RunDirectory
 from benchmarks.harness import Row, record, row
 
 EXPERIMENTS = ("rl2-bandit", "rl2-tabular")

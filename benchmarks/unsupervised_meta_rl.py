@@ -14,14 +14,15 @@ from typing import Any
 
 import torch
 
-from agents.evaluation import play
-from agents.experiment import build_agent, held_out_source, load_experiment, problem_of
-from agents.report import write_report
-from agents.statistics import mean_interval
+from agents.evaluation.play import play
+from agents.evaluation.statistics import mean_interval
+from agents.reports.report import write_report
+from agents.training.experiment import held_out_source, load_experiment
 from benchmarks.harness import Row, record, row
 from benchmarks.learning import RUNS, run_seed
 from registry.config import Part
 from taskgen.build import build_family
+from taskgen.interaction.build import build_agent, problem_of
 
 SEEDS = (0, 1, 2)
 SOURCES = {"uml-random": "random rewards", "uml-diayn": "DIAYN's rewards", "uml-goals": "hand-made goals"}

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from agents.experiment import build_agent, problem_of
 from benchmarks.harness import Row, record, row
 from benchmarks.products import Shape, bare, inputs, layers, operations, trained
 from registry.config import Part
 from taskgen.build import build_family
 from taskgen.interaction.agent import Agent, Problem, Trial
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 
 SECONDS, LEAST = 12.0, 7

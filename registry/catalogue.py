@@ -6,9 +6,11 @@ a name in a configuration leads to one entry or to an error.
 
 import functools
 import importlib
+import importlib.resources
 import logging
 import os
 import re
+import tomllib
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +33,8 @@ from registry.errors import PluginError, UserError, suggest
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_FILE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w-]+\.toml")
+"""A TOML file in a package, which loads as its mapping."""
 _log = logging.getLogger(__name__)
 
 
@@ -94,6 +98,8 @@ class Item:
             raise PluginError(f"{self._place}: needs the package {error.name!r}, which is not installed") from error
         except (Exception, SystemExit) as error:
             raise PluginError(f"{self._place}: importing {module_name!r} fails: {one_line(error)}") from error
+        if _FILE.fullmatch(target):
+            return self._read(module_name, path)
         found: Any = module
         for name in path.split("."):
             if not hasattr(found, name):
@@ -101,6 +107,14 @@ class Item:
                 raise PluginError(f"{self._place}: {module_name} has no {path!r}. {advice}")
             found = getattr(found, name)
         return found
+
+    def _read(self, package: str, name: str) -> dict[str, Any]:
+        try:
+            return tomllib.loads(importlib.resources.files(package).joinpath(name).read_text("utf-8"))
+        except (OSError, TypeError) as error:
+            raise PluginError(f"{self._place}: {package!r} holds no file {name!r} ({one_line(error)})") from error
+        except ValueError as error:
+            raise PluginError(f"{self._place}: {name} is no TOML: {one_line(error)}") from error
 
 
 class Catalogue:
@@ -263,8 +277,9 @@ def entry_problem(entry: Entry) -> str:
     if not _NAME.fullmatch(entry.name):
         return f"name = {entry.name!r}: expected lower-case letters and digits in words joined by hyphens"
     for field, target in {"target": entry.target, "config": entry.config}.items():
-        if target is not None and not (isinstance(target, str) and _TARGET.fullmatch(target)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            return f'{field} = {target!r}: expected "package.module:Object"'
+        if target is None or (isinstance(target, str) and (_TARGET.fullmatch(target) or _FILE.fullmatch(target))):  # pyright: ignore[reportUnnecessaryIsInstance]
+            continue
+        return f'{field} = {target!r}: expected "package.module:Object", or "package:file.toml" of an experiment'
     if not entry.summary.strip() or "\n" in entry.summary:
         return f"summary = {entry.summary!r}: expected one sentence"
     for field, words in {"tags": entry.tags, "needs": entry.needs, "offers": entry.offers}.items():
@@ -278,6 +293,8 @@ def _own_target_problem(entry: Entry, record: PluginRecord) -> str:
     for target in (entry.target, entry.config or ""):
         module, _, path = target.partition(":")
         name = path.partition(".")[0]
+        if _FILE.fullmatch(target):
+            continue
         if module == getattr(record.module, "__name__", None) and not hasattr(record.module, name):
             return f"{module} has no {name!r}. {suggest(name, _public(record.module))}"
     return ""

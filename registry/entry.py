@@ -30,7 +30,8 @@ class Entry:
     name: str
     """Short name, lower-case words joined by hyphens; the full name is "provider/name"."""
     target: str
-    """ "module:Object", called as `Object(config, ...)` by whoever builds this kind."""
+    """ "module:Object", called as `Object(config, ...)` by whoever builds this kind; an experiment, which is data, may
+    also be a file of a package, "package:name.toml"."""
     summary: str
     """One sentence for `taskgen list`."""
     config: str | None = None

@@ -1,7 +1,7 @@
 """One agent trained by several processes, each with a share of the tasks, as `torchrun` starts them.
 
 Every process holds the whole agent and the whole source, alike to the last bit. It asks for all tasks, plays its own
-share of them and is then given the trials of all (`agents.sharing`), so that whatever an update takes statistics of is
+share of them and is then given the trials of all (`agents.training.sharing`): whatever an update takes statistics of is
 there. What an update averages over is split: `own` is a process's part, `total` and `add_gradients` put the parts
 together. Random numbers are drawn for all rows by everybody (`drawn`), so that tasks, luck and minibatches are those of
 one process, and the agent too, up to rounding.
@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from registry.errors import UserError
+from taskgen.interaction.agent import Trial
 
 T = TypeVar("T")
 
@@ -70,6 +71,11 @@ def part(count: int) -> slice:
 def own(rows: Tensor) -> Tensor:
     """This process's part of `rows`; parts differ in length by one at most and may be empty."""
     return rows[part(len(rows))]
+
+
+def own_trial(trial: Trial) -> Trial:
+    """Of the trial of all tasks, what belongs to this process's share of them; perhaps nothing."""
+    return trial.of(range(len(trial.specs))[part(len(trial.specs))])
 
 
 def mean_part(values: Tensor, weight: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class FaultLog:
     """The faults of a batch. A task with `strikes` faults of its own is quarantined: it is better not run again.
 
     The log only reports. What becomes of a quarantined task is up to whoever hands out tasks; for training that is
-    `agents.quarantine`.
+    `agents.training.quarantine`.
     """
 
     def __init__(self, strikes: int = STRIKES) -> None:

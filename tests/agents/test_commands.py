@@ -10,7 +10,7 @@ import time
 import pytest
 
 from registry.cli import main
-from tests.agents.test_loop import QUICK
+from tests.agents.training.test_loop import QUICK
 
 
 def _train(directory, *extra):

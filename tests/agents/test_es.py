@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from agents.es import centred_ranks, search_gradient
-from agents.evaluation import play
-from agents.experiment import load_experiment
-from agents.loop import evaluate_run, train
-from agents.run import RunDirectory
+from agents.evaluation.play import play
+from agents.training.experiment import load_experiment
+from agents.training.loop import evaluate_run, train
+from agents.training.run import RunDirectory
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family
 from taskgen.interaction.agent import Explores, judged
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
-from tests.agents.test_loop import Quiet, digest
+from tests.agents.training.test_loop import Quiet, digest
 
 
 def _agent(family="point-navigation", episodes=8, seed=1, **settings):

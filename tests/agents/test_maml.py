@@ -6,18 +6,19 @@ import pytest
 import torch
 
 from agents.common.divergence import kl_divergence
+from agents.common.gradient import counted
 from agents.common.losses import weighted_mean
-from agents.experiment import build_agent, load_experiment, problem_of
-from agents.film import film
-from agents.gradient import counted
-from agents.loop import evaluate_run, train
-from agents.run import RunDirectory
+from agents.reports.film import film
+from agents.training.experiment import load_experiment
+from agents.training.loop import evaluate_run, train
+from agents.training.run import RunDirectory
 from registry.cli import main
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
-from tests.agents.test_loop import Quiet, digest
+from tests.agents.training.test_loop import Quiet, digest
 
 TASKS = 3
 

@@ -8,17 +8,18 @@ import gymnasium as gym
 import pytest
 import torch
 
-from agents.experiment import build_agent, load_experiment, problem_of
-from agents.loop import train
 from agents.pearl import PEARL, Belief, PEARLConfig
-from agents.run import RunDirectory
 from agents.testing import check_agent
+from agents.training.experiment import load_experiment
+from agents.training.loop import train
+from agents.training.run import RunDirectory
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.spec import RewardSpec
-from tests.agents.test_loop import Quiet, digest
+from tests.agents.training.test_loop import Quiet, digest
 
 SMALL = {
     "hidden": [16],

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from agents.experiment import build_agent, problem_of
 from agents.ppo import PPO
 from agents.testing import check_agent
 from registry.config import Part
 from taskgen.build import build_family
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 
 HORIZON = 4

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from agents.common.divergence import kl_divergence
-from agents.experiment import build_agent, problem_of
-from agents.gradient import counted
+from agents.common.gradient import counted
 from agents.promp import next_penalty
 from registry.config import Part
 from taskgen.build import build_family
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 
 TASKS = 3

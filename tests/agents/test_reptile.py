@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from agents.common.inner_loop import gradient_step
-from agents.experiment import build_agent, problem_of
 from agents.reptile import moved
 from registry.config import Part
 from taskgen.build import build_family
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 
 CENTRES = torch.tensor([[0.0, 3.0], [2.0, -1.0], [4.0, 1.0]])

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from agents.common.encoding import StepEncoder
-from agents.experiment import build_agent, problem_of
 from agents.rl2 import RL2
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 
 

@@ -7,13 +7,13 @@ import gymnasium as gym
 import pytest
 import torch
 
-from agents.experiment import build_agent, problem_of
 from agents.sac import SAC, SACConfig
 from agents.testing import check_agent
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family
 from taskgen.interaction.agent import Relabels
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 
 SMALL = {"hidden": [16], "batch": 8, "capacity": 200, "warm_up": 0, "updates_per_step": 0.1}

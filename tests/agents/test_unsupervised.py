@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.experiment import load_experiment
-from agents.loop import evaluate_run, train
-from agents.run import RunDirectory
+from agents.training.experiment import load_experiment
+from agents.training.loop import evaluate_run, train
+from agents.training.run import RunDirectory
 from taskgen import artefacts
 
 TINY = (

@@ -2,8 +2,8 @@
 
 import pytest
 
-from agents.experiment import load_experiment
-from agents.loop import evaluation_sets
+from agents.training.experiment import load_experiment
+from agents.training.loop import evaluation_sets
 from benchmarks.adaptation import WORLDS, plays
 from taskgen.build import build_family, build_source
 from taskgen.streams import seed_sequence

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agents.experiment import build_parts, load_experiment
+from agents.training.experiment import build_parts, load_experiment
 from benchmarks.maze_ood import PUBLISHED, names
 from plugins.generators.named_mazes import named_maze
 from registry.config import Part

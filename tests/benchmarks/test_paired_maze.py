@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from agents.experiment import load_experiment
-from agents.loop import evaluate_run, train
-from agents.run import RunDirectory
+from agents.training.experiment import load_experiment
+from agents.training.loop import evaluate_run, train
+from agents.training.run import RunDirectory
 from benchmarks import paired_maze as benchmark
 
 QUICK = (

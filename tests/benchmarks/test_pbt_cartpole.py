@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from agents.experiment import build_parts, load_experiment
-from agents.loop import evaluate_run, train
-from agents.run import RunDirectory
+from agents.training.experiment import build_parts, load_experiment
+from agents.training.loop import evaluate_run, train
+from agents.training.run import RunDirectory
 from benchmarks import pbt_cartpole as benchmark
-from tests.agents.test_loop import Quiet
+from tests.agents.training.test_loop import Quiet
 
 QUICK = ("family.horizon=10", "training.iterations=2", "training.episodes=2", "evaluation.tasks=4")
 

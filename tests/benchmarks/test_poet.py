@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from agents.evolution import read_evolution
-from agents.experiment import load_experiment
+from agents.reports.evolution import read_evolution
+from agents.training.experiment import load_experiment
 from benchmarks import evolved_terrain, learning
 from benchmarks import poet as benchmark
 from benchmarks.harness import Resume

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from agents.evaluation import play
-from agents.experiment import build_agent, problem_of
+from agents.evaluation.play import play
 from registry.config import Part
 from taskgen.build import build_family
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 
 HALF_CIRCLE = {"goals": "half-circle"}

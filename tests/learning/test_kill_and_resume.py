@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from agents.run import RunDirectory
-from tests.agents.test_loop import digest
+from agents.training.run import RunDirectory
+from tests.agents.training.test_loop import digest
 
 KILLS = 20
 COMMAND = [

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from agents.experiment import problem_of
 from agents.rl2 import RL2, RL2Config
 from registry.config import Config, Part
 from taskgen.engines.base import Transition
 from taskgen.family import TaskFamily
+from taskgen.interaction.build import problem_of
 from taskgen.interaction.collect import collect
 from taskgen.space import ContextSpace, Knob
 

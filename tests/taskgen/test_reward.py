@@ -116,8 +116,8 @@ def test_faces_pay_it_and_keep_the_familys_own(family_name: str) -> None:
 
 
 def test_a_trial_keeps_the_familys_own_reward() -> None:
-    from agents.experiment import build_agent, problem_of
     from registry.config import Part
+    from taskgen.interaction.build import build_agent, problem_of
 
     family = build_family("grid-navigation")
     spec = family.spec(reward=paying(skill=1))

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from agents.common.acceleration import compile_networks, mixed_precision
-from agents.experiment import build_agent, problem_of
-from agents.tree import flatten, not_finite
+from agents.training.tree import flatten, not_finite
 from registry.config import Part
 from taskgen.build import build_family
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 
 CPU = torch.device("cpu")

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from agents.common.context import ContextEncoder
-from agents.experiment import problem_of
 from registry.errors import UserError
 from taskgen.build import build_family
 from taskgen.interaction.agent import Rollout
+from taskgen.interaction.build import problem_of
 
 OBSERVATION = torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
 GOALS = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from agents.experiment import problem_of
 from agents.reference.cartpole_oracle import CartPoleOracle, CartPoleOracleConfig
 from agents.reference.linear_quadratic import gains
 from agents.reference.pendulum_oracle import PendulumOracle, PendulumOracleConfig
@@ -17,6 +16,7 @@ from agents.reference.treasure_oracle import TreasureOracle, TreasureOracleConfi
 from agents.reference.treasure_walker import TreasureWalker, TreasureWalkerConfig
 from registry.errors import UserError
 from taskgen.build import build_family
+from taskgen.interaction.build import problem_of
 from taskgen.interaction.collect import collect
 from taskgen.streams import stream
 

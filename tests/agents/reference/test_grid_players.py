@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import registry
-from agents.experiment import problem_of
 from agents.reference import grids
 from agents.reference.grid_navigation_bayes import best_walk, gain
 from agents.reference.grid_navigation_oracle import MOVES
@@ -15,6 +14,7 @@ from agents.testing import check_agent
 from benchmarks.grid_players import grid_rows
 from registry.errors import UserError
 from taskgen.build import build_family
+from taskgen.interaction.build import problem_of
 from taskgen.interaction.collect import collect
 
 GOALS = [goal for goal in range(25) if goal not in (0, 1, 5, 6)]

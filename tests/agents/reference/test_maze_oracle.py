@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from agents.evaluation import play
-from agents.experiment import build_agent, problem_of
+from agents.evaluation.play import play
 from agents.reference.maze_oracle import distances, pose_after
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family, build_source
+from taskgen.interaction.build import build_agent, problem_of
 from taskgen.streams import seed_sequence
 
 STEPS = {  # fewest actions, turns counted, found by a plain search in the tests of the family

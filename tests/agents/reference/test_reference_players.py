@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import registry
-from agents.experiment import problem_of
 from benchmarks.reference_players import bandit_rows, tabular_rows
 from taskgen.build import build_family
 from taskgen.interaction.agent import Agent, Step
+from taskgen.interaction.build import problem_of
 from taskgen.interaction.collect import collect
 
 FAMILIES = {item.entry.name for item in registry.catalogue().items("families")}

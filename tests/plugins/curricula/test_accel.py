@@ -5,7 +5,7 @@ import json
 import pytest
 
 import registry
-from agents.experiment import load_experiment
+from agents.training.experiment import load_experiment
 from plugins.curricula.lineage import Lineage
 from registry.config import Part
 from registry.errors import CheckpointError, ConfigError

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 import registry
-from agents.experiment import Experiment, build_parts, held_out_source
-from agents.loop import train
-from agents.run import RunDirectory
+from agents.training.experiment import Experiment, build_parts, held_out_source
+from agents.training.loop import train
+from agents.training.run import RunDirectory
 from registry.config import parse
 from registry.errors import CheckpointError, ConfigError, UserError
 from registry.plan import resolve

@@ -344,9 +344,9 @@ def test_optimal_return_by_hand():
 
 def test_a_shortest_way_gets_the_optimal_return_and_solves():
     """The oracle on random mazes, and breadth-first search over poses, one at a time."""
-    from agents.experiment import build_agent, problem_of
     from registry.config import Part
     from taskgen.build import build_source
+    from taskgen.interaction.build import build_agent, problem_of
     from taskgen.interaction.collect import collect
     from taskgen.interaction.score import score
 

@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 
-from agents.experiment import build_parts, load_experiment
-from agents.loop import evaluate_run, train
-from agents.run import RunDirectory
+from agents.training.experiment import build_parts, load_experiment
+from agents.training.loop import evaluate_run, train
+from agents.training.run import RunDirectory
 from registry.errors import CheckpointError, ConfigError, UserError
 from taskgen.interaction.agent import Action, CollectionPlan
 

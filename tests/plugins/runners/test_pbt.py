@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from agents.tree import flatten, restore
+from agents.training.tree import flatten, restore
 from plugins.runners.pbt import Pbt, PbtConfig, Reach, Return
 from registry.config import Part
 from registry.errors import ConfigError, UserError

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from agents.tree import flatten, restore
+from agents.training.tree import flatten, restore
 from plugins.runners import work
 from plugins.runners.niches import Candidate, Niche
 from plugins.runners.poet import Poet, PoetConfig

@@ -1,0 +1,1 @@
+"""The judge: agents play held-out tasks, and what can be said of their returns."""

@@ -1,0 +1,101 @@
+"""Evaluation, one protocol for every agent: frozen meta-parameters, adaptation allowed, return per adaptation episode.
+
+All players meet the same tasks with the same environment noise (each task's own seed), so differences between them are
+paired. Players that adapt between rounds of episodes are judged by round too: after 0, 1, 2, ... steps of adaptation.
+Axes: K episodes, N tasks.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evaluation.statistics import iqm_interval, mean_interval
+from taskgen.engines.faults import Faulting
+from taskgen.family import TaskFamily
+from taskgen.interaction.agent import Agent, judged
+from taskgen.interaction.collect import collect
+from taskgen.spec import TaskSpec
+from taskgen.streams import stream
+
+SLOTS = 4096
+"""Played at once."""
+STEPS = 2**22
+"""Played at once, in all slots together: what is recorded of a step takes 50 to 100 bytes."""
+
+
+def play(
+    agent: Agent, family: TaskFamily[Any], specs: Sequence[TaskSpec], episodes: int, device: Any = "cpu"
+) -> NDArray[np.float64]:
+    """Return of every episode of one trial on every task, [K, N]. The agent's state afterwards is as before."""
+    return play_counting(agent, family, specs, episodes, device)[0]
+
+
+def play_counting(
+    agent: Agent, family: TaskFamily[Any], specs: Sequence[TaskSpec], episodes: int, device: Any = "cpu"
+) -> tuple[NDArray[np.float64], int]:
+    """As `play`; also how many episodes were cut short because their simulation diverged. They count as they are."""
+    state = copy.deepcopy(agent.state_dict())
+    player = judged(agent)
+    plan = player.plan(episodes)
+    at_once = max(1, min(SLOTS // plan.slots, STEPS // (episodes * family.horizon)))
+    parts: list[NDArray[np.float64]] = []
+    faults = 0
+    for start in range(0, len(specs), at_once):
+        chunk = specs[start : start + at_once]
+        batch = family.batch(len(chunk) * plan.slots, device)
+        trial = collect(player, batch, chunk, plan=plan)
+        parts.append(trial.episode_returns().double().cpu().numpy())
+        faults += batch.faults.count if isinstance(batch, Faulting) else 0
+    agent.load_state_dict(state)
+    return np.concatenate(parts, axis=1), faults
+
+
+def summarise(returns: NDArray[np.float64], seed: int, rounds: int = 1) -> dict[str, Any]:
+    """Mean and interquartile mean per episode and mean per trial, each with its 95% interval, as JSON values.
+
+    Where the K episodes were played in several `rounds` of more than one, also the same for the mean episode of each
+    round, under "rounds". `seed` decides the bootstrap of the interquartile mean.
+    """
+    trial = mean_interval(returns.sum(axis=0))
+    summary = {"returns": _rows(returns, seed), "trial": trial._asdict() | {"mean": trial.value}}
+    if 1 < rounds < len(returns):
+        summary["rounds"] = _rows(returns.reshape(rounds, -1, returns.shape[1]).mean(axis=1), seed)
+    return summary
+
+
+def _rows(returns: NDArray[np.float64], seed: int) -> dict[str, list[float]]:
+    means = [mean_interval(row) for row in returns]
+    middles = [iqm_interval(row, stream(seed, "bootstrap", k)) for k, row in enumerate(returns)]
+    return {
+        "mean": [interval.value for interval in means],
+        "low": [interval.low for interval in means],
+        "high": [interval.high for interval in means],
+        "iqm": [interval.value for interval in middles],
+        "iqm_low": [interval.low for interval in middles],
+        "iqm_high": [interval.high for interval in middles],
+    }
+
+
+def evaluate(
+    players: Mapping[str, Agent],
+    family: TaskFamily[Any],
+    specs: Sequence[TaskSpec],
+    episodes: int,
+    *,
+    seed: int,
+    device: Any = "cpu",
+) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+    """All `players` on the same tasks: their summaries by name, and the returns [K, N] behind them.
+
+    A summary holds `faults`, their number, where simulations diverged.
+    """
+    summaries: dict[str, Any] = {}
+    returns: dict[str, NDArray[np.float64]] = {}
+    for name, agent in players.items():
+        returns[name], faults = play_counting(agent, family, specs, episodes, device)
+        summary = summarise(returns[name], seed, judged(agent).plan(episodes).rounds)
+        summaries[name] = summary | ({"faults": faults} if faults else {})
+    return summaries, returns

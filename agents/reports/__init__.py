@@ -1,0 +1,1 @@
+"""Reports and comparisons of finished runs: figures, tables, films and the pages that hold them."""

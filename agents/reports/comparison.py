@@ -1,0 +1,322 @@
+"""Several runs' agents on the same tasks: `taskgen compare`.
+
+Every agent plays each task for one trial, its parameters frozen, as in an evaluation; tasks and their luck are the same
+for all. Runs that differ only in their seed are one agent, judged by all its runs. What an agent earns is told by
+stretches of episodes that it plays in the same state of adaptation: each episode by itself, or the episodes of a round
+side by side, of which the mean one counts.
+
+Axes: S seeds, K episodes, P stretches, N tasks.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evaluation.play import play_counting
+from agents.evaluation.statistics import Interval, crossed_intervals
+from agents.reports.results import grouped
+from agents.training.loop import evaluation_sets, player_label
+from agents.training.run import RunDirectory
+from agents.training.trained import Trained, load_trained
+from registry.errors import UserError
+from taskgen.archive import Archive
+from taskgen.family import TaskFamily, same_structure
+from taskgen.interaction.agent import Agent, Problem
+from taskgen.interaction.build import build_agent
+from taskgen.spec import TaskSpec
+from taskgen.streams import stream
+
+RESAMPLES = 1000
+"""Of a bootstrap interval."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A run that takes part."""
+
+    path: Path
+    trained: Trained
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The experiment."""
+        return self.trained.experiment.model_dump(mode="json")
+
+    @property
+    def seed(self) -> int:
+        """Root seed of the run."""
+        return self.trained.experiment.seed
+
+    @property
+    def agent(self) -> str:
+        """Short name of the agent."""
+        return self.trained.experiment.agent.name.partition("/")[2]
+
+    @property
+    def family(self) -> TaskFamily[Any]:
+        """What the agent was trained on."""
+        return self.trained.parts.family
+
+    @property
+    def episodes(self) -> int:
+        """Of a trial, where nothing else is asked for: as the run evaluates."""
+        return self.trained.experiment.evaluation.episodes or self.trained.parts.problem.episodes
+
+
+@dataclass(frozen=True)
+class Course:
+    """What one player earned on one set of tasks."""
+
+    name: str
+    trained: bool
+    """Whether it is an agent of the runs, not a reference player."""
+    told: bool
+    """Whether it is told the task's descriptor."""
+    seeds: int
+    episodes: int
+    mean: tuple[Interval, ...]
+    """[P] of an episode of each stretch."""
+    middle: tuple[Interval, ...]
+    """[P] the interquartile means."""
+    trial: Interval
+    """Mean return of all K episodes."""
+    faults: int
+    """Episodes cut short because their simulation diverged."""
+
+    @property
+    def abreast(self) -> int:
+        """Episodes of a stretch."""
+        return self.episodes // len(self.mean)
+
+    @property
+    def by_round(self) -> bool:
+        """Whether the agent adapts between rounds of several episodes."""
+        return self.abreast > 1 and len(self.mean) > 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All players on all sets."""
+
+    agents: Mapping[str, Sequence[Contender]]
+    """The runs behind each agent, seeds ascending."""
+    tasks: Mapping[str, int]
+    """Number of tasks of each set."""
+    sets: Mapping[str, Sequence[Course]]
+    """By set: agents and reference players, those who end best first."""
+    remarks: Sequence[str]
+    """What a reader has to know before believing the figures."""
+
+    @property
+    def family(self) -> str:
+        """Short name of the family."""
+        return next(iter(self.agents.values()))[0].family.name.partition("/")[2]
+
+    def summary(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        agents = {
+            name: {
+                "runs": [str(run.path) for run in runs],
+                "seeds": [run.seed for run in runs],
+                "experiment": runs[0].trained.experiment.name,
+                "steps": [run.trained.steps for run in runs],
+            }
+            for name, runs in self.agents.items()
+        }
+        sets = {
+            name: {"tasks": self.tasks[name], "players": {course.name: _summary(course) for course in courses}}
+            for name, courses in self.sets.items()
+        }
+        return {"agents": agents, "sets": sets, "remarks": list(self.remarks)}
+
+
+def compare(
+    runs: Sequence[Path],
+    *,
+    tasks: Mapping[str, Sequence[TaskSpec]] | None = None,
+    episodes: int | None = None,
+    with_players: bool = True,
+    say: Callable[[str], None] | None = None,
+) -> Comparison:
+    """The agents of `runs` on the same tasks, beside the reference players of the first run's experiment.
+
+    Args:
+        runs: run directories; several seeds of one experiment are one agent.
+        tasks: sets of tasks by name; left out: the held-out and out-of-distribution tasks of the first run.
+        episodes: of every trial; left out: as each run evaluates, and reference players as the first run.
+        with_players: whether reference players take part.
+        say: is told who is about to play.
+
+    Raises:
+        UserError: no runs, a run twice or without a checkpoint, a run of another family or structure (named with what
+            differs), or a set of fewer than 2 tasks.
+        TaskError: a task of another family or structure.
+        CheckpointError: a damaged run.
+    """
+    if not runs:
+        raise UserError("nothing to compare: give at least one run directory")
+    contenders = [_contender(Path(path)) for path in runs]
+    first = contenders[0]
+    for other in contenders[1:]:
+        _refuse_other_tasks(first, other)
+    agents = _by_agent(contenders)
+    if tasks is None:
+        tasks = evaluation_sets(first.trained.experiment, first.family)
+    for name, specs in tasks.items():
+        _refuse_unfit(name, specs, contenders)
+    players = list(_players(first, episodes or first.episodes)) if with_players else []
+    say = say or (lambda _: None)
+    sets: dict[str, list[Course]] = {}
+    for name, specs in tasks.items():
+        courses: list[Course] = []
+        for label, members in agents.items():
+            say(f"{name}: {label} plays {len(specs)} tasks with {len(members)} seed{'s' * (len(members) != 1)} ...")
+            courses.append(_course(label, members, specs, episodes))
+        for label, agent, problem in players:
+            say(f"{name}: {label} plays ...")
+            courses.append(_played(label, [agent], first.family, specs, problem, trained=False))
+        sets[name] = sorted(courses, key=lambda course: -course.mean[-1].value)
+    counts = {name: len(specs) for name, specs in tasks.items()}
+    return Comparison(agents, counts, sets, list(_remarks(tasks, contenders)))
+
+
+def _contender(path: Path) -> Contender:
+    """The run at `path`. Raises `UserError` where it has no agent that could be compared."""
+    trained = load_trained(RunDirectory(path))
+    if trained.parts.agent is None:
+        raise UserError(f"{path}: its runner trains many agents, of which none stands for the run; leave it out")
+    return Contender(path, trained)
+
+
+def _by_agent(contenders: Sequence[Contender]) -> dict[str, list[Contender]]:
+    """The runs of each agent, by the shortest name that tells agents apart."""
+    groups = grouped(contenders)
+    short = [members[0].agent for members in groups.values()]
+    return {
+        label if short.count(members[0].agent) > 1 else members[0].agent: members for label, members in groups.items()
+    }
+
+
+def _players(first: Contender, episodes: int) -> Iterator[tuple[str, Agent, Problem]]:
+    """Reference players of the first run's experiment."""
+    problem = replace(first.trained.parts.problem, episodes=episodes)
+    for part in first.trained.experiment.evaluation.players:
+        yield player_label(part), build_agent(part, problem), problem
+
+
+def _course(label: str, members: Sequence[Contender], specs: Sequence[TaskSpec], episodes: int | None) -> Course:
+    problem = members[0].trained.parts.problem
+    problem = replace(problem, episodes=episodes or members[0].episodes)
+    agents = [run.trained.parts.player for run in members]
+    return _played(label, agents, members[0].family, specs, problem, trained=True)
+
+
+def _played(
+    label: str,
+    agents: Sequence[Agent],
+    family: TaskFamily[Any],
+    specs: Sequence[TaskSpec],
+    problem: Problem,
+    *,
+    trained: bool,
+) -> Course:
+    """The agents of all seeds play; their returns by stretch."""
+    episodes = problem.episodes
+    plan = agents[0].plan(episodes)
+    played = [play_counting(agent, family, specs, episodes, problem.device) for agent in agents]
+    returns = np.stack([found for found, _ in played])
+    stretches = plan.rounds if plan.side_by_side else episodes
+    by_stretch = returns.reshape(len(agents), stretches, -1, len(specs)).mean(axis=2)
+    pairs = [_intervals(by_stretch[:, p], label, p) for p in range(stretches)]
+    return Course(
+        name=label,
+        trained=trained,
+        told=agents[0].needs_descriptor,
+        seeds=len(agents),
+        episodes=episodes,
+        mean=tuple(mean for mean, _ in pairs),
+        middle=tuple(middle for _, middle in pairs),
+        trial=_intervals(returns.sum(axis=1), label, stretches)[0],
+        faults=sum(faults for _, faults in played),
+    )
+
+
+def _intervals(samples: NDArray[np.float64], label: str, place: int) -> tuple[Interval, Interval]:
+    """Mean and interquartile mean of [S, N], on a random stream of its own."""
+    return crossed_intervals(samples, stream(0, "comparison", label, place), resamples=RESAMPLES)
+
+
+def _refuse_other_tasks(first: Contender, other: Contender) -> None:
+    """Raise `UserError` unless both were trained on one family and structure."""
+    mine, theirs = ({"family": run.family.name, **run.family.structure} for run in (first, other))
+    if mine["family"] != theirs["family"]:
+        differences = [f"family = {theirs['family']} instead of {mine['family']}"]
+    else:
+        differences = [
+            f"{name} = {theirs[name]!r} instead of {mine[name]!r}" for name in mine if mine[name] != theirs[name]
+        ]
+    if differences:
+        raise UserError(
+            f"{other.path} cannot play the tasks of {first.path}: {', '.join(differences)}. Compare runs of one family "
+            "and structure, each kind by itself."
+        )
+
+
+def _refuse_unfit(name: str, specs: Sequence[TaskSpec], contenders: Sequence[Contender]) -> None:
+    """Raise for a set that is too small or that an agent cannot be told of."""
+    if len(specs) < 2:
+        raise UserError(f"{name} holds {len(specs)} task{'s' * (len(specs) != 1)}: an interval needs at least 2")
+    same_structure(specs, contenders[0].family)
+    batch = contenders[0].family.batch(1)
+    batch.set_tasks(specs[:1])
+    size = batch.descriptor().shape[1]
+    for run in contenders:
+        learned = run.trained.parts.problem.descriptor_size
+        if run.trained.parts.player.needs_descriptor and learned != size:
+            raise UserError(
+                f"{run.path}: {run.agent} has learned a task descriptor of {learned} numbers, that of the {name} "
+                f"tasks has {size}: their rewards are of another kind. Leave the run out, or give --tasks like its own."
+            )
+
+
+def _remarks(tasks: Mapping[str, Sequence[TaskSpec]], contenders: Sequence[Contender]) -> Iterator[str]:
+    """Runs that were trained on tasks of a set, as far as the samples in their archives tell."""
+    for run in contenders:
+        archive = RunDirectory(run.path).archive
+        if not archive.is_file():
+            continue
+        with Archive(archive) as opened:
+            seen = {record.spec.id for record in opened.records(split="train")}
+        for name, specs in tasks.items():
+            if count := sum(spec.id in seen for spec in specs):
+                yield f"{run.path} was trained on {count} or more of the {len(specs)} {name} tasks"
+
+
+def _summary(course: Course) -> dict[str, Any]:
+    points = [
+        {
+            "first_episode": p * course.abreast + 1,
+            "last_episode": (p + 1) * course.abreast,
+            **_estimate("mean", mean),
+            **_estimate("iqm", middle),
+        }
+        for p, (mean, middle) in enumerate(zip(course.mean, course.middle, strict=True))
+    ]
+    return {
+        "trained": course.trained,
+        "told_the_task": course.told,
+        "seeds": course.seeds,
+        "episodes": course.episodes,
+        "adapts_by": "round" if course.by_round else "episode",
+        "course": points,
+        "trial": _estimate("mean", course.trial),
+        "faults": course.faults,
+    }
+
+
+def _estimate(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -1,0 +1,124 @@
+"""A comparison as its readers see it: a table for the terminal and one self-contained HTML page."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from agents.evaluation.statistics import Interval
+from agents.reports.comparison import RESAMPLES, Comparison, Contender, Course
+from agents.reports.figures import Band, adaptation_figure
+from agents.reports.report import digits, write_page
+from agents.reports.results import band
+
+_WIDE = 5
+"""From so many times the episodes of another player on, episodes are drawn on a logarithmic scale."""
+
+
+def write_comparison(comparisons: Mapping[str, Comparison], output: Path) -> None:
+    """Write one page about comparisons by name to the file `output`, replacing it.
+
+    Raises `UserError` where it cannot be written.
+    """
+    context = {
+        "comparisons": [_context(i, *pair) for i, pair in enumerate(comparisons.items())],
+        "names": list(dict.fromkeys(agent for comparison in comparisons.values() for agent in comparison.agents)),
+        "resamples": RESAMPLES,
+    }
+    write_page("comparison.html.j2", context, output)
+
+
+def figure(comparison: Comparison, tasks: str, name: str) -> Markup:
+    """The adaptation curves on the set `tasks` as SVG; `name` keeps its ids apart from other figures'."""
+    courses = {course.name: course for course in comparison.sets[tasks]}
+    lengths = [course.episodes for course in courses.values()]
+    leads = {agent: _band(courses.pop(agent)) for agent in comparison.agents}
+    others = {player: _band(course) for player, course in courses.items()}
+    return adaptation_figure(leads, others, name, logarithmic=max(lengths) >= _WIDE * min(lengths))
+
+
+def table(comparison: Comparison) -> Iterator[str]:
+    """The lines of the table for the terminal, a set after another, those who end best first."""
+    for name, courses in comparison.sets.items():
+        width = max(len(_called(course)) for course in courses)
+        told = "; * is told the task" if any(course.told for course in courses) else ""
+        yield f"{name}: {comparison.tasks[name]} tasks, the same for all; mean returns with 95% intervals{told}"
+        columns = f"{'first':>9} {'last episode':>13}  {'':<20} {'its IQM':>9}  {'':<20} {'trial':>9}"
+        yield f"  {'player':<{width}} {'seeds':>5} {'episodes':>8} {columns}"
+        for course in courses:
+            last, middle = course.mean[-1], course.middle[-1]
+            figures = f"{course.mean[0].value:>9.3f} {last.value:>13.3f}  {_ends(last):<20}"
+            figures += f" {middle.value:>9.3f}  {_ends(middle):<20} {course.trial.value:>9.3f}"
+            seeds = course.seeds if course.trained else "-"
+            faults = f"  {course.faults} episodes diverged" if course.faults else ""
+            yield f"  {_called(course):<{width}} {seeds:>5} {course.episodes:>8} {figures}{faults}"
+        for course in courses:
+            if course.by_round:
+                steps = ", ".join(f"{interval.value:.3f}" for interval in course.mean)
+                yield f"  {course.name}, mean episode after 0, 1, ... steps of adaptation: {steps}"
+    for remark in comparison.remarks:
+        yield f"Note: {remark}."
+
+
+def _called(course: Course) -> str:
+    return f"{course.name} *" if course.told else course.name
+
+
+def _ends(interval: Interval) -> str:
+    return f"[{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _band(course: Course) -> Band:
+    """One point for each episode, or two for a round: its first and its last episode."""
+    starts = np.arange(len(course.mean), dtype=np.float64) * course.abreast + 1
+    if course.abreast == 1:
+        return band(starts, course.mean)
+    x = np.stack([starts, starts + course.abreast - 1], axis=1).ravel()
+    return band(x, [interval for interval in course.mean for _ in range(2)])
+
+
+def _context(number: int, name: str, comparison: Comparison) -> dict[str, Any]:
+    return {
+        "name": name,
+        "agents": [_agent(agent, runs) for agent, runs in comparison.agents.items()],
+        "remarks": comparison.remarks,
+        "several": any(len(runs) > 1 for runs in comparison.agents.values()),
+        "sets": [_set(tasks, comparison, f"compared-{number}-{i}") for i, tasks in enumerate(comparison.sets)],
+    }
+
+
+def _agent(name: str, runs: Sequence[Contender]) -> dict[str, Any]:
+    first = runs[0]
+    return {
+        "name": name,
+        "experiment": first.trained.experiment.name,
+        "source": first.trained.experiment.source.name.partition("/")[2],
+        "seeds": [run.seed for run in runs],
+        "paths": [str(run.path) for run in runs],
+        "steps": float(np.mean([run.trained.steps for run in runs])),
+    }
+
+
+def _set(name: str, comparison: Comparison, prefix: str) -> dict[str, Any]:
+    courses = comparison.sets[name]
+    ends = ", ".join(
+        f"{course.name} from {course.mean[0].value:.4g} to {course.mean[-1].value:.4g}" for course in courses
+    )
+    points = [interval for course in courses for interval in course.mean]
+    by_episode = [course for course in courses if course.abreast == 1 and course.episodes > 1]
+    return {
+        "name": name,
+        "tasks": comparison.tasks[name],
+        "courses": courses,
+        "best": min((course for course in courses if course.trained), key=lambda course: course.told),
+        "rounds": [course for course in courses if course.by_round],
+        "by_episode": by_episode,
+        "longest": max((course.episodes for course in by_episode), default=0),
+        "dotted": len({course.episodes for course in courses}) > 1,
+        "svg": figure(comparison, name, prefix),
+        "alt": f"Mean return per adaptation episode on {name} tasks, from the first to the last: {ends}.",
+        "digits": digits(points),
+        "trial_digits": digits([course.trial for course in courses]),
+    }

@@ -1,0 +1,195 @@
+"""The part of a report that draws a curriculum over time: what was replayed, at what scores, how hard, which tasks.
+
+Read from a run: the metrics "tasks/..." of metrics.jsonl, highlights.jsonl, and the archive's records of the tasks
+named there. A run whose source says nothing of the kind has no such part.
+"""
+
+import io
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from agents.reports.figures import Band, Panel, data_uri, panels_figure
+from agents.reports.results import Experiment
+from agents.training.highlights import FILE
+from agents.training.records import STEPS, Line, Stored, json_lines
+from registry.errors import CheckpointError, TaskError
+from taskgen.archive import Archive, Record
+from taskgen.build import family_of
+from taskgen.pictures import frame_picture
+
+Floats = NDArray[np.float64]
+
+POINTS, SHARE_POINTS = 100, 25
+"""Points that a run's iterations are averaged into; fewer of shares, which are 0 or 1 in a single iteration."""
+THUMBNAILS = 6
+"""Tasks shown of each kind."""
+SIDE = 128
+"""Pixels that a thumbnail fits into."""
+TEXT = (28, 9)
+"""Columns and lines of a text that stands for a picture."""
+SHOWN = 12
+"""Panels drawn at most."""
+_MEAN = "tasks/mean_"
+_SHARES = ("tasks/replay_share",)
+_TITLES = {
+    "tasks/replay_share": "share of replays",
+    "tasks/score_median": "score of levels: the median, and 10% to 90% of them",
+}
+_NOT_TOLD = (STEPS, "tasks/score_low", "tasks/score_high", "tasks/family_return", "tasks/n_quarantined")
+
+
+class _Highlights(Stored):
+    """A line of highlights.jsonl."""
+
+    iteration: int
+    highlights: dict[str, list[str]] = Field(description="Ids of tasks by what they are.")
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A task in small."""
+
+    lines: tuple[str, ...]
+    """What is known of it, and its id."""
+    image: str = ""
+    """PNG as a data URI; none for a family that renders text."""
+    width: int = 0
+    height: int = 0
+    text: str = ""
+
+
+def curriculum_section(experiment: Experiment, name: str) -> dict[str, Any] | None:
+    """What the template needs to draw the curriculum of `experiment`, or None where it had none.
+
+    Raises `CheckpointError` for damaged files.
+    """
+    panels = _panels([_course(run.path) for run in experiment.runs])
+    path = experiment.first.path
+    kept = list(json_lines(path, FILE, _Highlights)) if (path / FILE).is_file() else []
+    if not panels and not kept:
+        return None
+    return {
+        "svg": panels_figure(panels, "environment steps", name) if panels else None,
+        "alt": "; ".join(_told(panel) for panel in panels),
+        "panels": [panel.title for panel in panels],
+        "kinds": _kinds(path, kept[-1]) if kept else {},
+        "iteration": kept[-1].iteration if kept else None,
+        "strip": _strip(path, kept),
+        "ancestry": _ancestry(path, kept[-1]) if kept else [],
+    }
+
+
+def _course(path: Path) -> dict[str, Floats]:
+    """[I] environment steps and every metric of the curriculum, NaN where an iteration has none."""
+    lines = [line.metrics for line in json_lines(path, "metrics.jsonl", Line)]
+    lines = [line for line in lines if line.get(STEPS) is not None]
+    names = dict.fromkeys(name for line in lines for name in line if name.startswith("tasks/"))
+    found = {name: np.array([_number(line.get(name)) for line in lines]) for name in (STEPS, *names)}
+    return {name: values for name, values in found.items() if np.isfinite(values).any()}
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _panels(courses: Sequence[dict[str, Floats]]) -> list[Panel]:
+    """One for each thing that a curriculum tells: first what replay curricula tell, then the rest by name."""
+    told = dict.fromkeys(name for course in courses for name in course if name not in _NOT_TOLD)
+    means = [name for name in told if name.startswith(_MEAN)]
+    titles = _TITLES | {name: f"mean {_spoken(name.removeprefix(_MEAN))}" for name in means}
+    titles |= {name: _spoken(name) for name in told if name not in titles}
+    panels: list[Panel] = []
+    for name, title in titles.items():
+        lines = [_band(course, name) for course in courses if name in course]
+        if any(line.mean.any() for line in lines):  # what is zero throughout is not there
+            panels.append(Panel(title, lines, share=name in _SHARES))
+    return panels[:SHOWN]
+
+
+def _band(course: dict[str, Floats], name: str) -> Band:
+    """A metric over environment steps, averaged into points; with the quantiles around a median."""
+    low, high = (name.replace("median", end) for end in ("low", "high"))
+    columns = [course[STEPS], *(course.get(key, course[name]) for key in (name, low, high))]
+    present = np.isfinite(columns[1])
+    points = SHARE_POINTS if name in _SHARES else POINTS
+    parts = [np.array_split(column[present], min(points, int(present.sum()))) for column in columns]
+    x, mean, below, above = (np.array([part.mean() for part in column]) for column in parts)
+    none = np.full_like(mean, np.nan)
+    return Band(x, mean, below, above) if low in course and low != name else Band(x, mean, none, none)
+
+
+def _spoken(name: str) -> str:
+    return name.removeprefix("tasks/").replace("/", ": ").replace("_", " ")
+
+
+def _told(panel: Panel) -> str:
+    line = panel.lines[0].mean
+    return f"{panel.title} from {line[0]:.3g} to {line[-1]:.3g}"
+
+
+def _kinds(path: Path, last: _Highlights) -> dict[str, list[Thumbnail]]:
+    """The tasks of the last checkpoint by what they are."""
+    return {title: list(_thumbnails(path, ids[:THUMBNAILS])) for title, ids in last.highlights.items()}
+
+
+def _strip(path: Path, kept: Sequence[_Highlights]) -> dict[str, Any] | None:
+    """The first task of the last kind at checkpoints spread over the run."""
+    if len(kept) < 2 or not kept[-1].highlights:
+        return None
+    title = list(kept[-1].highlights)[-1]
+    spread = [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, THUMBNAILS).round().astype(int))]
+    spread = [line for line in spread if line.highlights.get(title)]
+    pictures = list(_thumbnails(path, [line.highlights[title][0] for line in spread]))
+    return {"title": title, "points": [(line.iteration, shown) for line, shown in zip(spread, pictures, strict=True)]}
+
+
+def _ancestry(path: Path, last: _Highlights) -> list[Thumbnail]:
+    """Of the task that was edited most often: the first ancestor, some between, and the task; none without edits."""
+    ids = list(dict.fromkeys(id_ for kind in last.highlights.values() for id_ in kind))
+    with _opened(path) as archive:
+        edited = max((archive.get(id_) for id_ in ids), key=lambda record: record.generation)
+        line = archive.lineage(edited.spec.id)[::-1] if edited.parents else []
+        chosen = np.unique(np.linspace(0, len(line) - 1, THUMBNAILS).round().astype(int)) if line else ()
+        return [_thumbnail(line[i]) for i in chosen]
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Archive]:
+    """The run's archive. Raises `CheckpointError` for a damaged one and for tasks that are not in it."""
+    try:
+        with Archive(path / "archive.sqlite") as archive:
+            yield archive
+    except TaskError as error:
+        raise CheckpointError(f"{error}. Restore the run directory from a copy, or train again.") from None
+
+
+def _thumbnails(path: Path, ids: Sequence[str]) -> Iterator[Thumbnail]:
+    with _opened(path) as archive:
+        for id_ in ids:
+            yield _thumbnail(archive.get(id_))
+
+
+def _thumbnail(record: Record) -> Thumbnail:
+    lines = [f"{name} {value:.3g}" for name, value in record.scores.items()]
+    lines += [f"generation {record.generation}"] if record.generation else []
+    lines.append(record.spec.id[:8])
+    try:
+        rendered = family_of(record.spec).render(record.spec)
+    except TaskError:  # a family that is not installed here
+        rendered = "\n".join(f"{name} = {value}" for name, value in record.spec.context.items())
+    if isinstance(rendered, str):
+        text = "\n".join(line[: TEXT[0]] for line in rendered.splitlines()[: TEXT[1]])
+        return Thumbnail(tuple(lines), text=text)
+    picture = frame_picture(rendered)
+    factor = SIDE / max(picture.size)
+    width, height = (max(1, round(side * factor)) for side in picture.size)
+    data = io.BytesIO()
+    picture.resize((width, height)).save(data, format="PNG", optimize=True)
+    return Thumbnail(tuple(lines), data_uri(data.getvalue(), "png"), width, height)

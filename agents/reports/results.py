@@ -1,0 +1,217 @@
+"""What runs say together: seeds of one experiment pooled, players ranked, learning curves averaged.
+
+Runs whose configurations differ only in seed and device are one experiment. With one run, intervals are over tasks, as
+the run recorded them; with three or more, over the runs' means (Student's t); two give none.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evaluation.statistics import Interval, mean_interval
+from agents.reports.figures import Band, Curve
+from agents.training.records import Estimate, Record, Returns
+from registry.errors import CheckpointError, UserError
+from taskgen.spec import TaskSpec
+
+CURVE_POINTS = 120
+"""Points a learning curve is averaged into."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Runs that differ only in their seed."""
+
+    label: str
+    runs: tuple[Record, ...]
+
+    @property
+    def first(self) -> Record:
+        """The run that stands for what all have in common."""
+        return self.runs[0]
+
+    @property
+    def lead(self) -> str:
+        """The player that was trained."""
+        players = next(iter(self.first.evaluation.sets.values())).players
+        return self.first.agent if self.first.agent in players else next(iter(players))
+
+    @property
+    def problem(self) -> str:
+        """What has to be equal for returns to be comparable."""
+        config, episodes = self.first.config, self.first.evaluation.episodes
+        return json.dumps([config["family"], config["training"].get("episodes"), episodes], sort_keys=True, default=str)
+
+
+class Seeded(Protocol):
+    """A run, as far as it decides which runs are one experiment."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def agent(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+
+
+R = TypeVar("R", bound=Seeded)
+
+
+def grouped(runs: Iterable[R]) -> dict[str, list[R]]:
+    """The runs by configuration, in the order given, seeds ascending, each group under a label of its own.
+
+    Raises `UserError` where two runs are the same experiment with the same seed.
+    """
+    found: dict[str, list[R]] = {}
+    for run in runs:
+        same = {key: value for key, value in run.config.items() if key not in ("seed", "device")}
+        found.setdefault(json.dumps(same, sort_keys=True, default=str), []).append(run)
+    names = [str(members[0].config.get("name", members[0].agent)) for members in found.values()]
+    labelled: dict[str, list[R]] = {}
+    for name, members in zip(names, found.values(), strict=True):
+        members.sort(key=lambda run: run.seed)
+        for one, other in itertools.pairwise(members):
+            if one.seed == other.seed:
+                raise UserError(
+                    f"{one.path} and {other.path} are the same experiment with the same seed: give one of them"
+                )
+        labelled[name if names.count(name) == 1 else f"{name} ({members[0].path.name})"] = members
+    return labelled
+
+
+def group(records: Iterable[Record]) -> list[Experiment]:
+    """The experiments of the runs; see `grouped`."""
+    experiments = [Experiment(label, tuple(runs)) for label, runs in grouped(records).items()]
+    for experiment in experiments:
+        for one, other in itertools.pairwise(experiment.runs):
+            _refuse_mismatch(one, other)
+    return experiments
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One player on one set of tasks, over all runs of an experiment."""
+
+    name: str
+    lead: bool
+    """Whether it is an agent that was trained, not a reference player."""
+    trial: Interval
+    episodes: tuple[Interval, ...]
+    middle: tuple[Interval, ...]
+    """Interquartile means per episode."""
+    rounds: tuple[Interval, ...] = ()
+    """Of the mean episode of each round, for players that adapt between rounds of several episodes."""
+    rounds_middle: tuple[Interval, ...] = ()
+
+    @property
+    def course(self) -> tuple[Interval, ...]:
+        """What adaptation looks like: by round where there are rounds, else by episode."""
+        return self.rounds or self.episodes
+
+    @property
+    def last_middle(self) -> Interval:
+        """Interquartile mean of the last round or episode."""
+        return (self.rounds_middle or self.middle)[-1]
+
+
+def standings(experiments: Sequence[Experiment], tasks: str) -> list[Standing]:
+    """All players on the set `tasks`, best first: the agents of all experiments, and each reference player once.
+
+    Several experiments: an agent goes by the experiment's label, and of a reference player the first one counts.
+    """
+    found: dict[str, Standing] = {}
+    for experiment in experiments:
+        evaluated = [run.evaluation.sets[tasks].players for run in experiment.runs]
+        for player in evaluated[0]:
+            lead = player == experiment.lead
+            name = experiment.label if lead and len(experiments) > 1 else player
+            players = [players[player] for players in evaluated]
+            trial = _trial([player.trial for player in players])
+            returns = _means_and_middles([player.returns for player in players])
+            rounds = _means_and_middles([player.rounds for player in players if player.rounds is not None])
+            found.setdefault(name, Standing(name, lead, trial, *returns, *rounds))
+    return sorted(found.values(), key=lambda standing: -standing.trial.value)
+
+
+def _means_and_middles(runs: Sequence[Returns]) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
+    """Means and interquartile means over runs, which may be none."""
+    return _over_runs(runs, "mean", "low", "high"), _over_runs(runs, "iqm", "iqm_low", "iqm_high")
+
+
+def _over_runs(runs: Sequence[Returns], value: str, low: str, high: str) -> tuple[Interval, ...]:
+    if len(runs) == 1:
+        figures = runs[0].model_dump()
+        return tuple(map(Interval, figures[value], figures[low], figures[high]))
+    return tuple(map(_over_seeds, zip(*(run.model_dump()[value] for run in runs), strict=True)))
+
+
+def curve(experiment: Experiment) -> Curve:
+    """The learning curve of an experiment, in at most `CURVE_POINTS` averages per run."""
+    runs = [(_thin(run.steps), _thin(run.returns)) for run in experiment.runs]
+    steps = min((x for x, _ in runs), key=lambda x: x[-1])  # as far as all have come
+    mean = [_over_seeds(samples) for samples in zip(*(np.interp(steps, x, y) for x, y in runs), strict=True)]
+    checkups = [{checkup.iteration: checkup for checkup in run.checkups} for run in experiment.runs]
+    shared = [[found[i] for found in checkups] for i in checkups[0] if all(i in found for found in checkups)]
+    held_out = [_trial([checkup.trial for checkup in found]) for found in shared]
+    at = np.array([found[0].steps for found in shared], dtype=np.float64)
+    return Curve(experiment.label, band(steps, mean), runs, band(at, held_out))
+
+
+def _trial(estimates: Sequence[Estimate]) -> Interval:
+    if len(estimates) == 1:
+        return Interval(estimates[0].mean, estimates[0].low, estimates[0].high)
+    return _over_seeds([estimate.mean for estimate in estimates])
+
+
+def _over_seeds(samples: Sequence[float]) -> Interval:
+    """Mean over runs; two of them are too few for an interval, which would span 13 times their distance."""
+    return mean_interval(samples) if len(samples) > 2 else Interval(sum(samples) / len(samples), math.nan, math.nan)
+
+
+def _thin(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Averages of equal stretches, so that noise and page stay small."""
+    parts = np.array_split(values, min(CURVE_POINTS, len(values)))
+    return np.array([part.mean() for part in parts])
+
+
+def band(x: NDArray[np.float64], intervals: Sequence[Interval]) -> Band:
+    """The line through `intervals` at `x`."""
+    mean, low, high = np.array(intervals, dtype=np.float64).reshape(-1, 3).T
+    return Band(x, mean, low, high)
+
+
+def varying_knobs(specs: Sequence[TaskSpec]) -> dict[str, NDArray[np.float64]]:
+    """Numbers of every context knob that is not the same in all tasks, arrays pooled over their entries.
+
+    A knob that varies and holds no numbers, such as a text, is there with no entries.
+    """
+    contexts = [spec.context for spec in specs]
+    varying = [name for name in contexts[0] if any(context.get(name) != contexts[0][name] for context in contexts)]
+    return {name: np.concatenate([_numbers(context.get(name)) for context in contexts]) for name in varying}
+
+
+def _numbers(value: Any) -> NDArray[np.float64]:
+    try:
+        return np.asarray(() if value is None else value, dtype=np.float64).ravel()
+    except (TypeError, ValueError):
+        return np.zeros(0)
+
+
+def _refuse_mismatch(first: Record, other: Record) -> None:
+    if first.evaluation.episodes != other.evaluation.episodes or any(
+        name not in other.evaluation.sets or played.players.keys() != other.evaluation.sets[name].players.keys()
+        for name, played in first.evaluation.sets.items()
+    ):
+        raise CheckpointError(
+            f"{other.path / 'evaluation.json'} has other task sets, players or episodes than that of {first.path}, "
+            f"although the experiment is the same: write both again with `taskgen evaluate`"
+        )

@@ -1,0 +1,391 @@
+"""The training loop: ask -> collect -> learn -> tell. Agent and source never see each other."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+
+import registry
+from agents.common import parallel
+from agents.common.acceleration import compile_networks, mixed_precision
+from agents.evaluation.play import evaluate, play_counting, summarise
+from agents.training import checkpoint, quarantine
+from agents.training.experiment import Experiment, Parts, build_parts, held_out_source
+from agents.training.highlights import keep_highlights
+from agents.training.run import RunDirectory
+from agents.training.sharing import collect_shared, refuse_unshared
+from agents.training.trained import load_trained
+from agents.training.tree import not_finite
+from registry.config import Part
+from registry.errors import UserError
+from registry.plan import Plan
+from taskgen.build import build_source
+from taskgen.engines.base import TaskBatch
+from taskgen.engines.faults import Faulting, FaultLog
+from taskgen.family import TaskFamily
+from taskgen.interaction.agent import Agent, Metrics, Trial
+from taskgen.interaction.build import build_agent
+from taskgen.interaction.score import score
+from taskgen.runner import Runner
+from taskgen.source import Curriculum, Length, Paced
+from taskgen.spec import TaskSpec
+from taskgen.streams import seed_sequence, stream
+
+KEPT_CHECKPOINTS = 2
+MEASURED_KL = ("losses/kl", "losses/approx_kl")
+"""Metrics that say by how many nats an update moved the policy."""
+SAMPLED_TASKS = 512
+"""Training tasks kept in the run's archive, to show their distribution."""
+
+
+class Watcher(Protocol):
+    """Whoever shows progress, and may ask for the run to stop."""
+
+    def iteration(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
+        """Iteration `done` of `total` is over."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Something worth a line."""
+        ...
+
+    def stop_requested(self) -> bool:
+        """Whether to checkpoint and stop after this iteration."""
+        ...
+
+
+def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Parts | None = None) -> bool:
+    """Train from the run's newest checkpoint, or from the start. Returns False if `watcher` stopped it before the end.
+
+    `parts` are those of the plan, for whoever has built them already.
+
+    Raises `UserError` when an update diverges: a metric or the agent's state is no longer finite, or the policy moved
+    by more than `training.largest_kl`. The newest checkpoint is from before that.
+    """
+    settings = plan.config.training
+    refuse_unshared(plan.config)
+    parts = parts or build_parts(plan.config)
+    books = _Books(plan, run, parts, watcher)
+    if parts.runner is not None:
+        return _drive(parts.runner, settings.iterations, books, watcher)
+    agent, source = parts.player, parts.source
+    curriculum = source if isinstance(source, Curriculum) else None
+    if settings.compile:
+        compile_networks(agent)
+    trial_plan = agent.plan(settings.episodes)
+    slots = settings.tasks // parallel.processes() * trial_plan.slots
+    batch = parts.family.batch(slots, parts.problem.device)
+    for iteration in range(books.restore(batch) + 1, settings.iterations + 1):
+        clock = _Clock()
+        specs = quarantine.ask(source, settings.tasks, batch)
+        length = source.length if isinstance(source, Paced) else Length()
+        trial_plan = agent.plan(length.episodes or settings.episodes)
+        batch = _with_slots(batch, settings.tasks // parallel.processes() * trial_plan.slots)
+        clock.lap("ask")
+        seeds = stream(plan.config.seed, "environment", iteration).integers(0, 2**53, settings.tasks).tolist()
+        trial = collect_shared(agent, batch, specs, plan=trial_plan, seeds=seeds, horizon=length.horizon)
+        clock.lap("collect")
+        results = score(trial, agent, parts.family, curriculum.scores if curriculum else ()) if source.feedback else []
+        clock.lap("score")
+        learned = trial.of(np.flatnonzero(curriculum.learns_from(specs)).tolist()) if curriculum else trial
+        with mixed_precision(settings.precision, parts.problem.device):
+            metrics = agent.learn(learned) if learned.specs else {}
+        clock.lap("learn")
+        if source.feedback:
+            source.tell(results)
+        clock.lap("tell")
+        steps = sum(rollout.reward.numel() for rollout in trial.rounds)
+        told = curriculum.metrics() if curriculum else {}
+        metrics = {**metrics, **trial_metrics(trial), **told, **clock.metrics(steps), **books.faults()}
+        books.enter(iteration, specs, metrics)
+        if parallel.largest(int(watcher.stop_requested())) and iteration < settings.iterations:
+            books.save(iteration)
+            return False
+    books.close()
+    return True
+
+
+def _with_slots(batch: TaskBatch, slots: int) -> TaskBatch:
+    """`batch`, or one of so many slots that goes on with its faults."""
+    if batch.slots == slots:
+        return batch
+    other = batch.family.batch(slots, batch.device)
+    if isinstance(batch, Faulting) and isinstance(other, Faulting):
+        other.faults = batch.faults
+    return other
+
+
+def _drive(runner: Runner, iterations: int, books: "_Books", watcher: Watcher) -> bool:
+    """`train` for an outer loop of another shape: the runner's own iterations, the same books."""
+    try:
+        for iteration in range(books.restore() + 1, iterations + 1):
+            clock = _Clock()
+            metrics = runner.iterate()
+            clock.lap("iterate")
+            metrics = {**metrics, **clock.metrics(metrics["charts/batch_steps"])}
+            books.enter(iteration, (), metrics)
+            if watcher.stop_requested() and iteration < iterations:
+                books.save(iteration)
+                return False
+        books.close()
+    finally:
+        runner.close()
+    return True
+
+
+def trial_metrics(trial: Trial) -> Metrics:
+    """Mean returns of a batch of trials: per trial, per episode, and the gain from first to last episode."""
+    per_episode = trial.episode_returns().mean(1).tolist()
+    own = {} if trial.rounds[0].family_reward is None else {"tasks/family_return": _family_return(trial)}
+    return {
+        **own,
+        "meta/trial_return": sum(per_episode),
+        "charts/episodic_return": sum(per_episode) / len(per_episode),
+        "meta/first_episode_return": per_episode[0],
+        "meta/last_episode_return": per_episode[-1],
+        "meta/adaptation_gain": per_episode[-1] - per_episode[0],
+    }
+
+
+def _family_return(trial: Trial) -> float:
+    """Mean return per episode under the family's own reward, where the tasks have replaced it."""
+    rounds = [replace(rollout, reward=rollout.family_reward) for rollout in trial.rounds]
+    return float(replace(trial, rounds=rounds).episode_returns().mean())
+
+
+class _Clock:
+    """Seconds of each part of an iteration."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._laps[name] = now - self._last
+        self._last = now
+
+    def metrics(self, steps: float) -> Metrics:
+        seconds = sum(self._laps.values())
+        laps = {f"time/{name}_seconds": value for name, value in self._laps.items()}
+        return {**laps, "charts/SPS": steps / seconds, "charts/batch_steps": steps}
+
+
+class _Books:
+    """Everything a run writes down; of several processes, the first alone writes."""
+
+    def __init__(self, plan: Plan[Experiment], run: RunDirectory, parts: Parts, watcher: Watcher) -> None:
+        self._plan = plan
+        self._run = run
+        self._parts = parts
+        self._watcher = watcher
+        self._writes = parallel.rank() == 0
+        evaluation = plan.config.evaluation
+        judged = max(evaluation.tasks, evaluation.final_tasks) if parts.agent is not None else 0
+        reserved = held_out_source(plan.config, parts.family).ask(judged)
+        self._held_out = reserved[: evaluation.tasks]
+        self._reserved: dict[int, set[str]] = {}
+        for spec in reserved:
+            self._reserved.setdefault(spec.seed, set()).add(spec.id)
+        self._trackers: list[Any] = []
+        self._steps = 0
+        self._seconds = 0.0
+        self._latest: Metrics = {}
+        self._log: FaultLog | None = None
+        self._faults = 0
+        self._quarantined = 0
+
+    def restore(self, batch: TaskBatch | None = None) -> int:
+        """Load the newest checkpoint; the number of iterations done. From now on the faults are those of `batch`."""
+        catalogue = registry.catalogue()
+        self._log = batch.faults if isinstance(batch, Faulting) else None
+        tree = self._run.restore()
+        done = 0
+        if tree is not None:
+            done, self._steps = tree["iteration"], tree["steps"]
+            for name, part in self._parts.stateful.items():
+                self._run.load_into(part.load_state_dict, tree[name], name)
+            if self._log is not None and "faults" in tree:
+                self._run.load_into(self._log.load_state_dict, tree["faults"], "faults")
+                self._faults, self._quarantined = self._log.count, len(self._log.quarantine)
+        if not self._writes:
+            return done
+        for part in self._plan.config.trackers:
+            tracker = catalogue.get("trackers", part.name).build(part.settings, directory=self._run.path)
+            tracker.truncate_after(done)
+            self._trackers.append(tracker)
+        catalogue.notify("run_started", plan=self._plan.config.model_dump(mode="json"), directory=self._run.path)
+        return done
+
+    def enter(self, iteration: int, specs: Sequence[TaskSpec], metrics: Metrics) -> None:
+        """One iteration is over: check, log, evaluate and checkpoint as due."""
+        settings = self._plan.config.training
+        self._refuse_held_out(specs)
+        self._refuse_divergence(iteration, metrics)
+        self._latest = metrics
+        self._steps += int(metrics.pop("charts/batch_steps"))
+        self._seconds += sum(metrics[name] for name in metrics if name.startswith("time/"))
+        metrics["charts/steps"] = self._steps
+        for tracker in self._trackers:
+            tracker.log(iteration, metrics)
+        self._watcher.iteration(iteration, settings.iterations, metrics)
+        if self._writes:
+            registry.catalogue().notify("iteration_finished", iteration=iteration, metrics=metrics)
+        if iteration == 1 and specs and self._writes:
+            self._run.archive_tasks(self._plan, train=specs[:SAMPLED_TASKS], held_out=self._held_out)
+        last = iteration == settings.iterations
+        if last or (settings.evaluate_every and iteration % settings.evaluate_every == 0):
+            self._evaluate(iteration)
+        if last or iteration % settings.checkpoint_every == 0:
+            self.save(iteration)
+
+    def faults(self) -> Metrics:
+        """Faults of the engine since the run began; tasks newly quarantined are written down."""
+        log = self._log
+        if log is None:
+            return {}
+        if log.count > self._faults and log.last is not None:
+            self._watcher.say(
+                f"{log.count - self._faults} faults; the last: task {log.last.task.id}, {log.last.reason}"
+            )
+        if len(log.quarantine) > self._quarantined and self._writes:
+            log.write(self._run.path / "quarantine")
+        self._faults, self._quarantined = log.count, len(log.quarantine)
+        return {"faults/count": self._faults, "tasks/n_quarantined": self._quarantined}
+
+    def save(self, iteration: int) -> None:
+        """Checkpoint agent, source and counts; keep what a runner says of its tasks.
+
+        Raises `UserError` for an agent whose state is not finite.
+        """
+        self._refuse_broken(iteration)
+        if not self._writes:
+            return
+        if self._parts.runner is not None:
+            self._run.archive_records(self._parts.runner.records())
+        tree = {
+            "iteration": iteration,
+            "steps": self._steps,
+            **{name: part.state_dict() for name, part in self._parts.stateful.items()},
+            **({} if self._log is None else {"faults": self._log.state_dict()}),
+        }
+        keep_highlights(self._run, self._plan, self._parts.source, iteration)
+        path = checkpoint.save(self._run.checkpoints, tree, iteration=iteration)
+        checkpoint.prune(self._run.checkpoints, KEPT_CHECKPOINTS)
+        registry.catalogue().notify("checkpoint_saved", iteration=iteration, path=path)
+
+    def close(self) -> None:
+        """The run is complete."""
+        if not self._writes:
+            return
+        for tracker in self._trackers:
+            tracker.close()
+        registry.catalogue().notify("run_finished", directory=self._run.path)
+
+    def _evaluate(self, iteration: int) -> None:
+        self._refuse_broken(iteration)
+        parts = self._parts
+        if parts.agent is None or not self._writes:
+            return
+        returns, faults = play_counting(
+            parts.agent, parts.family, self._held_out, parts.problem.episodes, parts.problem.device
+        )
+        trial = summarise(returns, self._plan.config.seed)["trial"]
+        line = {"iteration": iteration, "steps": self._steps, "seconds": round(self._seconds, 3), "trial": trial}
+        line |= {"faults": faults} if faults else {}
+        self._run.append_evaluation(line)
+        registry.catalogue().notify("evaluation_finished", iteration=iteration, summary=line)
+        interval = f"[{trial['low']:.3f}, {trial['high']:.3f}]"
+        diverged = f"; {faults} episodes diverged" if faults else ""
+        self._watcher.say(f"iteration {iteration}: held-out trial return {trial['mean']:.3f} {interval}{diverged}")
+
+    def _refuse_held_out(self, specs: Sequence[TaskSpec]) -> None:
+        """Training on a task that the run is judged on: compare seeds first, they differ almost always."""
+        for spec in specs:
+            if spec.seed in self._reserved and spec.id in self._reserved[spec.seed]:
+                raise UserError(
+                    f"source and held-out set both hold task {spec.id}, so the evaluation would be on training tasks. "
+                    "Give `evaluation.source` a source of other tasks (`taskgen split` makes disjoint sets)."
+                )
+
+    def _refuse_divergence(self, iteration: int, metrics: Metrics) -> None:
+        bad = [f"{name} = {value}" for name, value in metrics.items() if not math.isfinite(value)]
+        most = self._plan.config.training.largest_kl
+        far = [f"{name} = {metrics[name]:.4g} > {most:g}" for name in MEASURED_KL if metrics.get(name, 0.0) > most]
+        if bad or far:
+            self._diverged(iteration, metrics, ", ".join(bad) or f"{far[0]}, which is training.largest_kl")
+
+    def _refuse_broken(self, iteration: int) -> None:
+        """An update can leave an agent broken and report figures from before it."""
+        agent = self._parts.agent
+        broken = None if agent is None else next(not_finite(agent.state_dict()), None)
+        if broken is not None:
+            self._diverged(iteration, self._latest, f"{broken} of the agent's state is not finite")
+
+    def _diverged(self, iteration: int, metrics: Metrics, what: str) -> NoReturn:
+        figures = ", ".join(f"{name} = {metrics[name]:.6g}" for name in metrics if name.startswith("losses/"))
+        newest = checkpoint.latest(self._run.checkpoints)
+        kept = "There is no checkpoint from before it" if newest is None else f"{newest} is from before it"
+        raise UserError(
+            f"training diverged at iteration {iteration}: {what} ({figures}). {kept}. Train anew with a lower learning "
+            "rate or smaller steps; going on with these settings would end here again."
+        )
+
+
+def evaluate_run(
+    run: RunDirectory,
+    *,
+    tasks: Sequence[TaskSpec] | None = None,
+    episodes: int | None = None,
+    with_players: bool = True,
+) -> dict[str, Any]:
+    """The agent of `run` and its reference players on held-out and out-of-distribution tasks (or on `tasks`).
+
+    Returns the summary as JSON values; when neither `tasks` nor `episodes` is given it is also kept in the run. Raises
+    `UserError` for a run without a checkpoint.
+    """
+    trained = load_trained(run)
+    experiment, parts = trained.experiment, trained.parts
+    sets = {"tasks": tasks} if tasks is not None else evaluation_sets(experiment, parts.family)
+    count = episodes or experiment.evaluation.episodes or parts.problem.episodes
+    problem = replace(parts.problem, episodes=count)
+    players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.player}
+    if with_players:
+        players |= {player_label(part): build_agent(part, problem) for part in experiment.evaluation.players}
+    summary: dict[str, Any] = {
+        "iteration": trained.iteration,
+        "steps": trained.steps,
+        "episodes": count,
+        "tasks": len(next(iter(sets.values()))),
+        "sets": {},
+    }
+    returns: dict[str, Any] = {}
+    for name, specs in sets.items():
+        summaries, arrays = evaluate(
+            players, parts.family, specs, count, seed=experiment.seed, device=parts.problem.device
+        )
+        summary["sets"][name] = {"players": summaries}
+        returns |= {f"{name}/{player}": array for player, array in arrays.items()}
+    if tasks is None and episodes is None and with_players:
+        run.write_evaluation(summary, returns)
+    return summary
+
+
+def player_label(part: Part) -> str:
+    """Short name of a reference player, with the settings that are not its defaults: "beb(replan=step)"."""
+    defaults = registry.catalogue().get("agents", part.name).configure().model_dump(mode="json")
+    changed = [f"{key}={value}" for key, value in part.settings.items() if defaults.get(key) != value]
+    return part.name.partition("/")[2] + (f"({', '.join(changed)})" if changed else "")
+
+
+def evaluation_sets(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, list[TaskSpec]]:
+    """The tasks that an experiment is judged on at its end, by the name of the set; "held-out" is the first."""
+    count = experiment.evaluation.final_tasks
+    sets = {"held-out": held_out_source(experiment, family).ask(count)}
+    for name, part in experiment.evaluation.out_of_distribution.items():
+        seed = seed_sequence(experiment.seed, "out-of-distribution", name)
+        sets[name] = build_source(part, family, seed).ask(count)
+    return sets

@@ -1,0 +1,220 @@
+"""Comparing runs: the same tasks for all, seeds pooled, and errors that name the run that does not fit."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import agents.reports.comparison
+from agents.reports.comparison import compare
+from agents.reports.comparison_report import table, write_comparison
+from agents.training.experiment import load_experiment
+from agents.training.loop import evaluate_run, train
+from agents.training.run import RunDirectory
+from agents.training.trained import load_trained
+from registry.cli import main
+from registry.errors import TaskError, UserError
+from taskgen.archive import Archive
+from taskgen.build import build_family
+from taskgen.taskset import write_tasks
+from tests.agents.reports.test_report import Page
+from tests.agents.training.test_loop import QUICK, Quiet
+
+SHORT = (*QUICK, "training.iterations=2", "training.evaluate_every=0")
+ROUNDS = (
+    *(setting for setting in SHORT if not setting.startswith("agent.")),
+    'agent={name = "maml", hidden = [4], trajectories = 2}',
+    "name=gradient",
+    "training.episodes=4",
+)
+
+
+def trained(path, *overrides):
+    plan = load_experiment("rl2-bandit", overrides)
+    run = RunDirectory(path)
+    run.create(plan)
+    assert train(plan, run, Quiet())
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two seeds of rl2 with trials of 3 episodes, and maml with 2 rounds of 2 episodes."""
+    directory = tmp_path_factory.mktemp("runs")
+    seeds = [trained(directory / f"rl2-{seed}", *SHORT, f"seed={seed}") for seed in (0, 1)]
+    return [*seeds, trained(directory / "maml", *ROUNDS)]
+
+
+def of(comparison, player, tasks="held-out"):
+    return next(course for course in comparison.sets[tasks] if course.name == player)
+
+
+def test_one_run_is_judged_as_its_evaluation_judges_it(runs) -> None:
+    comparison = compare(runs[:1])
+    players = evaluate_run(RunDirectory(runs[0]))["sets"]["held-out"]["players"]
+    assert {course.name for course in comparison.sets["held-out"]} == set(players) == {"rl2", "random", "greedy"}
+    for player, figures in players.items():
+        course = of(comparison, player)
+        assert [interval.value for interval in course.mean] == pytest.approx(figures["returns"]["mean"])
+        assert [interval.value for interval in course.middle] == pytest.approx(figures["returns"]["iqm"])
+        assert course.trial.value == pytest.approx(figures["trial"]["mean"])
+    assert comparison.tasks == {"held-out": 32}
+    assert comparison.remarks == []
+
+
+def test_seeds_are_one_agent_on_the_first_runs_tasks(runs) -> None:
+    both = of(compare(runs[:2], with_players=False), "rl2")
+    specs = evaluation_tasks(runs[0])
+    means = [
+        evaluate_run(RunDirectory(run), tasks=specs, with_players=False)["sets"]["tasks"]["players"]["rl2"]["returns"]
+        for run in runs[:2]
+    ]
+    assert both.seeds == 2
+    expected = np.mean([figures["mean"] for figures in means], axis=0)
+    assert [interval.value for interval in both.mean] == pytest.approx(expected)
+    assert all(interval.low <= interval.value <= interval.high for interval in (*both.mean, *both.middle, both.trial))
+
+
+def evaluation_tasks(run):
+    from agents.training.loop import evaluation_sets
+
+    experiment = RunDirectory(run).open().config
+    return evaluation_sets(experiment, build_family(experiment.family.name, experiment.family.settings))["held-out"]
+
+
+def test_episodes_of_a_round_are_one_stretch(runs) -> None:
+    comparison = compare(runs, with_players=False)
+    assert list(comparison.agents) == ["rl2", "maml"]
+    maml, rl2 = of(comparison, "maml"), of(comparison, "rl2")
+    assert (maml.episodes, maml.abreast, len(maml.mean), maml.by_round) == (4, 2, 2, True)
+    assert (rl2.episodes, rl2.abreast, len(rl2.mean), rl2.by_round) == (3, 1, 3, False)
+    assert maml.trial.value == pytest.approx(2 * sum(interval.value for interval in maml.mean))
+    course = comparison.summary()["sets"]["held-out"]["players"]["maml"]["course"]
+    assert [(point["first_episode"], point["last_episode"]) for point in course] == [(1, 2), (3, 4)]
+
+
+def test_everybody_plays_as_many_episodes_as_asked_for(runs) -> None:
+    comparison = compare(runs, episodes=6)
+    assert {course.episodes for course in comparison.sets["held-out"]} == {6}
+    assert len(of(comparison, "maml").mean) == 3
+    with pytest.raises(UserError, match=r"5 episodes do not divide into rounds of 2"):
+        compare(runs, episodes=5)
+
+
+def test_the_same_comparison_twice(runs) -> None:
+    assert compare(runs).summary() == compare(runs).summary()
+
+
+def test_experiments_of_one_agent_go_by_their_names(runs, tmp_path) -> None:
+    other = trained(tmp_path / "other", *SHORT, "name=slow", "agent.learning_rate=1e-4")
+    assert list(compare([*runs[:2], other], with_players=False).agents) == ["rl2-bandit", "slow"]
+
+
+def test_runs_that_cannot_play_the_tasks_are_named(runs, tmp_path) -> None:
+    more = trained(tmp_path / "more", *SHORT, "family.arms=7")
+    with pytest.raises(UserError, match=r"more cannot play the tasks of .*rl2-0: arms = 7 instead of 5"):
+        compare([runs[0], more])
+    tables = (setting for setting in SHORT if "players" not in setting)
+    other = trained(tmp_path / "tables", *tables, "family=tabular-mdp", 'evaluation.players=["random"]')
+    with pytest.raises(UserError, match=r"family = builtin/tabular-mdp instead of builtin/bandit"):
+        compare([runs[0], other])
+    foreign = build_family("bandit", {"arms": 7})
+    with pytest.raises(TaskError, match="arms = 5 was given a task with 7"):
+        compare(runs[:1], tasks={"foreign": [foreign.spec(seed=seed) for seed in range(2)]})
+
+
+def test_a_run_without_a_checkpoint_or_twice_is_named(runs, tmp_path) -> None:
+    RunDirectory(tmp_path / "empty").create(load_experiment("rl2-bandit", SHORT))
+    with pytest.raises(UserError, match="empty has no checkpoint yet"):
+        compare([runs[0], tmp_path / "empty"])
+    with pytest.raises(UserError, match="same experiment with the same seed"):
+        compare([runs[0], runs[0]])
+    with pytest.raises(UserError, match="at least one run"):
+        compare([])
+
+
+def test_a_runner_of_many_agents_is_refused(runs, monkeypatch) -> None:
+    trained = load_trained(RunDirectory(runs[0]))
+    many = dataclasses.replace(trained, parts=dataclasses.replace(trained.parts, agent=None))
+    monkeypatch.setattr(agents.reports.comparison, "load_trained", lambda run: many)
+    with pytest.raises(UserError, match="rl2-0: its runner trains many agents"):
+        compare(runs[:1])
+
+
+def test_an_agent_told_something_else_is_refused(runs, tmp_path) -> None:
+    told = trained(
+        tmp_path / "told",
+        *(setting for setting in SHORT if not setting.startswith("agent.")),
+        'agent={name = "ppo", hidden = [4]}',
+    )
+    comparison = compare([runs[0], told])
+    assert of(comparison, "ppo").told
+    assert not of(comparison, "rl2").told
+    family = build_family("bandit")
+    reward = load_reward(family)
+    specs = [family.spec(seed=seed, reward=reward) for seed in range(2)]
+    with pytest.raises(UserError, match="ppo has learned a task descriptor of 5 numbers, that of the new tasks has"):
+        compare([runs[0], told], tasks={"new": specs})
+
+
+def load_reward(family):
+    from registry.config import Part
+    from taskgen.build import build_source
+    from taskgen.streams import seed_sequence
+
+    return build_source(Part(name="random-rewards"), family, seed_sequence(0, "rewards")).ask(1)[0].reward
+
+
+def test_training_tasks_among_those_compared_on_are_told(runs) -> None:
+    with Archive(RunDirectory(runs[1]).archive) as archive:
+        specs = [record.spec for record in archive.records(split="train")][:3]
+    comparison = compare(runs[:2], tasks={"mine": [*evaluation_tasks(runs[0]), *specs]})
+    assert comparison.remarks == [f"{runs[1]} was trained on 3 or more of the 35 mine tasks"]
+    assert list(table(comparison))[-1] == f"Note: {comparison.remarks[0]}."
+
+
+def test_the_page_is_whole_and_loads_nothing(runs, tmp_path) -> None:
+    comparison = compare(runs)
+    write_comparison({"bandit": comparison}, tmp_path / "deep" / "page.html")
+    page = Page((tmp_path / "deep" / "page.html").read_text())
+    assert page.loads == page.runs == page.open == []
+    assert len(set(page.ids)) == len(page.ids)
+    assert "maml: return of an episode by steps of adaptation, each on 2 episodes side by side" in page.text
+    assert any("rl2 from" in label and "maml from" in label for label in page.labels)
+    for course in comparison.sets["held-out"]:
+        assert course.name in page.text
+    assert str(runs[2]) in page.text
+    write_comparison({"bandit": comparison, "twice": comparison}, tmp_path / "two.html")
+    two = Page((tmp_path / "two.html").read_text())
+    assert two.loads == two.runs == two.open == []
+    assert len(set(two.ids)) == len(two.ids)
+    assert {"bandit: adaptation to held-out tasks", "twice: adaptation to held-out tasks"} < set(two.headings)
+
+
+def test_divergence_is_told(runs) -> None:
+    comparison = compare(runs[:1], with_players=False)
+    (course,) = comparison.sets["held-out"]
+    faulty = dataclasses.replace(comparison, sets={"held-out": [dataclasses.replace(course, faults=2)]})
+    assert any(line.endswith("2 episodes diverged") for line in table(faulty))
+
+
+def test_the_verb(runs, tmp_path, capsys) -> None:
+    tasks = tmp_path / "far.jsonl"
+    write_tasks(tasks, evaluation_tasks(runs[1])[:8])
+    command = ["compare", *map(str, runs), "--tasks", str(tasks), "-o", str(tmp_path / "page.html")]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert "far: rl2 plays 8 tasks with 2 seeds ..." in err
+    assert "far: 8 tasks, the same for all" in out
+    assert "maml, mean episode after 0, 1, ... steps of adaptation: " in out
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+    assert main([*command, "--json", "--no-players"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert set(summary["sets"]["far"]["players"]) == {"rl2", "maml"}
+    assert summary["agents"]["rl2"]["seeds"] == [0, 1]
+    assert main([*command, "--tasks", str(tmp_path / "." / "far.jsonl")]) == 2
+    assert "which must differ" in capsys.readouterr().err
+    write_tasks(tasks, evaluation_tasks(runs[1])[:1], overwrite=True)
+    assert main(command) == 2
+    assert "far holds 1 task: an interval needs at least 2" in capsys.readouterr().err

@@ -1,0 +1,26 @@
+"""Who may enter which room of `agents/`: what no list in pyproject.toml can say of a file that is yet to be written."""
+
+import grimp
+import pytest
+
+GRAPH = grimp.build_graph("agents")
+ALGORITHMS = sorted(
+    GRAPH.find_children("agents")
+    - {f"agents.{room}" for room in ("commands", "plugin", "testing", "training", "reports", "evaluation")}
+    - {f"agents.{room}" for room in ("common", "networks", "reference", "experiments")}
+)
+
+
+def test_every_algorithm_is_looked_at() -> None:
+    assert {"agents.rl2", "agents.maml", "agents.pearl"} <= set(ALGORITHMS)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_algorithm_knows_neither_how_it_is_trained_nor_how_it_is_reported(algorithm) -> None:
+    for room in ("agents.training", "agents.reports", "agents.evaluation", "agents.commands"):
+        assert not GRAPH.chain_exists(algorithm, room, as_packages=True), GRAPH.find_shortest_chain(algorithm, room)
+
+
+def test_rooms_are_packages_and_algorithms_are_files() -> None:
+    packages = {module for module in GRAPH.find_children("agents") if GRAPH.find_children(module)}
+    assert packages.isdisjoint(ALGORITHMS)
