@@ -26,7 +26,7 @@ import taskgen
 from benchmarks.harness import Row, record, row
 from benchmarks.terrain_throughput import HARDCORE
 from registry.config import Part
-from taskgen.engines.base import TaskBatch, Transition
+from taskgen.batch import TaskBatch, Transition
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.spec import TaskSpec

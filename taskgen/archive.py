@@ -12,13 +12,13 @@ import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from registry.errors import TaskError, brief
 from taskgen import artefacts
 from taskgen.files import sync_directory
+from taskgen.record import Record
 from taskgen.spec import TaskSpec
 from taskgen.taskset import MAX_LINE, read_tasks, write_tasks
 
@@ -42,23 +42,6 @@ _INSERT = {
     "task": "INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "score": "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?, ?)",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A task and where it came from."""
-
-    spec: TaskSpec
-    generator: str
-    """Full name of the source that made the task."""
-    version: str
-    """Version of the plugin that provides the source."""
-    parents: tuple[str, ...]
-    """Ids of the tasks it was made from."""
-    generation: int
-    split: str | None
-    scores: Mapping[str, float]
-    """The latest value of every score."""
 
 
 class Archive:

@@ -7,9 +7,9 @@ import numpy as np
 
 from registry.config import Part
 from registry.errors import CheckpointError, UserError
-from taskgen.archive import Record
 from taskgen.build import build_source
 from taskgen.family import TaskFamily
+from taskgen.record import Record
 from taskgen.source import Curriculum, Length, Paced, Sparing, TaskResult, TaskSource, Traceable
 from taskgen.spec import TaskSpec
 from taskgen.streams import child

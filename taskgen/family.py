@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from registry.config import Config
 from registry.errors import TaskError, suggest
+from taskgen.batch import TaskBatch
+from taskgen.design import Design
 from taskgen.reward import complete_reward
 from taskgen.space import ContextSpace
 from taskgen.spec import RewardSpec, TaskSpec, freeze
 
 if TYPE_CHECKING:
     import torch
-
-    from taskgen.engines.base import TaskBatch
-    from taskgen.engines.design import Design
 
 C = TypeVar("C", bound=Config)
 
@@ -46,7 +45,7 @@ class TaskFamily(ABC, Generic[C]):
         """The knobs, with bounds, defaults, units and help."""
 
     @abstractmethod
-    def batch(self, slots: int, device: "torch.device | str" = "cpu") -> "TaskBatch":
+    def batch(self, slots: int, device: "torch.device | str" = "cpu") -> TaskBatch:
         """A batched environment of `slots` slots, each to be given a task with `set_tasks`."""
 
     def render(self, spec: TaskSpec) -> "np.ndarray | str":
@@ -120,7 +119,7 @@ class Designable(Protocol):
     Of any other family a teacher sets one number of the context after another.
     """
 
-    def design(self, placements: int) -> "Design":
+    def design(self, placements: int) -> Design:
         """How a task is made in so many placements; 0: in as many as are usual. Raises `ConfigError` for too few."""
         ...
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import registry
 from registry.errors import PluginError, TaskError, UserError
+from taskgen.batch import ControlledMarkovProcess
 from taskgen.spec import RewardSpec, freeze
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from taskgen.family import TaskFamily
 
 
 @runtime_checkable
@@ -36,7 +35,7 @@ class RewardFunction(Protocol):
         ...
 
 
-def complete_reward(reward: RewardSpec, family: "TaskFamily[Any]") -> RewardSpec:
+def complete_reward(reward: RewardSpec, family: ControlledMarkovProcess) -> RewardSpec:
     """`reward` with full name and every setting, checked against `family`. Raises `TaskError` naming what is off."""
     try:
         item = registry.catalogue().get("rewards", reward.name)
@@ -49,7 +48,7 @@ def complete_reward(reward: RewardSpec, family: "TaskFamily[Any]") -> RewardSpec
 
 
 def build_rewards(
-    rewards: Sequence[RewardSpec], family: "TaskFamily[Any]", device: "torch.device | str"
+    rewards: Sequence[RewardSpec], family: ControlledMarkovProcess, device: "torch.device | str"
 ) -> RewardFunction:
     """The function that gives slot i the reward `rewards[i]`; all are of one entry. Raises `TaskError`."""
     item = registry.catalogue().get("rewards", rewards[0].name)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from registry.config import Part
-from taskgen.archive import Record
 from taskgen.family import TaskFamily
+from taskgen.record import Record
 from taskgen.spec import TaskSpec
 
 if TYPE_CHECKING:

@@ -2,12 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from taskgen.record import Record
 from taskgen.spec import TaskSpec
-
-if TYPE_CHECKING:
-    from taskgen.archive import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +105,6 @@ class Sparing(Protocol):
 class Traceable(Protocol):
     """A source that remembers where tasks came from, for the run's archive."""
 
-    def lineage(self, spec: TaskSpec) -> "Sequence[Record]":
+    def lineage(self, spec: TaskSpec) -> Sequence[Record]:
         """The task's ancestors, parents before children, then the task itself; nothing of a task that is forgotten."""
         ...

@@ -20,9 +20,10 @@ from agents.reports.results import Experiment
 from agents.training.highlights import FILE
 from agents.training.records import STEPS, Line, Stored, json_lines
 from registry.errors import CheckpointError, TaskError
-from taskgen.archive import Archive, Record
+from taskgen.archive import Archive
 from taskgen.build import family_of
 from taskgen.pictures import frame_picture
+from taskgen.record import Record
 
 Floats = NDArray[np.float64]
 

@@ -19,7 +19,8 @@ from agents.training.records import STEPS, Line, json_lines
 from agents.training.run import RunDirectory
 from registry.errors import CheckpointError, TaskError
 from taskgen import lineage
-from taskgen.archive import Archive, Record
+from taskgen.archive import Archive
+from taskgen.record import Record
 from taskgen.runner import Population
 from taskgen.spec import TaskSpec
 

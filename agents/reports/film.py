@@ -20,8 +20,8 @@ from agents.training.run import RunDirectory
 from agents.training.trained import load_trained
 from registry.config import Part
 from registry.errors import TaskError, UserError
+from taskgen.batch import TaskBatch, Transition
 from taskgen.build import family_of
-from taskgen.engines.base import TaskBatch, Transition
 from taskgen.family import Animated, TaskFamily, same_structure
 from taskgen.interaction.agent import Agent, judged
 from taskgen.interaction.build import build_agent, problem_of

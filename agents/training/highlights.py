@@ -6,7 +6,8 @@ highlights.jsonl holds one line for every checkpoint: its iteration, and ids of 
 from agents.training.experiment import Experiment
 from agents.training.run import RunDirectory
 from registry.plan import Plan
-from taskgen.archive import Archive, Record
+from taskgen.archive import Archive
+from taskgen.record import Record
 from taskgen.source import Curriculum, TaskSource, Traceable
 
 FILE = "highlights.jsonl"

@@ -22,8 +22,8 @@ from agents.training.tree import not_finite
 from registry.config import Part
 from registry.errors import UserError
 from registry.plan import Plan
+from taskgen.batch import TaskBatch
 from taskgen.build import build_source
-from taskgen.engines.base import TaskBatch
 from taskgen.engines.faults import Faulting, FaultLog
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Metrics, Trial

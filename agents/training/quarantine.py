@@ -1,7 +1,7 @@
 """Tasks whose simulation keeps diverging are not trained on: what a source gives, without what is in quarantine."""
 
 from registry.errors import UserError
-from taskgen.engines.base import TaskBatch
+from taskgen.batch import TaskBatch
 from taskgen.engines.faults import Faulting
 from taskgen.source import TaskSource
 from taskgen.spec import TaskSpec

@@ -30,8 +30,9 @@ from registry.config import to_toml
 from registry.errors import CheckpointError, UserError
 from registry.plan import Plan
 from taskgen import artefacts
-from taskgen.archive import Archive, Record
+from taskgen.archive import Archive
 from taskgen.files import write_atomically
+from taskgen.record import Record
 from taskgen.spec import TaskSpec
 
 

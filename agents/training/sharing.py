@@ -7,7 +7,7 @@ import registry
 from agents.common import parallel
 from agents.training.experiment import Experiment
 from registry.errors import UserError
-from taskgen.engines.base import TaskBatch
+from taskgen.batch import TaskBatch
 from taskgen.engines.faults import Faulting, FaultLog
 from taskgen.interaction.agent import Agent, CollectionPlan, Rollout, Trial
 from taskgen.interaction.collect import collect

@@ -25,8 +25,8 @@ from plugins.curricula.levels import Places
 from plugins.curricula.lineage import Lineage
 from plugins.curricula.replay import Replay, ReplayConfig, Round
 from registry.errors import CheckpointError, ConfigError, TaskError
-from taskgen.archive import Record
 from taskgen.family import Mutable, TaskFamily
+from taskgen.record import Record
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
 

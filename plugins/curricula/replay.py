@@ -25,10 +25,10 @@ import registry
 from plugins.curricula.levels import Floats, Levels, Places, Prioritisation, replay_weights
 from registry.config import Config, Part
 from registry.errors import CheckpointError, UserError
-from taskgen.archive import Record
 from taskgen.build import SOURCES
 from taskgen.curriculum import Wrapper
 from taskgen.family import TaskFamily, hardness
+from taskgen.record import Record
 from taskgen.source import TaskResult
 from taskgen.spec import TaskSpec
 from taskgen.streams import uniforms

@@ -20,7 +20,7 @@ from torch import Tensor
 from plugins.families import terrain
 from plugins.families.terrain import STEP
 from registry.config import Config
-from taskgen.engines.base import Transition
+from taskgen.batch import Transition
 from taskgen.engines.mujoco import Array, Arrays, MujocoBatch
 from taskgen.family import TaskFamily
 from taskgen.spec import TaskSpec

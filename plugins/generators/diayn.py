@@ -37,8 +37,8 @@ from registry.config import Config, Part, Width
 from registry.errors import TaskError
 from taskgen import artefacts
 from taskgen.artefacts import Artefact
+from taskgen.batch import ControlledMarkovProcess, TaskBatch, Transition
 from taskgen.build import SOURCES
-from taskgen.engines.base import TaskBatch, Transition
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Problem, Relabels, Trial
 from taskgen.interaction.collect import collect
@@ -185,7 +185,7 @@ def _learned(config: DiaynConfig, family: TaskFamily[Any], task: TaskSpec, recip
 class _Discriminator(nn.Module):
     """D(z|s): logits [B, K] of standardised features [B, F]."""
 
-    def __init__(self, config: DiaynConfig, family: TaskFamily[Any]) -> None:
+    def __init__(self, config: DiaynConfig, family: ControlledMarkovProcess) -> None:
         super().__init__()
         self.space, self.chosen = family.observation_space, config.features
         self.shift = self.scale = torch.ones((), dtype=torch.float64)

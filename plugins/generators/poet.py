@@ -14,8 +14,9 @@ from plugins.generators.given import Given
 from registry.config import Config
 from registry.errors import ConfigError, TaskError
 from taskgen import lineage
-from taskgen.archive import Archive, Record
+from taskgen.archive import Archive
 from taskgen.family import TaskFamily
+from taskgen.record import Record
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
 

@@ -10,7 +10,7 @@ from deap import base
 from plugins.runners.transfer import REMEMBERED
 from plugins.runners.work import State
 from taskgen import lineage
-from taskgen.archive import Record
+from taskgen.record import Record
 from taskgen.spec import TaskSpec
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

@@ -32,14 +32,14 @@ from torch import Tensor
 import registry
 from registry.config import Config, Part
 from registry.errors import CheckpointError, TaskError
-from taskgen.archive import Record
-from taskgen.engines.base import TaskBatch
+from taskgen.batch import TaskBatch
 from taskgen.engines.design import DesignConfig, DesignFamily, figures_of
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Metrics, Trial
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.interaction.score import Solvable
+from taskgen.record import Record
 from taskgen.runner import Assignment
 from taskgen.spec import TaskSpec
 from taskgen.streams import child

@@ -23,10 +23,10 @@ import registry
 from plugins.runners.work import Practice, Practised, State, Trainee, integer, integers, practise
 from registry.config import Config, Part
 from registry.errors import ConfigError, UserError, suggest
-from taskgen.archive import Record
 from taskgen.build import SOURCES, build_source
 from taskgen.interaction.agent import Metrics
 from taskgen.maps import Failed, MapConfig
+from taskgen.record import Record
 from taskgen.runner import Assignment
 from taskgen.spec import TaskSpec
 from taskgen.streams import child

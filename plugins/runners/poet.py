@@ -36,11 +36,11 @@ from plugins.runners.pairs import Offer, Pairs
 from plugins.runners.transfer import Rule, threshold
 from plugins.runners.work import Trainee
 from registry.errors import TaskError, UserError
-from taskgen.archive import Record
 from taskgen.build import build_source
 from taskgen.family import Describable, Mutable, TaskFamily
 from taskgen.interaction.agent import Agent, Metrics
 from taskgen.maps import MapConfig
+from taskgen.record import Record
 from taskgen.runner import Assignment
 from taskgen.spec import TaskSpec
 from taskgen.streams import child

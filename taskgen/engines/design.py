@@ -13,7 +13,7 @@ Axes: B designs, W numbers of a design under way, U uniforms that a design begin
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import product
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import gymnasium as gym
 import numpy as np
@@ -24,39 +24,11 @@ from torch import Tensor
 
 from registry.config import Config
 from registry.errors import ConfigError, suggest
+from taskgen.design import Design
 from taskgen.engines.tensor import Tables, TensorBatch
 from taskgen.family import Designable, TaskFamily
 from taskgen.space import ContextSpace, Knob
 from taskgen.spec import TaskSpec
-
-
-class Design(Protocol):
-    """How tasks of a family are made: pure functions of tensors, on any device."""
-
-    placements: int
-    """Placements that make a task."""
-    action_space: gym.Space[Any]
-    """Of one placement: Discrete, or a Box with one axis."""
-    features: int
-    """F, the width of what a teacher sees of a design under way."""
-    uniforms: int
-    """U, numbers in (0, 1) that decide what the teacher does not."""
-
-    def blank(self, uniform: Tensor) -> Tensor:
-        """Designs [B, W] float32 with nothing placed yet, from `uniform` [B, U]."""
-        ...
-
-    def place(self, design: Tensor, turn: Tensor, action: Tensor) -> Tensor:
-        """`design` [B, W] after the placement `action` [B, ...], which is number `turn` [B] int64 of its design."""
-        ...
-
-    def observe(self, design: Tensor) -> Tensor:
-        """[B, F] float32 in [0, 1]."""
-        ...
-
-    def context(self, design: Tensor) -> dict[str, Any]:
-        """The knobs of the task that a complete `design` [W] is. The family may yet refuse it."""
-        ...
 
 
 class _Number(NamedTuple):

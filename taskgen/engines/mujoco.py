@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from registry.errors import ConfigError, TaskError
+from taskgen.batch import Transition
 from taskgen.engines import noise
-from taskgen.engines.base import Transition
 from taskgen.engines.faults import Fault, FaultLog
 from taskgen.engines.rewards import SlotRewards
 from taskgen.family import TaskFamily, same_structure

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from registry.errors import TaskError
+from taskgen.batch import Transition
 from taskgen.build import family_of
-from taskgen.engines.base import Transition
 from taskgen.engines.faults import Faulting
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed

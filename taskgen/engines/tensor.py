@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from taskgen.batch import Transition
 from taskgen.engines import noise
-from taskgen.engines.base import Transition
 from taskgen.engines.rewards import SlotRewards
 from taskgen.family import TaskFamily, same_structure
 from taskgen.spec import TaskSpec

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from registry.errors import TaskError
-from taskgen.engines.base import TaskBatch
+from taskgen.batch import TaskBatch
 from taskgen.family import TaskFamily
 from taskgen.spec import TaskSpec
 

@@ -7,7 +7,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from taskgen.engines.base import TaskBatch, Transition
+from taskgen.batch import TaskBatch, Transition
 from taskgen.interaction.agent import Agent, Carry, CollectionPlan, Rollout, Step, Trial
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed

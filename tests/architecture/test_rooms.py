@@ -1,9 +1,10 @@
-"""Who may enter which room of `agents/`: what no list in pyproject.toml can say of a file that is yet to be written."""
+"""Who may enter which room: what no list in pyproject.toml can say of a file that is yet to be written."""
 
 import grimp
 import pytest
 
-GRAPH = grimp.build_graph("agents")
+PACKAGES = ("registry", "taskgen", "plugins", "agents")
+GRAPH = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=False)
 ALGORITHMS = sorted(
     GRAPH.find_children("agents")
     - {f"agents.{room}" for room in ("commands", "plugin", "testing", "training", "reports", "evaluation")}
@@ -24,3 +25,12 @@ def test_an_algorithm_knows_neither_how_it_is_trained_nor_how_it_is_reported(alg
 def test_rooms_are_packages_and_algorithms_are_files() -> None:
     packages = {module for module in GRAPH.find_children("agents") if GRAPH.find_children(module)}
     assert packages.isdisjoint(ALGORITHMS)
+
+
+def test_no_module_imports_itself_by_way_of_others_not_even_for_its_types() -> None:
+    circles = {}
+    for module in sorted(GRAPH.modules):
+        for imported in GRAPH.find_modules_directly_imported_by(module):
+            if chain := GRAPH.find_shortest_chain(imported, module):
+                circles[frozenset(chain)] = " -> ".join((*chain, imported))
+    assert not circles, "\n".join(circles.values())

@@ -9,7 +9,7 @@ import torch
 
 from agents.rl2 import RL2, RL2Config
 from registry.config import Config, Part
-from taskgen.engines.base import Transition
+from taskgen.batch import Transition
 from taskgen.family import TaskFamily
 from taskgen.interaction.build import problem_of
 from taskgen.interaction.collect import collect

@@ -12,7 +12,7 @@ from torch import Tensor
 from toy_family import Picky, Steps, Walk, WalkConfig
 
 from registry.errors import TaskError
-from taskgen.engines.base import Transition
+from taskgen.batch import Transition
 from taskgen.engines.tensor import Tables, TensorBatch
 from taskgen.source import TaskResult
 from taskgen.space import ContextSpace, Knob

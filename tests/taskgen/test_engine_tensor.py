@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from registry.errors import TaskError
+from taskgen.batch import TaskBatch
 from taskgen.build import build_family
-from taskgen.engines.base import TaskBatch
 from taskgen.family import TaskFamily
 from taskgen.spec import TaskSpec
 

@@ -14,7 +14,7 @@ from agents.reports.report import write_report
 from agents.training.loop import train
 from registry.errors import CheckpointError, UserError
 from taskgen import lineage
-from taskgen.archive import Record
+from taskgen.record import Record
 from taskgen.spec import TaskSpec
 from tests.agents.reports.made_up_run import make_run
 from tests.agents.reports.test_report import Page

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import taskgen
-from taskgen.engines.base import TaskBatch
+from taskgen.batch import TaskBatch
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Action, CollectionPlan, Rollout, Step, Trial
 from taskgen.interaction.collect import collect
