@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo poet test test-slow check format bench clean
+.PHONY: help install demo poet test test-slow check format bench figures rooms clean
 
 help:
 	@echo "make demo               train an agent on generated bandits, evaluate it, write demo/report.html"
@@ -12,6 +12,8 @@ help:
 	@echo "make test               run the tests (make test-slow: the slow ones too)"
 	@echo "make check              lint, formatting, types, import layers"
 	@echo "make bench NAME=...     run one benchmark; without NAME those of the speed table, and print it"
+	@echo "make figures            write docs/figures.md and the README's figures from the recorded results"
+	@echo "make rooms              write the table of rooms and arrows in docs/architecture.md"
 
 install: $(STAMP)
 
@@ -51,6 +53,12 @@ ifdef NAME
 else
 	$(BIN)/python -m benchmarks.speed
 endif
+
+figures: $(STAMP)
+	$(BIN)/python -m benchmarks.table
+
+rooms: $(STAMP)
+	$(BIN)/python -m tests.architecture.arrows
 
 clean:
 	rm -rf build dist demo poet .pytest_cache .ruff_cache .import_linter_cache .hypothesis

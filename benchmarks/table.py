@@ -15,7 +15,6 @@ from benchmarks.harness import RESULTS, ROOT
 from registry.errors import UserError
 from taskgen.files import write_atomically
 
-START, END = "<!-- figures:start -->", "<!-- figures:end -->"
 MOST_ROWS = 16
 """A benchmark with more figures is summed up."""
 
@@ -26,13 +25,14 @@ def table(results: Path = RESULTS) -> str:
     return "\n\n".join(_section(result) for result in recorded) or "No benchmark has been recorded yet."
 
 
-def rewrite(text: str, figures: str) -> str:
-    """`text` with `figures` between the markers. Raises `UserError` unless both are there, in order."""
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
+def rewrite(text: str, content: str, name: str) -> str:
+    """`text` with `content` between the markers of `name`. Raises `UserError` unless both are there, in order."""
+    first, last = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    before, start, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not start or not end:
-        raise UserError(f"the file needs the lines {START} and {END}, in this order, around the figures")
-    return f"{before}{START}\n{figures}\n{END}{after}"
+        raise UserError(f"the file needs the lines {first} and {last}, in this order, around what is generated")
+    return f"{before}{first}\n{content}\n{last}{after}"
 
 
 def _section(result: Mapping[str, Any]) -> str:

@@ -1,15 +1,11 @@
 """Who may enter which room: what no list in pyproject.toml can say of a file that is yet to be written."""
 
-import grimp
 import pytest
 
-PACKAGES = ("registry", "taskgen", "plugins", "agents")
-GRAPH = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=False)
-ALGORITHMS = sorted(
-    GRAPH.find_children("agents")
-    - {f"agents.{room}" for room in ("commands", "plugin", "testing", "training", "reports", "evaluation")}
-    - {f"agents.{room}" for room in ("common", "networks", "reference", "experiments")}
-)
+from tests.architecture import arrows
+
+GRAPH = arrows.graph()
+ALGORITHMS = sorted(module for module in GRAPH.find_children("agents") if arrows.room(module) == "agents: algorithms")
 
 
 def test_every_algorithm_is_looked_at() -> None:
@@ -28,9 +24,16 @@ def test_rooms_are_packages_and_algorithms_are_files() -> None:
 
 
 def test_no_module_imports_itself_by_way_of_others_not_even_for_its_types() -> None:
-    circles = {}
-    for module in sorted(GRAPH.modules):
-        for imported in GRAPH.find_modules_directly_imported_by(module):
-            if chain := GRAPH.find_shortest_chain(imported, module):
-                circles[frozenset(chain)] = " -> ".join((*chain, imported))
-    assert not circles, "\n".join(circles.values())
+    assert not arrows.circles(), "\n".join(arrows.circles())
+
+
+def test_no_room_imports_one_above_it() -> None:
+    assert not arrows.upward(arrows.arrows())
+
+
+def test_every_room_is_in_the_list_and_has_files() -> None:
+    assert {arrows.room(module) for module in GRAPH.modules} == set(arrows.ROOMS)
+
+
+def test_the_table_in_the_document_is_current() -> None:
+    assert arrows.main(["--check"]) == 0, "run `make rooms`"
