@@ -30,6 +30,7 @@ from registry.discovery import (
 )
 from registry.entry import KINDS, Entry
 from registry.errors import PluginError, UserError, suggest
+from registry.moved import advice
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -93,8 +94,9 @@ class Item:
         except UserError:
             raise
         except ModuleNotFoundError as error:
-            if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-                raise PluginError(f"{self._place}: there is no module {error.name!r} for {target!r}") from error
+            moved = advice(error)
+            if moved or (error.name is not None and f"{module_name}.".startswith(f"{error.name}.")):
+                raise PluginError(f"{self._place}: there is no module {error.name!r} for {target!r}{moved}") from error
             raise PluginError(f"{self._place}: needs the package {error.name!r}, which is not installed") from error
         except (Exception, SystemExit) as error:
             raise PluginError(f"{self._place}: importing {module_name!r} fails: {one_line(error)}") from error
@@ -103,8 +105,8 @@ class Item:
         found: Any = module
         for name in path.split("."):
             if not hasattr(found, name):
-                advice = suggest(name, _public(found))
-                raise PluginError(f"{self._place}: {module_name} has no {path!r}. {advice}")
+                close = suggest(name, _public(found))
+                raise PluginError(f"{self._place}: {module_name} has no {path!r}. {close}")
             found = getattr(found, name)
         return found
 

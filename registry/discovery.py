@@ -27,9 +27,10 @@ from typing import Any, Literal
 
 import pluggy
 
-from registry.entry import API_LEVEL
+from registry.entry import API_LEVEL, OLDEST_LEVEL
 from registry.errors import PluginError
 from registry.hookspecs import PROJECT, Hooks
+from registry.moved import advice
 
 GROUP = "taskgen"
 DISTRIBUTION = "taskgen-metarl"
@@ -148,8 +149,8 @@ def load_file(path: Path) -> ModuleType:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception as one line: its message, with the type where that says more."""
-    text = " ".join(str(error).split())
+    """An exception as one line: its message, with the type where that says more, and where to find what moved."""
+    text = " ".join(str(error).split()) + advice(error)
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
@@ -183,8 +184,9 @@ def _provider_clash(record: PluginRecord, earlier: Iterable[PluginRecord]) -> st
 
 def _check_level(module: Any) -> None:
     level = getattr(module, "API_LEVEL", API_LEVEL)
-    if level != API_LEVEL:
-        raise IncompatibleError(f"written for API level {level!r}, while this is level {API_LEVEL}; look for an update")
+    if level not in range(OLDEST_LEVEL, API_LEVEL + 1):
+        known = f"this is level {API_LEVEL} and takes plugins from level {OLDEST_LEVEL} on"
+        raise IncompatibleError(f"written for API level {level!r}, while {known}; look for an update")
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
-API_LEVEL = 1
-"""The one integer that says whether a plugin and this host understand each other."""
+API_LEVEL = 2
+"""The one integer that says whether a plugin and this host understand each other. Level 2 moved modules
+(`registry.moved`); hooks and contracts are those of level 1."""
+OLDEST_LEVEL = 1
+"""Plugins from this level on are loaded: one of level 1 works unless it imports what moved, and is told where to."""
 
 KINDS: dict[str, str] = {
     "families": "register_task_families",

@@ -25,7 +25,8 @@ FAILED = {
     "exits_at_import": "SystemExit: I am a script",
     "misspelt_hook": "there is no hook 'register_agentz'; did you mean 'register_agents'?",
     "wrong_argument": r"Argument\(s\) {'folder'} are declared in the hookimpl but can not be found",
-    "wrong_api_level": "written for API level 99, while this is level 1; look for an update",
+    "wrong_api_level": "written for API level 99, while this is level 2 and takes plugins from level 1 on; look",
+    "imports_what_moved": "No module named 'agents.gradient'; since API level 2 it is agents.common.gradient",
     "raising_hook": "KeyError: 'settings'",
     "bad_entry": "register_agents, entry 'Not A Name': name = 'Not A Name': expected lower-case letters",
     "not_an_entry": r"register_agents returned {'name': 'x'}; expected a registry.Entry",
@@ -35,7 +36,7 @@ FAILED = {
     "own_target_missing": "own_target_missing has no 'Cornres'. Did you mean 'Corners'?",
 }
 """Fixture -> its error. The others load, and are broken only where they are used."""
-LATE = {"target_missing", "shadows_builtin", "broken_verb"}
+LATE = {"target_missing", "target_moved", "shadows_builtin", "broken_verb"}
 
 
 def load(*paths: Path) -> Catalogue:
@@ -82,6 +83,7 @@ def test_all_at_once_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> 
     errors = {row["entry"]: row["error"] for row in broken["entries"]}
     assert "there is no module 'no_such_package'" in errors["target_missing/absent"]
     assert "there is no module 'no_such_package'" in errors["broken_verb/perform"]
+    assert "since API level 2 it is agents.training.loop" in errors["target_moved/old"]
     for name in FAILED:
         assert captured.err.count(f"warning: plugin file:{name} did not load") == 1
 

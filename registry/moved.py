@@ -1,0 +1,27 @@
+"""Where modules went, for plugins that import them by the path of an earlier API level."""
+
+_TRAINING = (
+    *("checkpoint", "experiment", "highlights", "loop", "provenance", "quarantine", "records", "run", "sharing"),
+    *("trained", "tree"),
+)
+_REPORTS = (
+    *("comparison", "comparison_report", "curriculum_report", "evolution", "evolution_report", "evolution_figures"),
+    *("figures", "film", "report", "results"),
+)
+MOVED = {
+    **{f"agents.{name}": f"agents.training.{name}" for name in _TRAINING},
+    **{f"agents.{name}": f"agents.reports.{name}" for name in _REPORTS},
+    "agents.evaluation": "agents.evaluation.play",
+    "agents.evolved_experiments": "TOML files in agents/experiments",
+    "agents.experiments": "TOML files in agents/experiments",
+    "agents.gradient": "agents.common.gradient",
+    "agents.statistics": "agents.evaluation.statistics",
+}
+"""What level 1 calls a module -> what level 2 calls it. Where a function moved alone: `own_trial`, which went from
+`agents.sharing` to `agents.common.parallel`."""
+
+
+def advice(error: BaseException) -> str:
+    """What to import instead, as the end of a message; empty unless `error` is a failed import of what moved."""
+    name = error.name if isinstance(error, ImportError) else None
+    return f"; since API level 2 it is {MOVED[name]}" if name in MOVED else ""
