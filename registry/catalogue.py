@@ -67,7 +67,7 @@ class Item:
         return self._resolve(self.entry.target)
 
     def config_class(self) -> type[Config]:
-        """The model of its settings; the empty `Config` when it has none."""
+        """The model of its settings; the empty `Config` when it has none. Raises `PluginError` where it is none."""
         if self.entry.config is None:
             return Config
         found = self._resolve(self.entry.config)

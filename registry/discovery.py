@@ -121,7 +121,11 @@ def register(manager: pluggy.PluginManager, record: PluginRecord, load: Callable
 
 
 def load_file(path: Path) -> ModuleType:
-    """Import a plugin of one file under the name of the file, so that its targets can be "stem:Object"."""
+    """Import a plugin of one file under the name of the file, so that its targets can be "stem:Object".
+
+    Raises `PluginError` for a file that is missing, no Python or named like a module that exists, and whatever the file
+    raises while it is imported.
+    """
     if not path.is_file():
         raise PluginError(f"no such file: {path}")
     stem = path.stem

@@ -30,7 +30,10 @@ _SENTENCE = re.compile(r"[^a-z].*\.")
 
 
 def check_plugin(plugin: ModuleType | str | Path) -> list[Item]:
-    """Load a plugin, a module or the path of a file, by itself, and check every entry it registers."""
+    """Load a plugin, a module or the path of a file, by itself, and check every entry it registers.
+
+    Returns them. Raises `AssertionError` naming everything that is wrong with them.
+    """
     path = None if isinstance(plugin, ModuleType) else Path(plugin).resolve()
     provider = path.stem if path else str(getattr(plugin, "__name__", plugin)).replace("_", "-")
     manager = pluggy.PluginManager(PROJECT)

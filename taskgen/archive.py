@@ -118,7 +118,10 @@ class Archive:
             return number - before
 
     def add_scores(self, scores: Mapping[str, Mapping[str, float]], *, step: int = 0) -> None:
-        """Add scores by task id and score name, all or nothing; a score of the same name and step is replaced."""
+        """Add scores by task id and score name, all or nothing; a score of the same name and step is replaced.
+
+        Raises `TaskError` for a task that is not in the archive.
+        """
         with self._transaction() as database:
             for id_, values in scores.items():
                 if self._find(database, id_) is None:

@@ -46,7 +46,10 @@ def _family(name: str, settings: str) -> TaskFamily[Any]:
 
 
 def build_source(part: Part, family: TaskFamily[Any], seed: np.random.SeedSequence) -> TaskSource:
-    """The generator or curriculum `part.name` over `family`, drawing from `seed`."""
+    """The generator or curriculum `part.name` over `family`, drawing from `seed`.
+
+    Raises `UserError` for unknown names and settings, and `PluginError` for what is no source.
+    """
     item = registry.catalogue().get(SOURCES, part.name)
     source = item.build(part.settings, family=family, seed=seed)
     if not isinstance(source, TaskSource):

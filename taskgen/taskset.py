@@ -46,6 +46,7 @@ class TaskSet(Sequence[TaskSpec]):
         """Training tasks and held-out tasks, which are about the fraction `held_out`.
 
         The side of a task is a function of its id and `salt` alone: adding tasks moves none, duplicates stay together.
+        Raises `TaskError` unless `held_out` lies between 0 and 1.
         """
         if not 0.0 < held_out < 1.0:
             raise TaskError(f"held-out fraction = {held_out!r}: allowed is more than 0 and less than 1")
@@ -86,7 +87,7 @@ def check_disjoint(first: Iterable[TaskSpec], second: Iterable[TaskSpec]) -> Non
 
 
 def read_tasks(path: str | Path, *, check: bool = True) -> list[TaskSpec]:
-    """The tasks of a file, as `TaskSet.read` explains."""
+    """The tasks of a file, checked and refused as `TaskSet.read` explains."""
     path = Path(path)
     artefacts.look_beside(path)
     specs: list[TaskSpec] = []
@@ -140,7 +141,10 @@ def write_tasks(path: str | Path, specs: Iterable[TaskSpec], *, overwrite: bool 
 
 @contextmanager
 def staged(path: Path, *, overwrite: bool = False) -> Generator[BinaryIO]:
-    """A file to write that takes the name `path` only when the block ends without an exception."""
+    """A file to write that takes the name `path` only when the block ends without an exception.
+
+    Raises `TaskError` where the file exists, unless `overwrite`, or cannot be written.
+    """
     if path.exists() and not overwrite:
         raise TaskError(f"{path} exists; name another file or overwrite it with --force (overwrite=True)")
     staging = path.with_name(f".{path.name}.{os.getpid()}.staging")

@@ -17,7 +17,7 @@ class Distribution(Protocol):
     """A batch of independent action distributions with leading axes [...]."""
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """One action per row."""
+        """[...] int64, or [..., D] float32 in units of the action space: an action per row, drawn by `generator`."""
         ...
 
     def log_prob(self, action: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class PolicyHead(nn.Module):
         self.log_std = None if self.box is None else nn.Parameter(torch.full((action_size(space),), math.log(std)))
 
     def forward(self, features: Tensor) -> Distribution:
-        """The distribution for each row of `features`."""
+        """The distribution of actions for each row of `features` [..., F]."""
         output = self.linear(features)
         if self.box is None or self.log_std is None:
             return Categorical(output)

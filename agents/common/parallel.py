@@ -69,7 +69,7 @@ def part(count: int) -> slice:
 
 
 def own(rows: Tensor) -> Tensor:
-    """This process's part of `rows`; parts differ in length by one at most and may be empty."""
+    """This process's part of `rows` [B, ...]; parts differ in length by one at most and may be empty."""
     return rows[part(len(rows))]
 
 
@@ -79,12 +79,12 @@ def own_trial(trial: Trial) -> Trial:
 
 
 def mean_part(values: Tensor, weight: Tensor) -> Tensor:
-    """What this process's `values` add to their mean over all processes, by weights that are not all zero."""
+    """[]: what this process's `values` add to everybody's mean, by `weight` of their shape, not all zero."""
     return (values * weight).sum() / total(weight.sum())
 
 
 def total(value: Tensor) -> Tensor:
-    """The sum of everybody's `value`, without gradient; the same bits in every process."""
+    """The sum of everybody's `value` [...], in its shape, without gradient; the same bits in every process."""
     if processes() == 1:
         return value
     summed = value.detach().clone(memory_format=torch.contiguous_format)
@@ -104,7 +104,7 @@ def add_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 def gathered(rows: Tensor, axis: int) -> Tensor:
-    """Everybody's `rows`, of one shape, one process after another along `axis`."""
+    """[..., processes * B, ...]: everybody's `rows` [..., B, ...], of one shape, in turn along `axis`."""
     if processes() == 1:
         return rows
     mine = rows.contiguous()
@@ -115,7 +115,7 @@ def gathered(rows: Tensor, axis: int) -> Tensor:
 
 
 def assembled(mine: Tensor, count: int) -> Tensor:
-    """The `count` rows of which everybody has `part(count)`."""
+    """[count, ...]: the rows of which everybody has `part(count)`, this process those of `mine`."""
     if processes() == 1:
         return mine
     rows = mine.new_zeros(count, *mine.shape[1:])
@@ -169,7 +169,10 @@ def playing() -> Iterator[None]:
 
 
 def drawn(like: Tensor, fill: Callable[[Tensor], Tensor]) -> Tensor:
-    """A tensor like `like`, leading axis tasks or slots, that `fill` has filled with random numbers."""
+    """A tensor like `like` [B, ...], leading axis tasks or slots, that `fill` has filled with random numbers.
+
+    While `playing`, `fill` is given the rows of all processes, and this process is returned its own.
+    """
     if not _playing.get():
         return fill(torch.empty_like(like))
     rows = processes() * len(like)

@@ -9,7 +9,7 @@ from taskgen.interaction.agent import Problem
 
 
 def box_bounds(problem: Problem) -> tuple[Tensor, Tensor]:
-    """Lowest and highest action. Raises `UserError` unless actions are a box."""
+    """Lowest and highest action, each [D] float32. Raises `UserError` unless actions are a box."""
     space = problem.action_space
     if not isinstance(space, gym.spaces.Box):
         raise UserError(
@@ -20,7 +20,7 @@ def box_bounds(problem: Problem) -> tuple[Tensor, Tensor]:
 
 
 def told(descriptor: Tensor | None, player: str) -> Tensor:
-    """The descriptor. Raises `UserError` where there is none."""
+    """The descriptor [B, D]. Raises `UserError` where there is none."""
     if descriptor is None:
         raise UserError(f"{player} needs the task's descriptor: collect with a batch that gives one")
     return descriptor

@@ -54,13 +54,24 @@ class Seeded(Protocol):
     """A run, as far as it decides which runs are one experiment."""
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Path:
+        """Its directory."""
+        ...
+
     @property
-    def config(self) -> Mapping[str, Any]: ...
+    def config(self) -> Mapping[str, Any]:
+        """Its complete configuration, as written."""
+        ...
+
     @property
-    def agent(self) -> str: ...
+    def agent(self) -> str:
+        """Full name of the agent that it trained."""
+        ...
+
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """Root of its random streams."""
+        ...
 
 
 R = TypeVar("R", bound=Seeded)

@@ -1,1 +1,1 @@
-
+"""Task families, one file each, and what several of them share."""

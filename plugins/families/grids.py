@@ -89,7 +89,10 @@ def optimal_return(distance: int, horizon: int, rewards: tuple[float, float]) ->
 
 
 class HiddenGoal:
-    """State [B, 1] int64: the cell. A step that ends on the goal pays `paid`, any other `unpaid`; nothing is random."""
+    """`Dynamics` of state [B, 1] int64, the cell; nothing is random.
+
+    A step that ends on the goal pays `paid`, any other `unpaid`.
+    """
 
     uniforms = 0
 
@@ -111,19 +114,24 @@ class HiddenGoal:
         self.shown = self.places if coordinates else one_hot(number, size**2)
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
+        """`goal` [B] int64: its cell."""
         return {"goal": torch.tensor([spec.context["goal"] for spec in specs], dtype=torch.int64)}
 
     def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
+        """[B, 1]: cell 0, the corner."""
         return torch.zeros_like(tables["goal"])[:, None]
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
+        """The cell: coordinates [B, 2] float32, or one-hot [B, size * size]."""
         return self.shown.index_select(0, state.view(-1))
 
     def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Dynamics.step`; `action` [B] int64 counts the moves, and no episode ends before its horizon."""
         cell = self.after.index_select(0, torch.add(action, state.view(-1), alpha=self.actions))
         found = cell == tables["goal"]
         reward = torch.where(found, self.paid, self.unpaid)
         return cell[:, None], reward, torch.zeros_like(found)
 
     def descriptor(self, tables: Tables) -> Tensor:
+        """[B, 2] float32: coordinates of the goal, in cells."""
         return self.places.index_select(0, tables["goal"])

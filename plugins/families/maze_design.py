@@ -42,7 +42,7 @@ class MazeDesign:
         self.features = 3 * size**2 + 4
 
     def blank(self, uniform: Tensor) -> Tensor:
-        """No walls; the direction is the quarter in which the uniform lies."""
+        """See `Design.blank`: no walls; the direction is the quarter in which the uniform lies."""
         cells = uniform.new_zeros(len(uniform), self._size**2)
         return torch.cat([cells, (4 * uniform).floor()], dim=1)
 
@@ -65,7 +65,7 @@ class MazeDesign:
         return torch.cat([*planes, facing], dim=1).to(torch.float32)
 
     def context(self, design: Tensor) -> dict[str, Any]:
-        """Walls, start, direction, goal."""
+        """See `Design.context`: walls, start, direction, goal."""
         cells = design[:-1].to(torch.int64).view(self._size, self._size)
         start, goal = (
             divmod(int((cells == what).flatten().to(torch.int64).argmax()), self._size) for what in (_START, _GOAL)

@@ -1,1 +1,1 @@
-
+"""Generators: sources that make tasks, one file each."""

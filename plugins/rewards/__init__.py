@@ -1,1 +1,1 @@
-
+"""Rewards over controlled Markov processes, one file each."""

@@ -33,7 +33,7 @@ class JsonLines:
             raise self._refusal(error) from error
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Add a line. NaN and infinities, which JSON lacks, become null."""
+        """Add a line. NaN and infinities, which JSON lacks, become null. Raises `UserError` if it cannot be written."""
         values = {name: _number(value) for name, value in metrics.items()}
         line = json.dumps({"step": step, "time": round(time.time(), 3), "metrics": values}, allow_nan=False)
         try:
@@ -43,7 +43,7 @@ class JsonLines:
             raise self._refusal(error) from error
 
     def truncate_after(self, step: int) -> None:
-        """Forget what was logged after `step`, which a resumed run is about to log again."""
+        """Forget what was logged after `step`, which a resumed run is about to log again. Raises like `log`."""
         try:
             self._file.close()
             lines = self._path.read_bytes().splitlines(keepends=True)

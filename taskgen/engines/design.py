@@ -162,7 +162,7 @@ class DesignFamily(TaskFamily[DesignConfig]):
         return TensorBatch(self, _Making(self.rules, self.config.noise), slots, device)
 
     def contexts(self, batch: TensorBatch) -> list[dict[str, Any]]:
-        """What was made in every slot of a batch of this family, whose episodes have just ended."""
+        """Knobs of the tasks made in the B slots of a batch of this family, whose episodes have just ended."""
         designs = batch.position.state[:, 1 : batch.position.state.shape[1] - self.config.noise].cpu()
         return [self.rules.context(design) for design in designs]
 

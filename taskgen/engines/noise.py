@@ -43,7 +43,7 @@ def child(key: Tensor, index: Tensor | int) -> Tensor:
 
 
 def traced_child(key: Tensor, index: Tensor | int) -> Tensor:
-    """`child` in torch alone, on every device: for what is compiled or captured."""
+    """See `child`, whose [B] int64 these are, but in torch alone: for what is compiled or captured, on every device."""
     return _finalise((key ^ _signed(_FIRST)) + index * _signed(_SECOND))
 
 
@@ -67,7 +67,7 @@ def uniforms(key: Tensor, counter: Tensor, width: int, steps: int = 1) -> Tensor
 
 
 def traced_uniforms(key: Tensor, counter: Tensor, width: int, steps: int = 1) -> Tensor:
-    """`uniforms` in torch alone, on every device: for what is compiled or captured."""
+    """See `uniforms`, whose [steps, B, width] these are, but in torch alone: for what is compiled or captured."""
     column = torch.arange(1, steps * width + 1, device=key.device).view(steps, 1, width)
     index = counter[:, None] * width + column
     output = _shift(_finalise(key[:, None] + index * _signed(_GOLDEN)), 41)

@@ -44,7 +44,10 @@ class Slots:
         self._changes = [0] * len(tasks)
 
     def set_tasks(self, tasks: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
-        """Give slot `slots[i]` (all slots when None) the task `tasks[i]` from its next reset on."""
+        """Give slot `slots[i]` (all slots when None) the task `tasks[i]` from its next reset on.
+
+        Raises `TaskError` for slots that there are not, and tasks that do not fit the batch or its family.
+        """
         slots = range(len(self.tasks)) if slots is None else slots
         if len(tasks) != len(slots):
             raise TaskError(f"{len(tasks)} tasks for {len(slots)} slots: give one per slot")

@@ -35,11 +35,11 @@ class Dynamics(Protocol):
     """Independent uniforms that one reset or one step uses."""
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
-        """Tasks as CPU tensors, each with leading axis len(specs)."""
+        """Tasks as CPU tensors by name, each [len(specs), ...]."""
         ...
 
     def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
-        """State at the start of an episode."""
+        """State [B, ...] at the start of an episode; `uniform` [B, uniforms]."""
         ...
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class Columnar(Protocol):
     def step_columns(
         self, tables: Tables, columns: Columns, action: Tensor, uniform: Tensor
     ) -> tuple[Columns, Tensor, Tensor]:
-        """`step`, the same numbers up to rounding."""
+        """As `Dynamics.step`, the same numbers up to rounding, the next state as D columns [B]."""
         ...
 
 
@@ -125,7 +125,7 @@ class TensorBatch:
         self._ahead: list[Tensor] = []
 
     def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
-        """See `TaskBatch.set_tasks`."""
+        """See `TaskBatch.set_tasks`. Raises `ValueError` for another number of tasks than of slots."""
         same_structure(specs, self.family)
         expected = self.slots if slots is None else len(slots)
         if len(specs) != expected:

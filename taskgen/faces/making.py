@@ -55,7 +55,10 @@ def make_registered_vec(
     render_mode: str | None = None,
     **settings: Any,
 ) -> TaskVectorEnv:
-    """What `gymnasium.make_vec` calls: `tasks` one per slot, or `task` in all of them."""
+    """What `gymnasium.make_vec` calls: `tasks` one per slot, or `task` in all of them.
+
+    Raises `TaskError` for both, or for another number of tasks than of slots.
+    """
     if tasks is None:
         specs = [_task(family, task, settings)] * num_envs
     elif task is not None:

@@ -98,7 +98,7 @@ class Rollout:
     """[T, B]: the family's own reward, where tasks with a reward of their own have replaced it in `reward`."""
 
     def of(self, slots: Tensor) -> "Rollout":
-        """The steps of these slots alone."""
+        """The steps of the slots `slots` [b] int64 alone: [T, b, ...]."""
         chosen: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         for name, value in chosen.items():
             if isinstance(value, Tensor):
@@ -241,7 +241,7 @@ class Heir(Protocol):
     """
 
     parameters: Tensor
-    """What it has learned."""
+    """What it has learned: [P] float32."""
 
     def adopt(self, parameters: Tensor) -> None:
         """Go on from `parameters` with everything else about learning, such as the optimiser, as new."""

@@ -13,7 +13,7 @@ from taskgen.spec import TaskSpec
 
 
 def build_agent(part: Part, problem: Problem) -> Agent:
-    """The agent or reference player `part.name`."""
+    """The agent or reference player `part.name`. Raises `UserError`, also for what is no agent."""
     item = registry.catalogue().get("agents", part.name)
     agent = item.build(part.settings, problem=problem)
     if not isinstance(agent, Agent):
