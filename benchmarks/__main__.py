@@ -37,7 +37,7 @@ def main() -> None:
     """Print the list."""
     print("\n".join(listing()))
     print("\nRun one with `python -m benchmarks.NAME`; `python -m benchmarks.speed` runs those of the speed table,")
-    print("`python -m benchmarks.table` puts the results into the README.")
+    print("`python -m benchmarks.table` (`make figures`) puts the results into docs/figures.md and the README.")
 
 
 if __name__ == "__main__":

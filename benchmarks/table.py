@@ -1,28 +1,122 @@
-"""The figures in the README, from the recorded results: `python -m benchmarks.table [--check] [README]`.
+"""The figures in the documents, from the recorded results: `python -m benchmarks.table [--check]`.
 
-Rewrites what stands between `<!-- figures:start -->` and `<!-- figures:end -->`; with `--check` only says whether it
-is up to date. Of a benchmark of many figures those with a target are spelled out, or those that missed it.
+Writes docs/figures.md, which has them all, and what stands between `<!-- figures:start -->` and `<!-- figures:end -->`
+of the README, which has ten; with `--check` only says whether both are up to date.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.harness import RESULTS, ROOT
-from registry.errors import UserError
+from registry.errors import UserError, suggest
 from taskgen.files import write_atomically
 
-MOST_ROWS = 16
-"""A benchmark with more figures is summed up."""
+Result = Mapping[str, Any]
 
 
-def table(results: Path = RESULTS) -> str:
-    """Markdown for all results under `results`, by name."""
-    recorded = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
-    return "\n\n".join(_section(result) for result in recorded) or "No benchmark has been recorded yet."
+class Headline(NamedTuple):
+    """A figure that the README shows."""
+
+    what: str
+    """In the README's words."""
+    benchmark: str
+    row: str
+    """What the benchmark calls it."""
+
+
+HEADLINES = (
+    Headline("RL^2, bandits of 5 arms and 10 pulls: return of a trial", "rl2_bandit", "rl2: mean trial return"),
+    Headline("RL^2, tabular MDPs, 10 episodes: return of a trial", "rl2_tabular", "rl2: mean trial return"),
+    Headline(
+        "RL^2, VariBAD's grid, 4 episodes: return of a trial",
+        "adaptation",
+        "grid-navigation-varibad, rl2: return of a trial",
+    ),
+    Headline(
+        "MAML, point navigation: return after one gradient step",
+        "maml_navigation",
+        "maml: mean return after 1 gradient steps",
+    ),
+    Headline(
+        "PEARL, sparse point robot: return of the 5th episode",
+        "pearl_sparse_point",
+        "pearl: mean return of episode 5",
+    ),
+    Headline(
+        "RL^2 meta-trained on DIAYN's rewards less from scratch, hand-made goals",
+        "unsupervised_meta_rl",
+        "gain in trial return of DIAYN's rewards over from scratch",
+    ),
+    Headline(
+        "PAIRED less minimax, mazes of 20 to 40 walls: share solved",
+        "paired_maze",
+        "paired less minimax, share solved, 20 to 40 walls",
+    ),
+    Headline(
+        "ACCEL less domain randomisation, the 12 named mazes: share solved",
+        "maze_ood",
+        "gain of accel-maze over dr-maze",
+    ),
+    Headline(
+        "tensor engine, 16,384 bandits: speed, times `SyncVectorEnv`",
+        "engine_throughput",
+        "bandit, pulls=10, 16,384 slots: tensor engine, cpu, times SyncVectorEnv, plain NumPy",
+    ),
+    Headline(
+        "MuJoCo engine, half-cheetah: speed, times `SyncVectorEnv`",
+        "mujoco_throughput",
+        "MuJoCo engine, times SyncVectorEnv",
+    ),
+)
+_TITLE = """# Figures
+
+Written by `make figures` from `benchmarks/results/`, where each benchmark's file holds machine, versions, seeds and
+commit besides. Run one anew with its command. Brackets hold 95% intervals or, of speeds, the spread of repetitions."""
+
+
+def recorded() -> list[Result]:
+    """All recorded results, by name."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+
+
+def page(results: Sequence[Result]) -> str:
+    """Markdown of all figures."""
+    if not results:
+        return f"{_TITLE}\n\nNo benchmark has been recorded yet.\n"
+    listing = [
+        f"| [{result['benchmark']}](#{result['benchmark']}) | {len(result['rows'])} | {_standing([result])} |"
+        for result in results
+    ]
+    index = "\n".join(["| benchmark | figures | targets met |", "|---|---|---|", *listing])
+    missed = [
+        f"- [{result['benchmark']}](#{result['benchmark']}): {_cell(row['what'])}: {_measured(row)}, {_wanted(row)}"
+        for result in results
+        for row in result["rows"]
+        if row["met"] is False
+    ]
+    parts = [_TITLE, index, f"{_summary(results)}.", *(["Missed:", "\n".join(missed)] if missed else [])]
+    return "\n\n".join([*parts, *map(_section, results)]) + "\n"
+
+
+def headlines(results: Sequence[Result], chosen: Iterable[Headline]) -> str:
+    """Markdown of the `chosen` figures. Raises `UserError` for one that the results do not have."""
+    lines = ["| what | target | measured | met | command |", "|---|---|---|---|---|"]
+    rows = {result["benchmark"]: {row["what"]: row for row in result["rows"]} for result in results}
+    for what, benchmark, name in chosen:
+        if name not in rows.get(benchmark, {}):
+            raise UserError(
+                f"headline {what!r}: {benchmark} has no row {name!r}. {suggest(name, rows.get(benchmark, ()))}"
+            )
+        row = rows[benchmark][name]
+        lines.append(
+            f"| {_cell(what)} | {_cell(_target(row['target']))} | {_measured(row)} | {_met(row)} "
+            f"| `python -m benchmarks.{benchmark}` |"
+        )
+    return "\n".join([*lines, "", f"{_summary(results)}: [all figures](docs/figures.md)."])
 
 
 def rewrite(text: str, content: str, name: str) -> str:
@@ -35,27 +129,33 @@ def rewrite(text: str, content: str, name: str) -> str:
     return f"{before}{first}\n{content}\n{last}{after}"
 
 
-def _section(result: Mapping[str, Any]) -> str:
+def _section(result: Result) -> str:
     name, rows = result["benchmark"], result["rows"]
-    shown = next(some for some in _selections(rows) if len(some) <= MOST_ROWS)
-    lines = [f"**[{name}](benchmarks/results/{name}.json)**: `python -m benchmarks.{name}`; {_made_on(result)}."]
-    if len(rows) > MOST_ROWS:
-        judged = [row["met"] for row in rows if row["met"] is not None]
-        lines.append(f"{len(rows)} figures, {sum(judged)} of {len(judged)} targets met.")
-    if shown:
-        lines.append("\n".join(["| what | measured | target | met |", "|---|---|---|---|", *map(_line, shown)]))
+    lines = [f"## {name}", f"[`python -m benchmarks.{name}`](../benchmarks/results/{name}.json); {_made_on(result)}."]
+    judged = [row for row in rows if row["target"] is not None]
+    others = [row for row in rows if row["target"] is None]
+    if judged:
+        lines.append(_rows(judged))
+    if others:
+        many = f"<details><summary>{len(others)} figures without a target</summary>"
+        lines += [_rows(others)] if not judged else [many, _rows(others), "</details>"]
     if result.get("notes"):
         lines.append(_cell(result["notes"]))
     return "\n\n".join(lines)
 
 
-def _selections(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """All rows, those that stand beside a target, those that missed theirs, at most so many of these."""
-    yield rows
-    yield [row for row in rows if row["target"] is not None]
-    missed = [row for row in rows if row["met"] is False]
-    yield missed
-    yield missed[:MOST_ROWS]
+def _rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "\n".join(["| what | measured | target | met |", "|---|---|---|---|", *map(_line, rows)])
+
+
+def _summary(results: Sequence[Result]) -> str:
+    figures = sum(len(result["rows"]) for result in results)
+    return f"{figures:,} figures of {len(results)} benchmarks, {_standing(results)} targets met"
+
+
+def _standing(results: Sequence[Result]) -> str:
+    judged = [row["met"] for result in results for row in result["rows"] if row["met"] is not None]
+    return f"{sum(judged)} of {len(judged)}"
 
 
 def _made_on(result: Mapping[str, Any]) -> str:
@@ -69,11 +169,21 @@ def _made_on(result: Mapping[str, Any]) -> str:
 
 
 def _line(row: Mapping[str, Any]) -> str:
+    return f"| {_cell(row['what'])} | {_measured(row)} | {_wanted(row)} | {_met(row)} |"
+
+
+def _measured(row: Mapping[str, Any]) -> str:
     interval = "" if row["low"] is None else f" [{_number(row['low'])}, {_number(row['high'])}]"
+    return f"{_number(row['value'])}{interval}"
+
+
+def _wanted(row: Mapping[str, Any]) -> str:
     source = f" ({row['source']})" if row["source"] and row["target"] is not None else ""
-    target = _cell(_target(row["target"]) + source)
-    met = {None: "", True: "yes", False: "**no**"}[row["met"]]
-    return f"| {_cell(row['what'])} | {_number(row['value'])}{interval} | {target} | {met} |"
+    return _cell(_target(row["target"]) + source)
+
+
+def _met(row: Mapping[str, Any]) -> str:
+    return {None: "", True: "yes", False: "**no**"}[row["met"]]
 
 
 def _target(target: Any) -> str:
@@ -95,24 +205,30 @@ def _cell(text: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Rewrite or check; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
-    parser.add_argument("readme", nargs="?", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--into", type=Path, default=ROOT, help="folder with README.md and docs/")
     parser.add_argument(
         "--check", action="store_true", help="change nothing; exit code 1 if the figures are out of date"
     )
     given = parser.parse_args(arguments)
-    text = given.readme.read_text(encoding="utf-8")
+    readme, figures = given.into / "README.md", given.into / "docs" / "figures.md"
+    results = recorded()
     try:
-        wanted = rewrite(text, table())
+        wanted = {
+            figures: page(results),
+            readme: rewrite(readme.read_text(encoding="utf-8"), headlines(results, HEADLINES), "figures"),
+        }
     except UserError as error:
-        print(f"{given.readme}: {error}", file=sys.stderr)
+        print(f"{readme}: {error}", file=sys.stderr)
         return error.exit_code
-    if wanted == text:
-        return 0
-    if given.check:
-        print(f"{given.readme}: figures are out of date; run `python -m benchmarks.table`", file=sys.stderr)
-        return 1
-    write_atomically(given.readme, wanted.encode())
-    return 0
+    stale = {
+        path: text for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
+    }
+    for path, text in stale.items():
+        if given.check:
+            print(f"{path}: figures are out of date; run `make figures`", file=sys.stderr)
+        else:
+            write_atomically(path, text.encode())
+    return 1 if stale and given.check else 0
 
 
 if __name__ == "__main__":

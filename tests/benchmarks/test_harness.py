@@ -1,4 +1,4 @@
-"""Benchmark results: rows judged, recorded as agreed, resumed, listed and put into the README."""
+"""Benchmark results: rows judged, recorded as agreed, resumed, listed and put into the documents."""
 
 import json
 import math
@@ -20,7 +20,6 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (harness, table, listing):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(harness, "PROGRESS", tmp_path / "runs")
-    monkeypatch.setattr(table.table, "__defaults__", (tmp_path / "results",))
     return tmp_path / "results"
 
 
@@ -108,39 +107,69 @@ def test_every_benchmark_is_listed_with_its_standing(results: Path) -> None:
         assert re.fullmatch(r"\w+ +not recorded +\w.*\.", line), line
 
 
-def test_the_readme_takes_the_figures(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a README that shows one figure of the benchmark "toy"."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("# Title\n\n<!-- figures:start -->\nold\n<!-- figures:end -->\n\nEnd.\n")
+    monkeypatch.setattr(table, "HEADLINES", (table.Headline("what a trial pays", "toy", "return | trial"),))
+    return tmp_path
+
+
+def test_the_documents_take_the_figures(results: Path, documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         harness.row("return | trial", 6.6312, 6.61, 6.65, ">= 6.62", "a paper"),
         harness.row("speed, steps/s", 1_234_567.8, target=(1e6, 2e6)),
         harness.row("slow", 3.0, target="< 2"),
         harness.row("exact", 5.0, target=0),
+        harness.row("beside", 7.0),
     ]
     harness.record("toy", rows, [0, 1])
-    harness.record("many", [harness.row(f"figure {i}", float(i), target="> 0.5") for i in range(40)], [])
-    readme = tmp_path / "README.md"
-    readme.write_text("# Title\n\n<!-- figures:start -->\nold\n<!-- figures:end -->\n\nEnd.\n")
-    assert table.main(["--check", str(readme)]) == 1
+    harness.record("bare", [harness.row("alone", 1.0)], [])
+    into = ["--into", str(documents)]
+    readme, figures = documents / "README.md", documents / "docs" / "figures.md"
+    assert table.main(["--check", *into]) == 1
     assert "old" in readme.read_text()
-    assert "out of date" in capsys.readouterr().err
-    assert table.main([str(readme)]) == 0
+    assert not figures.exists()
+    assert capsys.readouterr().err.count("out of date; run `make figures`") == 2
+
+    assert table.main(into) == 0
     text = readme.read_text()
-    assert text.startswith("# Title\n\n<!-- figures:start -->\n**[many](benchmarks/results/many.json)**")
+    assert text.startswith("# Title\n\n<!-- figures:start -->\n| what | target | measured | met | command |")
     assert text.endswith("<!-- figures:end -->\n\nEnd.\n")
+    assert "| what a trial pays | >= 6.62 | 6.631 [6.61, 6.65] | yes | `python -m benchmarks.toy` |" in text
+    assert "6 figures of 2 benchmarks, 2 of 3 targets met: [all figures](docs/figures.md)." in text
+    assert "slow" not in text
+
+    text = figures.read_text()
+    assert "| [toy](#toy) | 5 | 2 of 3 |" in text
+    assert "| [bare](#bare) | 1 | 0 of 0 |" in text
+    assert "Missed:\n\n- [toy](#toy): slow: 3, &lt; 2\n\n## bare" in text
     assert "| return \\| trial | 6.631 [6.61, 6.65] | >= 6.62 (a paper) | yes |" in text
     assert "| speed, steps/s | 1,234,568 | 1,000,000 to 2,000,000 | yes |" in text
     assert "| slow | 3 | &lt; 2 | **no** |" in text
     assert "| exact | 5 | 0 |  |" in text
-    assert "40 figures, 39 of 40 targets met." in text
-    assert text.count("| figure ") == 1
-    assert table.main(["--check", str(readme)]) == 0
-    assert table.main([str(readme)]) == 0
-    assert readme.read_text() == text
+    assert text.count("1 figures without a target</summary>\n\n| what | measured | target | met |") == 1
+    assert "[`python -m benchmarks.toy`](../benchmarks/results/toy.json)" in text
+    assert table.main(["--check", *into]) == 0
+
+    rows[0]["value"] = 6.7
+    harness.record("toy", rows, [0, 1])
+    assert table.main(["--check", *into]) == 1
 
 
-def test_without_results_or_markers(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert table.table() == "No benchmark has been recorded yet."
-    (tmp_path / "README.md").write_text("<!-- figures:end --> <!-- figures:start -->")
-    assert table.main([str(tmp_path / "README.md")]) == 2
-    assert "needs the lines" in capsys.readouterr().err
+def test_without_results_headlines_or_markers(
+    results: Path, documents: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert table.page([]).endswith("No benchmark has been recorded yet.\n")
+    assert table.main(["--into", str(documents)]) == 2
+    assert "headline 'what a trial pays': toy has no row 'return | trial'" in capsys.readouterr().err
+    harness.record("toy", [harness.row("return of a trial", 1.0)], [])
+    assert table.main(["--into", str(documents)]) == 2
+    assert "Did you mean 'return of a trial'" in capsys.readouterr().err
+    harness.record("toy", [harness.row("return | trial", 1.0)], [])
+    (documents / "README.md").write_text("<!-- figures:end --> <!-- figures:start -->")
+    assert table.main(["--into", str(documents)]) == 2
+    assert "needs the lines <!-- figures:start --> and <!-- figures:end -->" in capsys.readouterr().err
     with pytest.raises(UserError):
-        table.rewrite("no markers", "")
+        table.rewrite("no markers", "", "figures")
