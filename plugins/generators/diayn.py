@@ -46,6 +46,8 @@ from taskgen.progress import track
 from taskgen.spec import RewardSpec, TaskSpec
 from taskgen.streams import integer_seed, stream, uniforms
 
+_LEARNING = 2
+"""Counts the ways in which these settings have been learned: a discriminator of another is not taken for this one."""
 _HELD_OUT = 10
 """Fresh episodes of every slot that a discriminator is judged on."""
 
@@ -109,13 +111,13 @@ class Diayn(Rewarded[DiaynConfig]):
         if self._artefact:
             artefacts.load(self._artefact)
 
-    def _rewards(self, first: int, count: int) -> Sequence[RewardSpec]:
+    def _rewards(self, first: int, specs: Sequence[TaskSpec]) -> Sequence[RewardSpec]:
         if not self._artefact:
             recipe = _recipe(self.config, self._task)
             known = artefacts.find(recipe=recipe)
             self._artefact = known or artefacts.save(_learned(self.config, self._family, self._task, recipe))
         skills = int(artefacts.load(self._artefact).metadata["skills"])
-        drawn = uniforms(self._seed, "skill", first, count) * skills
+        drawn = uniforms(self._seed, "skill", first, len(specs)) * skills
         return [_reward(self._artefact, int(skill)) for skill in drawn]
 
 
@@ -278,7 +280,7 @@ def _build_agent(config: DiaynConfig, family: TaskFamily[Any]) -> Agent:
 
 
 def _random_states(batch: _SkillBatch, generator: torch.Generator) -> Tensor:
-    """[N, ...] where uniformly random actions lead."""
+    """[N, ...] where uniformly random actions lead, in episodes one after another."""
     batch.set_tasks([batch.task] * batch.slots)
     batch.reset()
     space: Any = batch.family.action_space
@@ -289,7 +291,9 @@ def _random_states(batch: _SkillBatch, generator: torch.Generator) -> Tensor:
         else:
             low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
             action = low + (high - low) * torch.rand(batch.slots, *space.shape, generator=generator)
-        seen.append(batch.step(action).observation.clone())
+        outcome = batch.step(action)
+        seen.append(outcome.observation.clone())
+        batch.reset(outcome.terminated | outcome.truncated)  # there are no states beyond an episode's end
     return torch.cat(seen)
 
 
@@ -303,7 +307,7 @@ def _states(batch: _SkillBatch, trial: Trial) -> tuple[Tensor, Tensor]:
 def _recipe(config: DiaynConfig, task: TaskSpec) -> str:
     """What a discriminator is a function of, as text: family, CMP and the settings of the learning."""
     settings = config.model_dump(mode="json", exclude={"artefact", "contexts", "fixed"})
-    return json.dumps({"task": task.id, "family": task.family, **settings}, sort_keys=True)
+    return json.dumps({"task": task.id, "family": task.family, "learning": _LEARNING, **settings}, sort_keys=True)
 
 
 def _reward(artefact: str, skill: int) -> RewardSpec:

@@ -16,7 +16,7 @@ from plugins.rewards.random_discriminator import RandomDiscriminatorConfig
 from registry.config import Config, Part, Width
 from taskgen.build import SOURCES
 from taskgen.family import TaskFamily
-from taskgen.spec import RewardSpec
+from taskgen.spec import RewardSpec, TaskSpec
 from taskgen.streams import integer_seed, uniforms
 
 
@@ -42,12 +42,12 @@ class RandomRewards(Rewarded[RandomRewardsConfig]):
 
     def __init__(self, config: RandomRewardsConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
         super().__init__(config, config.contexts, family=family, seed=seed)
-        family.spec(reward=self._rewards(0, 1)[0])  # what cannot be is refused now
+        family.spec(reward=self._rewards(0, [family.spec()])[0])  # what cannot be is refused now
 
-    def _rewards(self, first: int, count: int) -> Sequence[RewardSpec]:
+    def _rewards(self, first: int, specs: Sequence[TaskSpec]) -> Sequence[RewardSpec]:
         config = self.config
-        luck = uniforms(self._seed, "network", first, count)
-        skills = uniforms(self._seed, "skill", first, count) * config.skills
+        luck = uniforms(self._seed, "network", first, len(specs))
+        skills = uniforms(self._seed, "skill", first, len(specs)) * config.skills
         if config.networks:
             seeds = [integer_seed(config.network_seed, "network", int(u * config.networks)) >> 10 for u in luck]
         else:

@@ -37,14 +37,15 @@ class Rewarded(ABC, Generic[C]):
         self._position = 0
 
     @abstractmethod
-    def _rewards(self, first: int, count: int) -> Sequence[RewardSpec]:
-        """Rewards `first` to `first + count`, a function of these numbers."""
+    def _rewards(self, first: int, specs: Sequence[TaskSpec]) -> Sequence[RewardSpec]:
+        """Rewards of the tasks `specs`, whose numbers begin with `first`: a function of number and task alone."""
 
     def ask(self, n: int) -> list[TaskSpec]:
         """Exactly `n` valid tasks."""
-        rewards = self._rewards(self._position, n) if n else ()
+        specs = self._contexts.ask(n)
+        rewards = self._rewards(self._position, specs) if n else ()
         self._position += n
-        return [replace(spec, reward=reward) for spec, reward in zip(self._contexts.ask(n), rewards, strict=True)]
+        return [replace(spec, reward=reward) for spec, reward in zip(specs, rewards, strict=True)]
 
     def tell(self, results: Sequence[TaskResult]) -> None:
         """Ignored: rewards are drawn whatever came of earlier ones."""

@@ -1,6 +1,7 @@
 """`diayn`: skills learned once, tasks that refer to the discriminator by hash, a collapse that is said."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -98,6 +99,61 @@ def test_skills_of_a_point_can_be_told_apart() -> None:
     spec = build_source(part, family, seed_sequence(0, "test")).ask(1)[0]
     assert float(artefacts.load(str(artefacts.referred(spec))).metadata["accuracy"]) >= 0.9
     assert registry.catalogue().get("rewards", spec.reward.name)  # type: ignore[union-attr]
+
+
+class _Watched:
+    """A batch that keeps the states of the first phase of learning, random play, but for those beyond an end."""
+
+    def __init__(self, batch: Any) -> None:
+        self._batch, self.phase, self.seen = batch, 0, list[torch.Tensor]()
+        self.playing = torch.ones(batch.slots, dtype=torch.bool)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def set_tasks(self, *arguments: Any) -> None:
+        self.phase += 1
+        self._batch.set_tasks(*arguments)
+
+    def reset(self, where: torch.Tensor | None = None, seeds: Any = None) -> torch.Tensor:
+        self.playing = torch.ones_like(self.playing) if where is None else self.playing | where
+        return self._batch.reset(where, seeds)
+
+    def step(self, action: torch.Tensor) -> Any:
+        outcome = self._batch.step(action)
+        if self.phase == 1:
+            self.seen.append(outcome.observation[self.playing].clone())
+        self.playing &= ~(outcome.terminated | outcome.truncated)
+        return outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "spread"),
+    [
+        ("cartpole", {}, [0.087, 0.55, 0.103, 0.85]),  # of Gymnasium's CartPole-v1 under random play
+        ("hopper", {"horizon": 60}, None),
+    ],
+)
+def test_the_discriminator_is_scaled_by_states_of_episodes_alone(
+    name: str, settings: dict[str, Any], spread: list[float] | None
+) -> None:
+    """Nothing that a slot shows once its episode has ended counts."""
+    family = build_family(name, settings)
+    made, watched = family.batch, list[_Watched]()
+
+    def batch(slots: int, device: Any = "cpu") -> Any:
+        watched.append(_Watched(made(slots, device)))
+        return watched[-1]
+
+    family.batch = batch  # type: ignore[method-assign]
+    config = DiaynConfig(iterations=1, slots=40, skills=2, hidden=(4,), epochs=1)
+    discriminator = learn_skills(config, family, family.spec()).batch.discriminator
+    states = torch.cat(watched[0].seen).double()
+    assert torch.allclose(discriminator.shift, states.mean(0), atol=1e-9)
+    assert torch.allclose(discriminator.scale, states.std(0), rtol=1e-9)
+    assert len(states) == 40 * family.horizon  # an episode that ends makes room for another
+    if spread is not None:
+        assert discriminator.scale.tolist() == pytest.approx(spread, rel=0.15)
 
 
 def test_an_off_policy_agent_is_paid_by_the_discriminator_of_today() -> None:
