@@ -213,7 +213,7 @@ def _goal_rewards() -> list[Entry]:
 def _goal_reward_generators() -> list[Entry]:
     """Generators of tasks that teach by a dense reward what a sparse one asks for.
 
-    A family that offers "goal-position" has the goal in its descriptor, in the units of entries of its observation.
+    A family that offers "goal-position" is `taskgen.family.GoalDirected`: it says where in the observation the goal is.
     """
     return [
         Entry(

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -13,7 +14,7 @@ from registry.config import Config
 from registry.errors import TaskError, suggest
 from taskgen.batch import TaskBatch
 from taskgen.design import Design
-from taskgen.reward import complete_reward
+from taskgen.reward import complete_reward, moved_reward
 from taskgen.space import ContextSpace
 from taskgen.spec import RewardSpec, TaskSpec, freeze
 
@@ -81,6 +82,18 @@ class TaskFamily(ABC, Generic[C]):
             reward = complete_reward(reward, self)
         return TaskSpec(self.name, freeze(complete, "context"), reward, seed)
 
+    def moved(self, spec: TaskSpec, context: Mapping[str, Any], *, seed: int | None = None) -> TaskSpec:
+        """The complete task `spec` in another `context`, which is filled in and checked; its reward goes with it.
+
+        Whoever changes the context of a task that is there does it with this: a reward that was made for the old
+        context (`taskgen.reward.FollowsContext`) is made anew for the new one. `seed` replaces the task's own. Raises
+        `TaskError` as `spec` does.
+        """
+        moved = self.spec(context, seed=spec.seed if seed is None else seed)
+        if spec.reward is None:
+            return moved
+        return replace(moved, reward=moved_reward(spec.reward, self, spec.context, moved.context))
+
     def check(self, spec: TaskSpec) -> None:
         """Raise `TaskError` unless `spec` is a complete, valid task of this family."""
         if spec.family != self.name:
@@ -112,6 +125,28 @@ class Describable(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The place among the observations that a task wants its agent to reach."""
+
+    place: tuple[float, ...]
+    """[G] in the units of the observation, not those of the context or the descriptor."""
+    features: tuple[int, ...]
+    """[G] the entries of the flattened observation that are to be there."""
+
+
+@runtime_checkable
+class GoalDirected(Protocol):
+    """A family whose tasks have a goal that the observation can be compared with, as dense rewards need."""
+
+    def goal(self, context: Mapping[str, Any]) -> Goal:
+        """The goal in the complete `context`.
+
+        Raises `TaskError` where tasks of the family's settings have none, or have one that no observation shows.
+        """
+        ...
+
+
 @runtime_checkable
 class Designable(Protocol):
     """A family with its own way to make tasks placement by placement, as a teacher does (`taskgen.design_game`).
@@ -138,6 +173,16 @@ class Animated(Protocol):
         All frames of a task have one size.
         """
         ...
+
+
+def goal_of(family: TaskFamily[Any], context: Mapping[str, Any]) -> Goal:
+    """The goal of `family` in the complete `context`. Raises `TaskError` for a family, or settings of it, without."""
+    if not isinstance(family, GoalDirected):
+        raise TaskError(
+            f"{family.name} has no `goal`: it does not say where among its observations a task wants the agent to be; "
+            "take a family that offers goal-position"
+        )
+    return family.goal(context)
 
 
 def hardness(family: TaskFamily[Any], context: Mapping[str, Any]) -> dict[str, float]:

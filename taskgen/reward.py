@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import registry
+from registry.config import Config
 from registry.errors import PluginError, TaskError, UserError
 from taskgen.batch import ControlledMarkovProcess
 from taskgen.spec import RewardSpec, freeze
@@ -33,6 +34,34 @@ class RewardFunction(Protocol):
     def descriptor(self) -> "Tensor":
         """[B, D] float32: what an oracle may see of the rewards; D is fixed by what configs of one batch share."""
         ...
+
+
+@runtime_checkable
+class FollowsContext(Protocol):
+    """A `RewardFunction` whose settings may have been made for the context of their task, such as its goal.
+
+    Where the context moves they are made anew: see `TaskFamily.moved`. All other rewards stay as they are.
+    """
+
+    @classmethod
+    def moved(
+        cls, config: Any, family: ControlledMarkovProcess, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> Config:
+        """`config` made for the complete context `after` where it was made for `before`; else `config` as it is."""
+        ...
+
+
+def moved_reward(
+    reward: RewardSpec, family: ControlledMarkovProcess, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> RewardSpec:
+    """The complete `reward` of a task whose complete context moves from `before` to `after`."""
+    item = registry.catalogue().get("rewards", reward.name)
+    function = item.load()
+    if not isinstance(function, FollowsContext):
+        return reward
+    config = item.config_class().model_validate(_plain(reward.settings))
+    settings = function.moved(config, family, before, after).model_dump(mode="json")
+    return RewardSpec(item.full_name, freeze(settings, "reward.settings"))
 
 
 def complete_reward(reward: RewardSpec, family: ControlledMarkovProcess) -> RewardSpec:

@@ -14,9 +14,11 @@ class TaskResult:
 
     spec: TaskSpec
     returns: tuple[float, ...]
-    """Undiscounted return of each episode of the trial, in order."""
+    """Undiscounted return of each episode of the trial, in order, in the reward that the task pays."""
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
     """The scores that the source asked for (`Curriculum.scores`), by name."""
+    family_returns: tuple[float, ...] = ()
+    """The returns in the family's own reward, where tasks of the batch have replaced it; empty: they are `returns`."""
 
 
 @runtime_checkable

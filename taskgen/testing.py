@@ -18,12 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
+import gymnasium as gym
 import numpy as np
 
 from registry.errors import TaskError
 from taskgen.engines.reward_testing import check_reward
 from taskgen.engines.testing import check_batch, rollout, sample_actions
-from taskgen.family import Animated, Describable, Mutable, TaskFamily
+from taskgen.family import Animated, Describable, GoalDirected, Mutable, TaskFamily
 from taskgen.source import Curriculum, TaskResult, TaskSource
 from taskgen.space import Knob
 from taskgen.spec import JsonValue, TaskSpec
@@ -59,6 +60,8 @@ def check_family(family: TaskFamily[Any]) -> None:
         _check_mutable(family, spec)
     if isinstance(family, Describable):
         _check_describable(family, spec)
+    if isinstance(family, GoalDirected):
+        _check_goal(family, spec)
 
 
 def _check_picture(picture: np.ndarray, what: str) -> None:
@@ -173,6 +176,23 @@ def _check_specs(family: TaskFamily[Any], spec: TaskSpec) -> None:
     _refused(lambda: family.check(replace(spec, family="nobody/nothing")), "a task of another family was accepted")
     incomplete = replace(spec, context=dict(list(spec.context.items())[1:]))
     _refused(lambda: family.check(incomplete), "an incomplete context was accepted")
+
+
+def _check_goal(family: GoalDirected, spec: TaskSpec) -> None:
+    """The goal of the default task, where the settings leave it one: entries of the observation, a place among them."""
+    try:
+        goal = family.goal(spec.context)
+    except TaskError:
+        return
+    space = cast("TaskFamily[Any]", family).observation_space
+    assert isinstance(space, gym.spaces.Box), f"a goal among observations of {space}, expected a Box"
+    box = cast(Any, space)
+    low, high = (np.asarray(end, dtype=np.float64).ravel() for end in (box.low, box.high))
+    assert len(goal.place) == len(goal.features), f"goal: {len(goal.place)} numbers for {len(goal.features)} entries"
+    assert len(set(goal.features)) == len(goal.features), f"goal: an entry comes twice in {goal.features}"
+    for entry, number in zip(goal.features, goal.place, strict=True):
+        assert 0 <= entry < len(low), f"goal: the observation has no entry {entry}"
+        assert low[entry] <= number <= high[entry], f"goal: {number} is out of the observation's entry {entry}"
 
 
 def _check_knob(family: TaskFamily[Any], name: str, knob: Knob) -> None:

@@ -139,7 +139,7 @@ def _drive(runner: Runner, iterations: int, books: "_Books", watcher: Watcher) -
 def trial_metrics(trial: Trial) -> Metrics:
     """Mean returns of a batch of trials: per trial, per episode, and the gain from first to last episode."""
     per_episode = trial.episode_returns().mean(1).tolist()
-    own = {} if trial.rounds[0].family_reward is None else {"tasks/family_return": _family_return(trial)}
+    own = {} if trial.rounds[0].family_reward is None else {"tasks/family_return": float(trial.family_returns().mean())}
     return {
         **own,
         "meta/trial_return": sum(per_episode),
@@ -148,12 +148,6 @@ def trial_metrics(trial: Trial) -> Metrics:
         "meta/last_episode_return": per_episode[-1],
         "meta/adaptation_gain": per_episode[-1] - per_episode[0],
     }
-
-
-def _family_return(trial: Trial) -> float:
-    """Mean return per episode under the family's own reward, where the tasks have replaced it."""
-    rounds = [replace(rollout, reward=rollout.family_reward) for rollout in trial.rounds]
-    return float(replace(trial, rounds=rounds).episode_returns().mean())
 
 
 class _Clock:

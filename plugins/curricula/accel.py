@@ -121,8 +121,7 @@ class Accel(Replay):
         self._edited += 1
         spec = parent
         for _ in range(self._config.edits):
-            context = self._mutable.mutate(dict(spec.context), random)
-            spec = self._family.spec(context, seed=parent.seed, reward=parent.reward)
+            spec = self._family.moved(spec, self._mutable.mutate(dict(spec.context), random))
         if self._config.reseed:
             spec = replace(spec, seed=int(random.integers(2**53)))
         self._children.append((spec, number))

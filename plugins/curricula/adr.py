@@ -33,9 +33,11 @@ class AdrConfig(PlacedConfig):
     step: float = Field(0.02, gt=0, le=1, description="How far an end moves, over the distance of the limits.")
     queue: int = Field(240, ge=1, description="Results at an end that are averaged.")
     widen_above: float | None = Field(
-        None, description="Mean return of an episode from which on an end moves outwards."
+        None, description="Mean return of an episode, in what tasks pay, from which on an end moves outwards."
     )
-    narrow_below: float | None = Field(None, description="Mean return of an episode up to which an end moves inwards.")
+    narrow_below: float | None = Field(
+        None, description="Mean return of an episode, in what tasks pay, up to which an end moves inwards."
+    )
 
 
 class Adr(Placed):

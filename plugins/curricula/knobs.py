@@ -2,8 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -60,7 +58,6 @@ class Knobs:
 
     def __init__(self, ranges: Mapping[str, Range | None], family: TaskFamily[Any], where: str) -> None:
         self._family = family
-        self._validates = type(family).validate is not TaskFamily.validate
         reaches = _reaches(ranges, family, where)
         self._knobs: dict[str, Knob] = {name: family.context_space.knobs[name] for name in reaches}
         self._sizes = [int(np.prod(knob.shape)) for knob in self._knobs.values()]
@@ -86,7 +83,7 @@ class Knobs:
         return np.clip(self.points([self._family.spec()])[0], 0.0, 1.0)
 
     def place(self, spec: TaskSpec, point: Floats) -> TaskSpec:
-        """The complete task `spec` moved to `point`; integers are rounded.
+        """The complete task `spec` moved to `point`, with its reward; integers are rounded.
 
         Raises `TaskError` where the family has no such task.
         """
@@ -99,10 +96,7 @@ class Knobs:
             part = [round(number) for number in part] if knob.integer else part
             moved[name] = freeze(np.reshape(part, knob.shape).tolist(), name) if knob.shape else part[0]
             start += size
-        placed = replace(spec, context=MappingProxyType({**spec.context, **moved}))
-        if self._validates:
-            self._family.validate(placed.context)
-        return placed
+        return self._family.moved(spec, {**spec.context, **moved})
 
 
 class PlacedConfig(Config):
@@ -195,7 +189,7 @@ class Placed(Wrapper, ABC):
 
 
 def performance(result: TaskResult) -> float:
-    """Mean return of an episode: comparable between trials of any length."""
+    """Mean return of an episode in the reward that its task pays: comparable between trials of any length."""
     return sum(result.returns) / len(result.returns)
 
 

@@ -45,7 +45,9 @@ class LearningProgressConfig(Config):
     )
     ranges: dict[str, Range] = Field(default={}, description="Ranges of these knobs, where not their own.")
     measure: Literal["success", "return"] = Field(
-        "return", description="What should progress: the success rate (of families that know it) or the mean return."
+        "return",
+        description="What should progress: the success rate (of families that know it, by their own reward), or the "
+        "mean return (in what tasks pay).",
     )
     rate: float = Field(0.1, gt=0, le=1, description="Weight of the latest result in the moving averages.")
     theta: float = Field(0.1, gt=0, lt=1, description="How much low success rates are stretched; 0.5: not at all.")

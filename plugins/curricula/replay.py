@@ -11,6 +11,9 @@ counts with the mean of its scores; staleness is counted in rounds. MaxMC's larg
 fits agents whose values look ahead to the end of the episode, or trials of one episode. The value losses are means over
 the steps of a trial, not of a stretch of equal length for all, so they favour levels that end soon.
 
+Currencies, where tasks are paid by a reward of their own: a level's mean return is in that of its score, the reward
+paid or the family's (see `taskgen.interaction.score`); its largest return, which MaxMC needs, is in the reward paid.
+
 Axes: R results of a round, N levels of the buffer.
 """
 
@@ -28,6 +31,7 @@ from registry.errors import CheckpointError, UserError
 from taskgen.build import SOURCES
 from taskgen.curriculum import Wrapper
 from taskgen.family import TaskFamily, hardness
+from taskgen.interaction.score import SCORES
 from taskgen.record import Record
 from taskgen.source import TaskResult
 from taskgen.spec import TaskSpec
@@ -84,6 +88,7 @@ class Replay(Wrapper):
     def __init__(self, config: ReplayConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
         super().__init__({"source": config.source}, family=family, seed=seed)
         self.scores = frozenset({*self.scores, _VALUE if config.score == MAX_MC else config.score})
+        self._paid = config.score == MAX_MC or (config.score in SCORES and SCORES[config.score].paid)
         self._maker = registry.catalogue().get(SOURCES, config.source.name)
         self._settings = config
         self._family = family
@@ -236,7 +241,10 @@ class Replay(Wrapper):
         return None if place < 0 or self._levels["generation"][place] else "source"
 
     def _values(self, results: Sequence[TaskResult], places: Places) -> tuple[Floats, Floats, Floats]:
-        """[R] each: score, mean return, and the largest return so far. Raises `UserError` for a score not finite."""
+        """[R] each: score, mean return in its currency, largest return paid so far.
+
+        Raises `UserError` for a score that is not finite.
+        """
         returns = [np.array(result.returns) for result in results]
         best = np.array([values.max() for values in returns])
         if len(self._levels):
@@ -248,6 +256,8 @@ class Replay(Wrapper):
         if not np.isfinite(score).all():
             worst = results[int(np.argmin(np.isfinite(score)))]
             raise UserError(f"score {self._settings.score} of task {worst.spec.id} is not finite: training diverged")
+        if not self._paid:
+            returns = [np.array(result.family_returns or result.returns) for result in results]
         return score, np.array([values.mean() for values in returns]), best
 
     def _offer(self, specs: Sequence[TaskSpec], score: Floats, result: Floats, best: Floats) -> None:

@@ -1,5 +1,9 @@
-"""Solvable: of a source's tasks those that a player who knows the task can solve, or that a reference player does."""
+"""Solvable: of a source's tasks those that a player who knows the task can solve, or that a reference player does.
 
+Solved means by the family's own reward: where tasks are paid by another one, the player plays them without it.
+"""
+
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +26,9 @@ class SolvableConfig(FilterConfig):
     """Settings of `SolvableTasks`."""
 
     least_return: float | None = Field(
-        None, description="Return of an episode that counts as solved; left out: the family says which one does."
+        None,
+        description="Return of an episode, in the family's own reward, that counts as solved; left out: the family "
+        "says which one does.",
     )
     player: Part | None = Field(
         None,
@@ -63,12 +69,13 @@ class SolvableTasks(Filtered):
         return None if best >= self._least else f"task {spec.id} returns {best:g} at best, wanted {self._least:g}"
 
     def _best(self, spec: TaskSpec) -> float:
-        """The best return of an episode of `spec`."""
+        """The best return of an episode of `spec` in the family's own reward."""
         if self._player is None:
             assert isinstance(self._family, Optimal)
             return self._family.optimal_return(spec)
         self._player.load_state_dict(self._fresh)
-        return float(collect(self._player, self._batch, [spec], plan=self._plan).episode_returns().max())
+        own = replace(spec, reward=None)
+        return float(collect(self._player, self._batch, [own], plan=self._plan).episode_returns().max())
 
 
 def _least_return(config: SolvableConfig, family: TaskFamily[Any]) -> float:

@@ -46,7 +46,9 @@ class Stage(Config):
     )
     iterations: int | None = Field(None, ge=1, description="The stage is over after so many iterations.")
     threshold: float | None = Field(
-        None, description="The stage is over when the returns of the window's episodes reach this in the mean."
+        None,
+        description="The stage is over when the returns of the window's episodes reach this in the mean, in what tasks "
+        "pay.",
     )
     share: float | None = Field(
         None, gt=0, le=1, description="Not the mean: so large a share of these episodes is to reach the threshold."

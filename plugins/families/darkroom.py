@@ -20,7 +20,7 @@ from torch import Tensor
 from plugins.families import grids
 from registry.config import Config
 from taskgen.engines.tensor import TensorBatch
-from taskgen.family import TaskFamily
+from taskgen.family import Goal, TaskFamily
 from taskgen.space import ContextSpace, Knob
 from taskgen.spec import TaskSpec
 from taskgen.variation import IntegerRange
@@ -75,6 +75,10 @@ class Darkroom(TaskFamily[DarkroomConfig]):
     def descriptor(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
         """[2] column and row of the goal, 0 to 1."""
         return np.array(divmod(context["goal"], self.config.size), dtype=np.float64) / (self.config.size - 1)
+
+    def goal(self, context: Mapping[str, Any]) -> Goal:
+        """The goal's cell, told as the observation tells the agent's."""
+        return grids.goal(context["goal"], self.config.size, self.config.observation)
 
     def optimal_return(self, spec: TaskSpec) -> float:
         """Of walking straight to the goal and staying there."""

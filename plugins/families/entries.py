@@ -82,7 +82,7 @@ def _control_families() -> list[Entry]:
                 "section 5.1"
             ),
             tags=("navigation", "exploration", "tensor"),
-            offers=("mountain-treasure", "continuous-actions", "mutable"),
+            offers=("mountain-treasure", "goal-position", "continuous-actions", "mutable"),
         ),
         Entry(
             "cartpole",
@@ -103,7 +103,7 @@ def _control_families() -> list[Entry]:
             config="plugins.families.pendulum:PendulumConfig",
             citation="Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning, table 1",
             tags=("control", "tensor"),
-            offers=("pendulum", "continuous-actions", "mutable"),
+            offers=("pendulum", "goal-position", "continuous-actions", "mutable"),
         ),
     ]
 
@@ -115,9 +115,9 @@ def _grids() -> list[Entry]:
         "section 6"
     )
 
-    def family(name: str, target: str, summary: str, citation: str) -> Entry:
+    def family(name: str, target: str, summary: str, citation: str, *more: str) -> Entry:
         target = f"plugins.families.{target}"
-        offers = (name, "discrete-actions", "mutable")
+        offers = (name, *more, "discrete-actions", "mutable")
         return Entry(name, target, summary, f"{target}Config", citation, tags=("grid", "tensor"), offers=offers)
 
     return [
@@ -127,6 +127,7 @@ def _grids() -> list[Entry]:
             "A hidden goal on a 5 x 5 grid, searched for and come back to in the trial's later episodes (GridNavi).",
             "Zintgraf et al. 2020, VariBAD: A Very Good Method for Bayes-Adaptive Deep RL via Meta-Learning, section "
             "5.1",
+            "goal-position",
         ),
         family(
             "darkroom",
@@ -134,6 +135,7 @@ def _grids() -> list[Entry]:
             "A hidden goal on a 10 x 10 grid, episodes of 100 steps.",
             "Laskin et al. 2022, In-context Reinforcement Learning with Algorithm Distillation; Lee et al. 2023, "
             "Supervised Pretraining Can Learn In-Context Reinforcement Learning",
+            "goal-position",
         ),
         family("bus", "bus:Bus", "A city where the task is where the buses go; a map may show it.", dream),
         family("cooking", "cooking:Cooking", "A kitchen where the task is what the drawers hold.", dream),
@@ -159,7 +161,7 @@ def _walking_robots() -> list[Entry]:
             config=f"plugins.families.{target}Config",
             citation=citation,
             tags=("locomotion", "mujoco"),
-            offers=(name, "continuous-actions", "mutable"),
+            offers=(name, "goal-position", "continuous-actions", "mutable"),
         )
         for name, target, what, citation in robots
     ]

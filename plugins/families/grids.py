@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from taskgen.engines.tensor import Tables
+from taskgen.family import Goal
 from taskgen.spec import TaskSpec
 
 Cell = tuple[int, int]
@@ -29,6 +30,12 @@ def cell_space(size: int, observation: str) -> gym.spaces.Box:
     if observation == "coordinates":
         return gym.spaces.Box(0.0, size - 1.0, (2,), np.float32)
     return gym.spaces.Box(0.0, 1.0, (size**2,), np.float32)
+
+
+def goal(cell: int, size: int, observation: str) -> Goal:
+    """The cell as a place in `cell_space(size, observation)`."""
+    place = divmod(cell, size) if observation == "coordinates" else [number == cell for number in range(size**2)]
+    return Goal(tuple(map(float, place)), tuple(range(len(place))))
 
 
 def one_hot(number: Tensor, classes: int) -> Tensor:

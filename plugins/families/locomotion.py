@@ -35,7 +35,7 @@ from registry.errors import TaskError
 from taskgen.engines import mujoco as engine
 from taskgen.engines.lean import friction, gymnasium_model, lean_model
 from taskgen.engines.mujoco import Array, Arrays, MujocoBatch
-from taskgen.family import TaskFamily
+from taskgen.family import Goal, TaskFamily
 from taskgen.space import ContextSpace, Knob
 from taskgen.spec import TaskSpec
 from taskgen.variation import Choice, LogUniform, Uniform
@@ -174,6 +174,19 @@ class Locomotion(TaskFamily[C], Generic[C]):
         ]
         return np.concatenate(parts).astype(np.float64)
 
+    def goal(self, context: Mapping[str, Any]) -> Goal:
+        """The target position, or the target velocity, which is compared with the torso's at the end of a step.
+
+        Raises `TaskError` for tasks without either, and for a position that is not observed.
+        """
+        config = self.config
+        if config.task == "velocity":
+            return Goal((context["velocity"],), (self.robot.model.nq - self.robot.hidden,))
+        if "position" in context and not self.robot.hidden:
+            return Goal(tuple(context["position"]), tuple(range(self.anatomy.dimensions)))
+        why = "its position is not observed: set observe_position" if "position" in context else "none is to be reached"
+        raise TaskError(f"{self.name} with task = {config.task!r} has no goal among its observations; {why}")
+
     def validate(self, context: Mapping[str, Any]) -> None:
         """A planar robot goes forwards or backwards."""
         if self.anatomy.dimensions == 1 and context.get("direction") == 0:
@@ -227,7 +240,7 @@ class Walker:
         self._anatomy, self._config = anatomy, config
         self._alive_bonus, self._terminate = alive_bonus, terminate
         self._contact_cost, self._observe_contacts = contact_cost, observe_contacts
-        self._hidden = 0 if config.observe_position else anatomy.dimensions
+        self.hidden = 0 if config.observe_position else anatomy.dimensions
         self._seconds = self.model.opt.timestep * anatomy.frame_skip
         self._lowest, self._highest = self.model.actuator_ctrlrange.T.copy()
 
@@ -235,7 +248,7 @@ class Walker:
     def observed(self) -> int:
         """Length of the observation."""
         contacts = 6 * (self.model.nbody - 1) if self._observe_contacts else 0
-        return self.model.nq - self._hidden + self.model.nv + contacts
+        return self.model.nq - self.hidden + self.model.nv + contacts
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Array]:
         """The knobs, [B] or [B, 2]."""
@@ -277,7 +290,7 @@ class Walker:
         velocity, limit = physics["qvel"], self._anatomy.velocity_limit
         if np.isfinite(limit):
             velocity = np.clip(velocity, -limit, limit)
-        parts = [physics["qpos"][:, self._hidden :], velocity]
+        parts = [physics["qpos"][:, self.hidden :], velocity]
         if self._observe_contacts:
             parts.append(np.clip(physics["cfrc_ext"][:, 1:], -1.0, 1.0).reshape(len(velocity), -1))
         return np.concatenate(parts, axis=1)

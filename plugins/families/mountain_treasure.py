@@ -29,7 +29,7 @@ from torch import Tensor
 from plugins.families import continuous
 from registry.config import Config
 from taskgen.engines.tensor import Tables, TensorBatch
-from taskgen.family import TaskFamily
+from taskgen.family import Goal, TaskFamily
 from taskgen.space import ContextSpace, Knob
 from taskgen.spec import TaskSpec
 from taskgen.variation import Uniform
@@ -92,6 +92,10 @@ class MountainTreasure(TaskFamily[MountainTreasureConfig]):
         knobs = self.context_space.knobs
         worth = [context[name] / knobs[name].default for name in ("treasure", "step_cost", "height")]
         return np.array([math.cos(context["angle"]), math.sin(context["angle"]), *worth], dtype=np.float64)
+
+    def goal(self, context: Mapping[str, Any]) -> Goal:
+        """The treasure's position; the first two entries of the observation are the point's."""
+        return Goal((math.cos(context["angle"]), math.sin(context["angle"])), (0, 1))
 
     def render(self, spec: TaskSpec) -> NDArray[np.uint8]:
         """The task at an episode's start; see `frame`."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from plugins.families import continuous
 from registry.config import Config
 from taskgen.engines.tensor import Tables, TensorBatch
-from taskgen.family import TaskFamily
+from taskgen.family import Goal, TaskFamily
 from taskgen.space import ContextSpace, Knob
 from taskgen.spec import TaskSpec
 from taskgen.variation import Uniform
@@ -78,6 +78,10 @@ class Pendulum(TaskFamily[PendulumConfig]):
     def descriptor(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
         """[7] the knobs, each from 0 to 1 over its bounds."""
         return continuous.features(self.context_space, context)
+
+    def goal(self, context: Mapping[str, Any]) -> Goal:
+        """Upright and at rest, in every task."""
+        return Goal((1.0, 0.0, 0.0), (0, 1, 2))
 
     def render(self, spec: TaskSpec) -> NDArray[np.uint8]:
         """The task with the rod at the widest initial angle; see `frame`."""

@@ -29,7 +29,7 @@ from plugins.families import continuous
 from registry.config import Config
 from registry.errors import TaskError
 from taskgen.engines.tensor import Tables, TensorBatch
-from taskgen.family import TaskFamily
+from taskgen.family import Goal, TaskFamily
 from taskgen.space import ContextSpace, Knob
 from taskgen.spec import TaskSpec
 from taskgen.variation import Uniform
@@ -115,6 +115,10 @@ class PointNavigation(TaskFamily[PointNavigationConfig]):
         """[2] or [3]: goal x, y and with the sparse reward the radius."""
         radius = [context["radius"]] if self.config.reward == "sparse" else []
         return np.array([*_goal(context), *radius], dtype=np.float64)
+
+    def goal(self, context: Mapping[str, Any]) -> Goal:
+        """The position to be reached, which the observation tells as x and y."""
+        return Goal(_goal(context), (0, 1))
 
     def render(self, spec: TaskSpec) -> NDArray[np.uint8]:
         """The task at an episode's start; see `frame`."""

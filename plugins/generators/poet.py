@@ -4,6 +4,7 @@ Reference: Wang et al. 2019, "Paired Open-Ended Trailblazer (POET)": a run leave
 step from one that could be mastered before it.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +55,6 @@ class PoetTasks(Given):
     def __init__(self, config: PoetTasksConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
         super().__init__(_niches(config), family)
         self.config = config
-        self._family = family
         self._seed = seed
 
     def _task(self, position: int) -> TaskSpec:
@@ -65,7 +65,7 @@ class PoetTasks(Given):
         spec = self._specs[int(pick * there)]
         if not self.config.fresh_seeds:
             return spec
-        return self._family.spec(spec.context, seed=int(fresh * 2.0**53), reward=spec.reward)
+        return replace(spec, seed=int(fresh * 2.0**53))
 
 
 def _niches(config: PoetTasksConfig) -> list[TaskSpec]:

@@ -12,7 +12,7 @@ reach it does not.
 Axes: B slots, F entries of an observation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,13 +22,16 @@ from torch import Tensor
 from plugins.rewards.discriminator import Features, count_features
 from registry.config import Config
 from registry.errors import TaskError
-from taskgen.family import TaskFamily
+from taskgen.batch import ControlledMarkovProcess
+from taskgen.family import GoalDirected, TaskFamily
 
 
 class GoalProximityConfig(Config):
     """Settings of `GoalProximity`."""
 
-    goal: tuple[float, ...] = Field((0.0, 0.0), min_length=1, description="Where the entries are to be.")
+    goal: tuple[float, ...] = Field(
+        (0.0, 0.0), min_length=1, description="Where the entries are to be, in units of each."
+    )
     features: tuple[int, ...] = Field(
         (0, 1), description="Entries of the observation, as many as the goal has; none: all."
     )
@@ -54,6 +57,27 @@ class GoalProximity:
         self._goal = torch.tensor([config.goal for config in configs], dtype=torch.float64, device=device)
         reach = torch.tensor([[config.reach] for config in configs], dtype=torch.float64, device=device)
         self._features = Features(family.observation_space, features, self._goal, reach)
+
+    @classmethod
+    def moved(
+        cls,
+        config: GoalProximityConfig,
+        family: ControlledMarkovProcess,
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+    ) -> GoalProximityConfig:
+        """`config` with the goal of the context `after` if it has that of `before`; a goal of its own stays."""
+        try:
+            goals = [family.goal(context) for context in (before, after)] if isinstance(family, GoalDirected) else []
+        except TaskError:  # the family's settings leave tasks without a goal
+            goals = []
+        if not goals:
+            return config
+        old, new = (dict(zip(goal.features, goal.place, strict=True)) for goal in goals)
+        features = config.features or tuple(range(len(config.goal)))
+        if any(old.get(entry) != number for entry, number in zip(features, config.goal, strict=True)):
+            return config
+        return config.model_copy(update={"goal": tuple(new[entry] for entry in features)})
 
     def __call__(self, observation: Tensor, action: Tensor, next_observation: Tensor) -> Tensor:
         """[B] from 0, out of reach, to 1, at the goal."""

@@ -7,8 +7,9 @@ both students; each of the three learns from its own trials, the teacher from on
     minimax:  - mean over the protagonist's episodes of U                                   (adversarial training)
     random:   placements are drawn at random and nobody teaches                             (domain randomisation)
 
-U is the undiscounted return of an episode. With "minimax" and "random" there is no antagonist. A design that the
-family refuses is no task: nobody plays it, and every U counts as zero, as where the goal cannot be reached.
+U is the undiscounted return of an episode in the family's own reward, by which every design is paid. With "minimax" and
+"random" there is no antagonist. A design that the family refuses is no task: nobody plays it, and every U counts as
+zero, as where the goal cannot be reached.
 
 Reference: Dennis et al. 2020, "Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design",
 algorithm 1 and sections 4 and 5.

@@ -75,7 +75,7 @@ class PbtConfig(MapConfig):
 
 
 class Return(base.Fitness):
-    """DEAP's fitness of a member: what it earned in its last evaluation, finite or minus infinity."""
+    """DEAP's fitness of a member: what its tasks paid it in its last evaluation, finite or minus infinity."""
 
     weights = (1.0,)
 

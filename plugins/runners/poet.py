@@ -56,7 +56,10 @@ _log = logging.getLogger(__name__)
 
 
 class PoetConfig(MapConfig):
-    """Settings of `Poet`. Returns are mean returns of an episode, in units of the family."""
+    """Settings of `Poet`. Returns are mean returns of an episode, in units of the family's own reward.
+
+    Agents learn from what their task pays; where that is another reward, they are judged by the family's all the same.
+    """
 
     first_tasks: int = Field(1, ge=1, description="Tasks from the source that the run begins with.")
     steps: int = Field(1, ge=1, description="Steps of learning of every agent per iteration.")
@@ -111,6 +114,7 @@ class Poet:
             episodes=assignment.episodes,
             judged=config.judged_episodes,
             device=str(assignment.device),
+            by_family=True,
         )
         self.pairs = Pairs(
             trainee, first, self._seed, self._toolbox.map, rule=config.transfer, proposals=config.proposals
@@ -146,7 +150,7 @@ class Poet:
             for _ in range(_ATTEMPTS):
                 context = self._toolbox.mutate(parent.spec.context, rng)
                 try:
-                    spec = self._family.spec(context, seed=int(rng.integers(2**53)), reward=parent.spec.reward)
+                    spec = self._family.moved(parent.spec, context, seed=int(rng.integers(2**53)))
                 except TaskError:
                     continue
                 children.append(

@@ -37,6 +37,8 @@ class Trainee:
     judged: int
     """Episodes of an evaluation."""
     device: str = "cpu"
+    by_family: bool = False
+    """Whether it is judged by the family's own reward where tasks are paid by another; else by what they pay."""
 
     def build(self, *, seed: int = 0, state: State | None = None) -> Agent:
         """An agent as new, or as it was when it gave `state`, which it does not touch."""
@@ -159,7 +161,8 @@ def _judge(agent: Agent, specs: Sequence[TaskSpec], luck: Sequence[int], trainee
     plan = player.plan(trainee.judged)
     batch = family_of(specs[0]).batch(len(specs) * plan.slots, trainee.device)
     trial = collect(player, batch, specs, plan=plan, seeds=luck)
-    return trial.episode_returns().double().mean(0).tolist(), _steps(trial)
+    returns = trial.family_returns() if trainee.by_family else trial.episode_returns()
+    return returns.double().mean(0).tolist(), _steps(trial)
 
 
 def _take_over(heir: Agent, other: Agent, state: State) -> None:

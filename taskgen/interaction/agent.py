@@ -176,9 +176,18 @@ class Trial:
         return Trial([self.specs[i] for i in trials], [rollout.of(slots) for rollout in self.rounds], self.plan)
 
     def episode_returns(self) -> Tensor:
-        """[episodes, trials] undiscounted return of every episode."""
+        """[episodes, trials] undiscounted return of every episode, in the reward that the tasks pay."""
+        return self._returns([rollout.reward for rollout in self.rounds])
+
+    def family_returns(self) -> Tensor:
+        """[episodes, trials] undiscounted return of every episode in the family's own reward, whatever tasks pay."""
+        own = [rollout.family_reward for rollout in self.rounds]
+        return self._returns([r.reward if other is None else other for r, other in zip(self.rounds, own, strict=True)])
+
+    def _returns(self, rewards: Sequence[Tensor]) -> Tensor:
+        """[episodes, trials] sums of `rewards`, [T, B] a round."""
         episodes = self.plan.episodes
-        reward = torch.cat([rollout.reward * rollout.valid for rollout in self.rounds])
+        reward = torch.cat([paid * rollout.valid for paid, rollout in zip(rewards, self.rounds, strict=True)])
         index = torch.cat([rollout.episode_index for rollout in self.rounds]).clamp(max=episodes)
         returns = torch.zeros(episodes + 1, reward.shape[1], dtype=reward.dtype, device=reward.device)
         returns.scatter_add_(0, index, reward)

@@ -1,5 +1,10 @@
 """Scores of tasks, from the trials just played: computed once, on the device, whatever the curricula that look at them.
 
+Where tasks are paid by a reward of their own, scores are in one of two currencies. What is known of a family (when an
+episode is solved, the best return) is in its own reward, so success, learnability and regret count what was played in
+that. What comes of the agent's values is in the reward that was paid, which they were learned from. Returns that go
+with a score are in its currency: `TaskResult.returns` are paid, `TaskResult.family_returns` the family's.
+
 Trials are [episodes, trials] or time-major [T, B] with `plan.slots` slots a trial; a score is [trials]. Sources:
 Jiang et al. 2021, Replay-Guided Adversarial Environment Design, section 3 (positive value loss, MaxMC); Jiang et al.
 2021, Prioritized Level Replay, section 3.1 (the value losses); Rutherford et al. 2024, No Regrets: Investigating and
@@ -26,7 +31,7 @@ class Solvable(Protocol):
     """A family that says when an episode counts as solved, as success rates need."""
 
     solved_return: float
-    """Undiscounted return of an episode from which on it counts as solved."""
+    """Undiscounted return of an episode, in the family's own reward, from which on it counts as solved."""
 
 
 @runtime_checkable
@@ -34,7 +39,7 @@ class Optimal(Protocol):
     """A family that knows the best return of a task, as regret needs."""
 
     def optimal_return(self, spec: TaskSpec) -> float:
-        """Undiscounted return of an episode played by one who knows the task."""
+        """Undiscounted return of an episode, in the family's own reward, played by one who knows the task."""
         ...
 
 
@@ -47,24 +52,26 @@ class Played:
         self._agent = agent
         self._family = family
         self.returns = trial.episode_returns()
-        """[episodes, trials]."""
+        """[episodes, trials] in the reward that was paid."""
+        self.family_returns = trial.family_returns()
+        """[episodes, trials] in the family's own reward."""
 
     @cached_property
     def solved(self) -> Tensor:
         """[episodes, trials] 1.0 where the episode counts as solved."""
         assert isinstance(self._family, Solvable)
-        return (self.returns >= self._family.solved_return).to(torch.float32)
+        return (self.family_returns >= self._family.solved_return).to(torch.float32)
 
     @cached_property
     def optimal(self) -> Tensor:
-        """[trials] the best return of an episode."""
+        """[trials] the best return of an episode, in the family's own reward."""
         assert isinstance(self._family, Optimal)
         best = [self._family.optimal_return(spec) for spec in self.specs]
-        return torch.tensor(best, dtype=self.returns.dtype, device=self.returns.device)
+        return torch.tensor(best, dtype=self.family_returns.dtype, device=self.family_returns.device)
 
     @cached_property
     def value(self) -> Tensor:
-        """[trials] mean value estimate."""
+        """[trials] mean value estimate, in the reward that was paid."""
         return self.mean([value for value, _ in self._estimates])
 
     @cached_property
@@ -111,6 +118,11 @@ class Score:
     needs_episodes: int = 1
     """With fewer episodes a trial it is the same for every task."""
 
+    @property
+    def paid(self) -> bool:
+        """Whether it is in the reward that tasks were paid, as the agent's values are; else in the family's own."""
+        return self.needs_critic
+
 
 def _learnability(played: Played) -> Tensor:
     rate = played.solved.mean(0)
@@ -118,37 +130,44 @@ def _learnability(played: Played) -> Tensor:
 
 
 SCORES: Mapping[str, Score] = {
-    "success": Score(lambda played: played.solved.mean(0), "Share of the trial's episodes solved.", needs_solved=True),
+    "success": Score(
+        lambda played: played.solved.mean(0),
+        "Share of the trial's episodes solved, by the family's own reward.",
+        needs_solved=True,
+    ),
     "learnability": Score(
         _learnability,
-        "p(1 - p) of the success rate p: neither hopeless nor mastered.",
+        "p(1 - p) of the success rate p: neither hopeless nor mastered, by the family's own reward.",
         needs_solved=True,
         needs_episodes=2,
     ),
     "positive-value-loss": Score(
         lambda played: played.mean([advantage.clamp(min=0) for advantage in played.advantage]),
-        "Mean advantage where positive.",
+        "Mean advantage where positive, in the reward paid.",
         needs_critic=True,
     ),
-    "gae": Score(lambda played: played.mean(played.advantage), "Mean advantage.", needs_critic=True),
+    "gae": Score(
+        lambda played: played.mean(played.advantage), "Mean advantage, in the reward paid.", needs_critic=True
+    ),
     "value-l1": Score(
         lambda played: played.mean([advantage.abs() for advantage in played.advantage]),
-        "Mean absolute advantage.",
+        "Mean absolute advantage, in the reward paid.",
         needs_critic=True,
     ),
     "one-step-td": Score(
         lambda played: played.mean([error.abs() for error in played.error]),
-        "Mean absolute temporal-difference error.",
+        "Mean absolute temporal-difference error, in the reward paid.",
         needs_critic=True,
     ),
     "mean-value": Score(
         lambda played: played.value,
-        "Mean value estimate; MaxMC is the best return so far, which the curriculum remembers, less this.",
+        "Mean value estimate; MaxMC is the best return so far, which the curriculum remembers, less this; both in the "
+        "reward paid.",
         needs_critic=True,
     ),
     "regret": Score(
-        lambda played: played.optimal - played.returns.mean(0),
-        "What the best player gets more than the agent, per episode.",
+        lambda played: played.optimal - played.family_returns.mean(0),
+        "What the best player gets more than the agent, per episode, in the family's own reward.",
         needs_optimal=True,
     ),
 }
@@ -193,10 +212,12 @@ def score(trial: Trial, agent: Agent, family: TaskFamily[Any], wanted: Collectio
     names = sorted(wanted)
     with torch.no_grad():
         played = Played(trial.specs, trial, agent, family)
-        columns = torch.stack([*played.returns, *(SCORES[name].of(played) for name in names)])
+        scores = [SCORES[name].of(played) for name in names]
+        own = [] if trial.rounds[0].family_reward is None else list(played.family_returns)
+        columns = torch.stack([*scores, *played.returns, *own])
     rows = cast("list[list[float]]", columns.t().tolist())  # pyright: ignore[reportUnknownMemberType]
-    episodes = trial.plan.episodes
+    own_from = len(names) + trial.plan.episodes
     return [
-        TaskResult(spec, tuple(row[:episodes]), dict(zip(names, row[episodes:], strict=True)))
+        TaskResult(spec, tuple(row[len(names) : own_from]), dict(zip(names, row, strict=False)), tuple(row[own_from:]))
         for spec, row in zip(trial.specs, rows, strict=True)
     ]

@@ -46,6 +46,15 @@ NEEDED: dict[str, Callable[[TaskFamily[Any]], dict[str, Any]]] = {
 """What a source must be told, by its name: least settings over a family."""
 
 
+GOALS = {
+    "builtin/ant": "position",
+    "builtin/half-cheetah": "velocity",
+    "builtin/hopper": "velocity",
+    "builtin/walker2d": "velocity",
+}
+"""The task of a robot that has a goal among its observations."""
+
+
 def _pairs() -> list[tuple[str, str]]:
     catalogue = registry.catalogue()
     return [
@@ -69,7 +78,8 @@ def test_every_source_fits_some_family() -> None:
 @pytest.mark.parametrize(("name", "family_name"), _pairs())
 def test_source(name: str, family_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played = name in ("builtin/diayn", "builtin/solvable")
-    family = build_family(family_name, _short_episodes(family_name) if played else {})
+    task = {"task": GOALS[family_name]} if name == "builtin/dense-rewards" and family_name in GOALS else {}
+    family = build_family(family_name, {**task, **(_short_episodes(family_name) if played else {})})
     needed = dict(NEEDED.get(name, lambda family: {})(family))
     if name == "builtin/task-set":
         needed["path"] = str(tmp_path / "tasks.jsonl")

@@ -135,6 +135,15 @@ def test_max_mc_is_the_largest_return_so_far_less_the_value():
         assert curriculum.metrics()["tasks/score_median"] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("score", "expected"), [("max-mc", 0.25), ("gae", 0.25), ("regret", 3.0), ("success", 3.0)])
+def test_a_level_s_return_is_in_the_currency_of_its_score(score, expected):
+    curriculum = source("accel", score=score, capacity=1, minimum_fill=1.0)
+    (spec,) = curriculum.ask(1)
+    scores = dict.fromkeys(curriculum.scores, 0.5)
+    curriculum.tell([TaskResult(spec, (0.0, 0.5), scores, family_returns=(2.0, 4.0))])
+    assert curriculum.lineage(spec)[-1].scores["return"] == expected
+
+
 def test_robust_learns_from_replays_alone():
     for name, on_new in (("plr", True), ("robust-plr", False), ("accel", False)):
         curriculum = source(name, replay=1.0)

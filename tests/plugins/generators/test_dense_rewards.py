@@ -3,9 +3,8 @@
 import pytest
 
 from registry.config import Part
-from registry.errors import TaskError, UserError
+from registry.errors import ConfigError, TaskError, UserError
 from taskgen.build import build_family, build_source
-from taskgen.source import TaskResult
 from taskgen.streams import child, seed_sequence
 
 SPARSE = {"goals": "half-circle", "reward": "sparse"}
@@ -39,23 +38,25 @@ def test_entries_can_be_named_in_another_order():
     assert dict(spec.reward.settings) == {"goal": (0.2, 0.1), "features": (1, 0), "reach": 1.0}
 
 
-def test_results_reach_the_source_of_contexts_as_those_of_its_own_tasks():
-    source = _source()
-    told = []
-    source._contexts.tell = told.extend
-    (spec,) = source.ask(1)
-    source.tell([TaskResult(spec, (1.0, 2.0))])
-    assert told == [
-        TaskResult(build_family("point-navigation", SPARSE).spec(dict(spec.context), seed=spec.seed), (1.0, 2.0))
-    ]
+def test_settings_of_older_runs_make_the_same_tasks():
+    stated = _source(goal=[0, 1], features=[0, 1]).ask(4)
+    assert [spec.id for spec in stated] == [spec.id for spec in _source().ask(4)]
+
+
+def test_curricula_go_around_it():
+    with pytest.raises(ConfigError, match=r"contexts = .*plr: it decides by results.* the curriculum around this one"):
+        _source(contexts={"name": "plr"})
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"goal": [0, 5]}, "entries 0 to 2"),
-        ({"goal": [0]}, "expected 2 numbers"),
-        ({"features": [0, 3]}, "allowed are 0 to 1"),
+        ({"goal": [0, 2]}, r"goal = \[0, 2\]: builtin/point-navigation has a goal of entries 0 to 1"),
+        (
+            {"features": [1, 0]},
+            r"features = \[1, 0\]: entries \[0, 1\] of the goal .* entries \[0, 1\] of the obs",
+        ),
+        ({"goal": [1], "features": [0]}, r"compared with entries \[1\] of the observation"),
         ({"goal": [-1, 0]}, "goal"),
     ],
 )

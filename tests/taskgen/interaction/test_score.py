@@ -1,5 +1,6 @@
 """Scores against values computed by hand."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -65,6 +66,22 @@ def test_success_learnability_and_regret():
     first, second = score(SEQUENTIAL, CRITIC, family, ("success", "learnability", "regret"))
     assert first.scores == {"success": 0.5, "learnability": 0.25, "regret": 2.0}
     assert second.scores == {"success": 0.5, "learnability": 0.25, "regret": 4.0}
+
+
+def test_success_and_regret_count_the_family_s_reward_and_value_scores_what_was_paid():
+    """Paid 1 and 3, 0 and 2; by the family 2 and 5, 1 and 0 (a step that was not played counts 8)."""
+    (rollout,) = SEQUENTIAL.rounds
+    own = torch.tensor([[2.0, 1.0], [4.0, 0.0], [1.0, 8.0]])
+    trial = replace(SEQUENTIAL, rounds=[replace(rollout, family_reward=own)])
+    family = SimpleNamespace(name="toy", solved_return=2.0, optimal_return=lambda spec: 6.0)
+    wanted = ("success", "learnability", "regret", "gae", "mean-value")
+    first, second = score(trial, CRITIC, family, wanted)
+    assert first.scores == {"success": 1.0, "learnability": 0.0, "regret": 2.5, "gae": 2.0, "mean-value": 3.0}
+    assert second.scores == {"success": 0.0, "learnability": 0.0, "regret": 5.5, "gae": -1.0, "mean-value": 3.0}
+    assert (first.returns, second.returns) == ((1.0, 3.0), (0.0, 2.0))
+    assert (first.family_returns, second.family_returns) == ((2.0, 5.0), (1.0, 0.0))
+    assert score(SEQUENTIAL, CRITIC, family)[0].family_returns == ()
+    assert {name for name, entry in SCORES.items() if not entry.paid} == {"success", "learnability", "regret"}
 
 
 def test_episodes_side_by_side_belong_to_one_task():
