@@ -29,6 +29,6 @@ class RandomPolicy(Player):
         if isinstance(space, gym.spaces.Discrete):
             return Action(torch.randint(int(space.n), (batch,), generator=self.generator, device=device)), carry
         assert isinstance(space, gym.spaces.Box)
-        low, high = (torch.as_tensor(bound, device=device) for bound in (space.low, space.high))
+        low, high = self.bounds
         share = torch.rand((batch, *space.shape), generator=self.generator, device=device)
         return Action(low + share * (high - low)), carry

@@ -38,7 +38,7 @@ class BusOracle(Player[BusOracleConfig]):
 
     def act(self, carry: Tensor, step: Step) -> tuple[Action, Tensor]:
         """At a trial's start find the shortest ways; go on. Raises `UserError` without a descriptor."""
-        if bool(step.trial_start.any()):
+        if self.any_of(step.trial_start):
             orders = told(step.descriptor, "bus-oracle").unflatten(1, (-1, 4)).argmax(2)
             found = city.ways(city.streets_and_buses(orders))
             carry = torch.where(step.trial_start[:, None, None], found, carry)

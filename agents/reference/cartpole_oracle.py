@@ -51,7 +51,7 @@ class CartPoleOracle(Player[CartPoleOracleConfig]):
     def act(self, carry: Regulator, step: Step) -> tuple[Action, Regulator]:
         """At a trial's start make the controller; follow it. Raises `UserError` without a descriptor."""
         gain = carry.gain
-        if bool(step.trial_start.any()):
+        if self.any_of(step.trial_start):
             made = _gain(told(step.descriptor, "cartpole-oracle"))
             gain = torch.where(step.trial_start[:, None], made, gain)
         return Action(((gain * step.observation).sum(1) < 0).to(torch.int64)), Regulator(gain)

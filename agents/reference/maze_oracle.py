@@ -57,7 +57,7 @@ class MazeOracle(Player[MazeOracleConfig]):
     def act(self, carry: Way, step: Step) -> tuple[Action, Way]:
         """At a trial's start plan from the descriptor; follow the plan. Raises `UserError` without a descriptor."""
         policy, following, start, pose = carry
-        if bool(step.trial_start.any()):
+        if self.any_of(step.trial_start):
             new = self._plan(step.descriptor)
             fresh = step.trial_start
             policy = torch.where(fresh[:, None], new.policy, policy)

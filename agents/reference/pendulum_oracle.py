@@ -23,7 +23,7 @@ from torch import Tensor
 
 from agents.reference.linear_quadratic import gains
 from agents.reference.player import Player
-from agents.reference.steering import box_bounds, told
+from agents.reference.steering import told
 from registry.config import Config
 from taskgen.interaction.agent import Action, Step
 
@@ -58,7 +58,7 @@ class PendulumOracle(Player[PendulumOracleConfig]):
     def act(self, carry: Regulator, step: Step) -> tuple[Action, Regulator]:
         """At a trial's start make the controller; follow it. Raises `UserError` without a descriptor."""
         regulator = carry
-        if bool(step.trial_start.any()):
+        if self.any_of(step.trial_start):
             descriptor = told(step.descriptor, "pendulum-oracle")
             gain = torch.where(step.trial_start[:, None], _gain(descriptor), carry.gain)
             gravity = torch.where(step.trial_start, descriptor[:, 0], carry.gravity)
@@ -67,7 +67,7 @@ class PendulumOracle(Player[PendulumOracleConfig]):
 
     def _torque(self, regulator: Regulator, observation: Tensor) -> Tensor:
         """[B, 1]."""
-        largest = box_bounds(self.problem)[1]
+        largest = self.bounds[1]
         cosine, sine, speed = observation.unbind(1)
         held = -(regulator.gain * torch.stack([torch.atan2(sine, cosine), speed], dim=1)).sum(1)
         energy = regulator.length * speed**2 / 3 + regulator.gravity * (cosine - 1)

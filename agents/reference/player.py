@@ -1,6 +1,7 @@
 """`Player`: what all reference players share. They adapt within a trial by a fixed rule and never learn between."""
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import gymnasium as gym
@@ -23,6 +24,30 @@ class Player(ABC, Generic[C]):
         self.config = config
         self.problem = problem
         self.generator = torch.Generator(problem.device).manual_seed(problem.seed)
+        self._looked_at: Tensor | None = None
+        self._seen = False
+
+    def any_of(self, flags: Tensor) -> bool:
+        """Whether any of `flags` [B] is true. Each tensor is looked at once: on a GPU a look makes the host wait.
+
+        So players that plan where a trial starts wait twice a round, since `collect` hands on one and the same
+        `trial_start` once trials are under way. Flags are never changed in place.
+        """
+        if flags is not self._looked_at:
+            self._looked_at, self._seen = flags, bool(flags.any())
+        return self._seen
+
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Lowest and highest action, each [D] float32 on the device. Raises `UserError` unless actions are a box."""
+        space = self.problem.action_space
+        if not isinstance(space, gym.spaces.Box):
+            raise UserError(
+                f"{self.problem.family} has the action space {space}; this player needs continuous actions. "
+                "See `taskgen list agents` for players of other families."
+            )
+        low, high = (torch.as_tensor(bound, device=self.problem.device) for bound in (space.low, space.high))
+        return low, high
 
     def plan(self, episodes: int) -> CollectionPlan:
         """One round: players adapt while they act."""

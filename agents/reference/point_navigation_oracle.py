@@ -37,4 +37,4 @@ class PointNavigationOracle(Player[PointNavigationOracleConfig]):
     def act(self, carry: Carry, step: Step) -> tuple[Action, Carry]:
         """The move that ends nearest to the goal. Raises `UserError` without a descriptor."""
         goal = told(step.descriptor, "point-navigation-oracle")[:, :2]
-        return Action(nearest(goal, step.observation, 1.0, self.problem)), carry
+        return Action(nearest(goal, step.observation, 1.0, self.bounds)), carry

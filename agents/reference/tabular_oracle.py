@@ -52,7 +52,7 @@ class TabularOracle(Player[TabularOracleConfig]):
     def act(self, carry: Plan, step: Step) -> tuple[Action, Plan]:
         """At a trial's start plan from the descriptor; follow the plan. Raises `UserError` without a descriptor."""
         policy, time = carry.policy, torch.where(step.episode_start, 0, carry.time + 1)
-        if bool(step.trial_start.any()):
+        if self.any_of(step.trial_start):
             policy = torch.where(step.trial_start[:, None, None], self._policy(step.descriptor), policy)
         return Action(planned_action(policy, time, step.observation.argmax(-1))), Plan(policy, time)
 

@@ -57,5 +57,5 @@ class TreasureClimber(Player[TreasureClimberConfig]):
         target = torch.where((shown != 0).any(1, keepdim=True), shown, target)
         speed = self.problem.structure["speed"]
         if self.config.way == "fastest":
-            return Action(nearest(target, position, speed, self.problem)), Sight(target)
+            return Action(nearest(target, position, speed, self.bounds)), Sight(target)
         return Action(straight(target, position, speed)), Sight(target)

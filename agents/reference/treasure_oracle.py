@@ -46,4 +46,4 @@ class TreasureOracle(Player[TreasureOracleConfig]):
         below = position[:, 1] < 0.8 * radius - 0.5 * speed
         side = torch.where(across < 0, -radius, radius)
         target = torch.stack([torch.where(behind & below, side, across), up], dim=1)
-        return Action(nearest(target, position, speed, self.problem)), carry
+        return Action(nearest(target, position, speed, self.bounds)), carry

@@ -57,4 +57,4 @@ class TreasureWalker(Player[TreasureWalkerConfig]):
         found = before | here
         ahead = torch.atan2(position[:, 1], position[:, 0]) + math.sqrt(2.0) * speed
         target = torch.where(found[:, None], place, torch.stack([ahead.cos(), ahead.sin()], dim=1))
-        return Action(nearest(target, position, speed, self.problem)), Find(place, found)
+        return Action(nearest(target, position, speed, self.bounds)), Find(place, found)

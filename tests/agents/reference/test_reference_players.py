@@ -60,6 +60,17 @@ def test_two_trials_in_one_stream_are_as_good_as_two(item):
     assert torch.equal(fresh, again)
 
 
+def test_flags_are_looked_at_once_each(monkeypatch):
+    """On a GPU every look makes the host wait; equal flags in another tensor are another look."""
+    player, _ = _player(registry.catalogue().get("agents", "random"))
+    looks, some, none = [], torch.tensor([False, True]), torch.tensor([False, False])
+    any_of = torch.Tensor.any
+    monkeypatch.setattr(torch.Tensor, "any", lambda flags: looks.append(flags) or any_of(flags))
+    asked = (some, some, none, none, none.clone(), some)
+    assert [player.any_of(flags) for flags in asked] == [True, True, False, False, False, True]
+    assert len(looks) == 4
+
+
 def _at(steps, t):
     values = {field.name: getattr(steps, field.name) for field in fields(Step)}
     return Step(**{name: None if value is None else value[t] for name, value in values.items()})
