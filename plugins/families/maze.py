@@ -298,7 +298,8 @@ class _Walk:
         self.size, self.margin, self.view = config.size, config.view - 1, config.view
         self.width = config.size + 2 * self.margin
         self.decay = config.time_penalty / config.horizon
-        self.moves = torch.tensor([row * self.width + column for row, column in DIRECTIONS], device=device)
+        self.strides = [row * self.width + column for row, column in DIRECTIONS]  # for the host, which makes tables
+        self.moves = torch.tensor(self.strides, device=device)
         ahead = torch.arange(config.view - 1, -1, -1, device=device)
         planes = torch.arange(4, device=device)[:, None] * self.width**2
         self.ahead = planes + ahead * self.moves[:, None]  # [4, view], from the agent's cell on, to its rows' codes
@@ -354,7 +355,7 @@ class _Walk:
         for d in range(4):
             for j in range(self.view):
                 # What wraps around at the edges is in the middle of no row that is ever seen.
-                offset = (j - self.view // 2) * int(self.moves[(d + 1) % 4])
+                offset = (j - self.view // 2) * self.strides[(d + 1) % 4]
                 code = wall * 2**j + goal * ((1 + j) * 2**self.view)
                 codes[:, d] += code.roll(-offset, dims=1)
         return codes.flatten(1).to(torch.uint8 if (1 + self.view) * 2**self.view <= 256 else torch.int32)
