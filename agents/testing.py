@@ -35,37 +35,38 @@ def check_agent(
     family: str = "bandit",
     family_settings: Mapping[str, Any] | None = None,
     episodes: int = _EPISODES,
+    device: torch.device | str = "cpu",
 ) -> None:
-    """Check the protocol of agent `name` on tasks of `family`, in trials of `episodes` episodes.
+    """Check the protocol of agent `name` on tasks of `family`, in trials of `episodes` episodes, on `device`.
 
     Plays and learns, also from a single trial, as curricula may have it; actions lie in the space; what happens in one
     trial does not depend on the others, nor does what `adapt` makes of it; metrics are finite; the state restored into
     a fresh agent makes it act and learn identically. Raises `AssertionError` naming all that fails.
     """
     tasks = build_family(family, family_settings)
-    problem = problem_of(tasks, episodes=episodes, seed=7, device=torch.device("cpu"), updates=4)
+    problem = problem_of(tasks, episodes=episodes, seed=7, device=torch.device(device), updates=4)
     part = Part.model_validate({"name": name, **(settings or {})})
     agent = build_agent(part, problem)
     problems: list[str] = []
-    trial = _play(agent, tasks, episodes, 1)
+    trial = _play(agent, tasks, episodes, 1, problem.device)
     problems += _action_problems(problem, trial.rollout)
     for what, learned in (("learn", trial), ("learn from one trial", trial.of([1]))):
         metrics = agent.learn(learned)
         problems += [f"{what}: {key} = {value}" for key, value in metrics.items() if not math.isfinite(value)]
     problems += _independence_problems(agent, trial)
-    problems += _state_problems(agent, build_agent(part, problem), tasks, episodes)
+    problems += _state_problems(agent, build_agent(part, problem), tasks, episodes, problem.device)
     if problems:
         raise AssertionError("\n".join([f"{name} on {family}:", *(f"  - {problem}" for problem in problems)]))
 
 
-def _play(agent: Agent, family: TaskFamily[Any], episodes: int, seed: int) -> Trial:
+def _play(agent: Agent, family: TaskFamily[Any], episodes: int, seed: int, device: torch.device) -> Trial:
     specs = [family.spec(seed=int(s)) for s in stream(seed, "check").integers(0, 2**53, _TRIALS)]
     plan = agent.plan(episodes)
-    return collect(agent, family.batch(_TRIALS * plan.slots), specs, plan=plan)
+    return collect(agent, family.batch(_TRIALS * plan.slots, device), specs, plan=plan)
 
 
 def _action_problems(problem: Problem, rollout: Rollout) -> list[str]:
-    actions = rollout.action.flatten(0, 1).numpy()
+    actions = rollout.action.flatten(0, 1).cpu().numpy()
     if isinstance(problem.action_space, gym.spaces.Box):  # a Gaussian policy has no bounds: families clip
         shape = problem.action_space.shape
         odd = actions.shape[1:] != shape or not np.isfinite(actions).all()
@@ -116,10 +117,12 @@ def _actions(agent: Agent, trial: Trial) -> Tensor:
     return torch.stack(chosen)
 
 
-def _state_problems(agent: Agent, fresh: Agent, family: TaskFamily[Any], episodes: int) -> list[str]:
+def _state_problems(
+    agent: Agent, fresh: Agent, family: TaskFamily[Any], episodes: int, device: torch.device
+) -> list[str]:
     fresh.load_state_dict(copy.deepcopy(agent.state_dict()))
     for turn in (2, 3):
-        one, other = _play(agent, family, episodes, turn), _play(fresh, family, episodes, turn)
+        one, other = (_play(player, family, episodes, turn, device) for player in (agent, fresh))
         if not torch.equal(one.rollout.action, other.rollout.action):
             return [f"an agent restored from state_dict acts differently in trial {turn - 1} after it"]
         if agent.learn(one) != fresh.learn(other):
