@@ -72,8 +72,8 @@ class _Ahead(NamedTuple):
 class Chunk:
     """`steps` steps of `batch`, with slots whose episode ends reset on the spot.
 
-    `play` goes on from where the batch stands and leaves it where it ends, so chunks, `step` and `reset` can alternate.
-    After `set_tasks` make a new chunk on a GPU, whose graph holds the tasks' tables.
+    `play` goes on from where the batch stands and leaves it where it ends, so chunks, `step`, `reset` and `set_tasks`
+    can alternate.
     """
 
     def __init__(self, batch: TensorBatch, steps: int, act: Act | None = None) -> None:
@@ -82,8 +82,7 @@ class Chunk:
             raise UserError(f"a chunk is made of a batch of the tensor engine, not of a {type(batch).__name__}")
         if steps < 1:
             raise UserError(f"steps = {steps}: a chunk has at least 1 step")
-        if batch.rewards.active:
-            raise UserError("a chunk pays what the family pays; step the batch where tasks have a reward of their own")
+        _refuse_rewards(batch)
         if not batch.tables or len(batch.position.state) != batch.slots:
             raise UserError("a chunk goes on from where its batch stands: call set_tasks and reset first")
         self.batch, self.steps = batch, steps
@@ -106,13 +105,14 @@ class Chunk:
         """Take the steps, with `actions` [K, B, ...] unless the chunk has an `act` of its own.
 
         Raises `UserError` for actions that are missing, superfluous, of another length, of another shape or type than
-        before, and where the first call finds no compiler.
+        before, for tasks that have a reward of their own by now, and where the first call finds no compiler.
         """
+        _refuse_rewards(self.batch)
         actions = self._checked(actions)
         if self._compiled is None:
             if self._graph is None:
                 self._graph = _Graph(self, actions)
-            chunked, position = self._graph.replay(self.batch.position, actions)
+            chunked, position = self._graph.replay(self.batch, actions)
         else:
             ahead = self._reserved()
             try:
@@ -246,7 +246,9 @@ class _Graph:
         batch = chunk.batch
         self._position = Position(*(part.clone() for part in batch.position))
         self._actions = None if actions is None else actions.clone()
-        self._tables, self._seed_key = dict(batch.tables), batch.seed_key
+        self._tables = {name: table.clone() for name, table in batch.tables.items()}
+        self._seed_key = batch.seed_key.clone()
+        self._filled_from = batch.tables
         side = torch.cuda.Stream(batch.device)
         side.wait_stream(torch.cuda.current_stream(batch.device))
         with torch.cuda.stream(side):
@@ -262,14 +264,25 @@ class _Graph:
         ahead = chunk.drawn(self._position.episode, self._seed_key, chunk.steps)
         return chunk.run(self._tables, self._position, ahead, self._actions)[:2]
 
-    def replay(self, position: Position, actions: Tensor | None) -> tuple[Chunked, Position]:
-        """Play from `position`; the position that is returned is a copy."""
-        for mine, given in zip(self._position, position, strict=True):
+    def replay(self, batch: TensorBatch, actions: Tensor | None) -> tuple[Chunked, Position]:
+        """Play from where `batch` stands, on the tasks and the noise that it has by now; the position is a copy."""
+        for mine, given in zip(self._position, batch.position, strict=True):
             mine.copy_(given)
+        self._seed_key.copy_(batch.seed_key)
+        if batch.tables is not self._filled_from:  # by `set_tasks`; seldom, and tables may be large
+            for name, mine in self._tables.items():
+                mine.copy_(batch.tables[name])
+            self._filled_from = batch.tables
         if self._actions is not None and actions is not None:
             self._actions.copy_(actions)
         self._graph.replay()
         return self._chunked, Position(*(part.clone() for part in self._after))
+
+
+def _refuse_rewards(batch: TensorBatch) -> None:
+    """Raise `UserError` where tasks have a reward of their own."""
+    if batch.rewards.active:
+        raise UserError("a chunk pays what the family pays; step the batch where tasks have a reward of their own")
 
 
 def _own(method: MethodType) -> MethodType:

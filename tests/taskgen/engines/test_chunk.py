@@ -7,6 +7,7 @@ from registry.errors import UserError
 from taskgen.build import build_family
 from taskgen.engines.chunk import Chunk
 from taskgen.engines.tensor import Position
+from taskgen.spec import RewardSpec
 
 SLOTS, STEPS = 5, 4
 
@@ -103,6 +104,20 @@ def test_tasks_and_seeds_that_change_between_chunks(monkeypatch):
     for one in (batch, reference):
         one.set_tasks([one.family.spec({"force": 5.0}, seed=90)], slots=[1])
     same_as_stepping(chunk, reference, 20)
+
+
+def test_tasks_with_a_reward_of_their_own_are_refused_whenever_they_come(monkeypatch):
+    """A chunk pays what the family pays, which would be wrong in silence."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    batch = batch_of("cartpole")
+    chunk = Chunk(batch, STEPS, push_back)
+    chunk.play()
+    batch.set_tasks([batch.family.spec(seed=1, reward=RewardSpec("random-discriminator", {"seed": 1}))], slots=[2])
+    batch.reset()
+    with pytest.raises(UserError, match="reward of their own"):
+        chunk.play()
+    with pytest.raises(UserError, match="reward of their own"):
+        Chunk(batch, STEPS)
 
 
 def test_every_chunk_has_code_of_its_own(monkeypatch):
