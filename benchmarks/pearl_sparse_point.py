@@ -66,7 +66,7 @@ class Searcher(Player[_Searcher]):
         """To the goal, or on with the search."""
         goal, position, number = told(step.descriptor, "searcher")[:, :2], step.observation, int(step.episode_index[0])
         searched = _walk(position, number) if self.config.walk else _place(position, number)
-        return Action(nearest(torch.where(carry[:, None], goal, searched), position, 1.0, self.problem)), carry
+        return Action(nearest(torch.where(carry[:, None], goal, searched), position, 1.0, self.bounds)), carry
 
     def adapt(self, carry: Tensor, rollout: Rollout) -> Tensor:
         """Known is what has paid."""

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from agents.random_policy import RandomPolicy
 from agents.reference.cartpole_oracle import CartPoleOracle, CartPoleOracleConfig
 from agents.reference.linear_quadratic import gains
 from agents.reference.pendulum_oracle import PendulumOracle, PendulumOracleConfig
 from agents.reference.point_navigation_oracle import PointNavigationOracle, PointNavigationOracleConfig
-from agents.reference.steering import box_bounds
 from agents.reference.treasure_climber import TreasureClimber, TreasureClimberConfig
 from agents.reference.treasure_oracle import TreasureOracle, TreasureOracleConfig
 from agents.reference.treasure_walker import TreasureWalker, TreasureWalkerConfig
+from registry.config import Config
 from registry.errors import UserError
 from taskgen.build import build_family
 from taskgen.interaction.build import problem_of
@@ -157,4 +158,4 @@ def test_oracles_ask_for_the_descriptor(name, player, config):
 
 def test_steering_refuses_discrete_actions():
     with pytest.raises(UserError, match="continuous actions"):
-        box_bounds(problem_of(build_family("bandit"), episodes=1, seed=0, device=CPU))
+        _ = RandomPolicy(Config(), problem_of(build_family("bandit"), episodes=1, seed=0, device=CPU)).bounds
