@@ -10,9 +10,10 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 
 import typer
 
@@ -45,7 +46,8 @@ def train(
 ) -> None:
     """Train an agent, evaluate it beside its reference players and write a report.
 
-    Ctrl-C finishes the iteration, checkpoints and exits; the same command with --resume goes on identically.
+    Ctrl-C finishes the iteration, checkpoints and exits; the same command with --resume goes on identically. In the
+    evaluation at the end Ctrl-C stops at once, and `taskgen evaluate` makes up for it.
 
     Started by `torchrun --nproc-per-node 2 -m registry.cli train ...`, two processes share the tasks, each with a card
     of its own where there are some; `--run` is spelt `--run-directory` there, because `torchrun` has one of its own.
@@ -54,7 +56,6 @@ def train(
 
     from agents.common import parallel
     from agents.training.experiment import load_experiment
-    from agents.training.loop import evaluate_run
     from agents.training.loop import train as train_run
     from agents.training.run import RunDirectory
 
@@ -66,6 +67,8 @@ def train(
     directory = RunDirectory(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}")
     with parallel.joined() as first, Progress(quiet=not first) as progress:
         plan, parts = _begun(plan, directory, resume)
+        if parts.agent is not None:
+            _say_left_out(plan, parts, progress)
         finished = train_run(plan, directory, progress, parts)
     if not first:
         os._exit(0 if finished else 130)  # threads of gloo now and then abort an interpreter that tidies up at its end
@@ -73,8 +76,10 @@ def train(
         typer.echo(f"Stopped; checkpoint saved. Go on with: {_resume_command(directory.path)}")
         raise typer.Exit(130)
     if parts.agent is not None:
+        if progress.stop_requested():
+            _stopped_evaluating(directory.path)
         typer.echo("Evaluating beside the reference players ...")
-        _print_summary(evaluate_run(directory))
+        _print_summary(_evaluated(directory))
     _write_report([directory.path], directory.path / "report.html")
 
 
@@ -99,17 +104,53 @@ def _begun(plan: "Plan[Experiment]", directory: "RunDirectory", resume: bool) ->
     return plan, parts
 
 
+def _say_left_out(plan: "Plan[Experiment]", parts: "Parts", progress: "Progress") -> None:
+    """Tell before the run which reference players its last evaluation will lack."""
+    from agents.training.judge import reference_players
+
+    episodes = plan.config.evaluation.episodes or parts.problem.episodes
+    for player, reason in reference_players(plan.config, replace(parts.problem, episodes=episodes))[1].items():
+        progress.say(f"{player} will be left out of the evaluation: {reason}")
+
+
+def _evaluated(run: "RunDirectory", **settings: Any) -> dict[str, Any]:
+    """The summary of an evaluation that shows its progress and that Ctrl-C stops."""
+    from agents.evaluation.watch import Stopped
+    from agents.training.judge import evaluate_run
+
+    try:
+        with Progress(stopping="the evaluation") as progress:
+            return evaluate_run(run, onlooker=progress, **settings)
+    except Stopped:
+        _stopped_evaluating(run.path)
+
+
+def _stopped_evaluating(run: Path) -> NoReturn:
+    path = shlex.quote(str(run))
+    typer.echo(
+        f"Stopped; the run is trained, and nothing of this evaluation was kept. Make up for it with: "
+        f"{_taskgen(f'evaluate {path}')} and {_taskgen(f'report {path}')}",
+        err=True,
+    )
+    raise typer.Exit(130)
+
+
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     tasks: Annotated[Path | None, typer.Option(help="Task file to use instead of the run's held-out tasks.")] = None,
-    episodes: Annotated[int | None, typer.Option(min=1, help="Episodes per trial; by default as in training.")] = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Episodes per trial, even more than in training; else as configured."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch.")] = 1,
 ) -> None:
-    """Evaluate a run's newest checkpoint: return per adaptation episode, beside the reference players."""
+    """Evaluate a run's newest checkpoint: return per adaptation episode, beside the reference players.
+
+    Without --tasks and --episodes the run keeps it, for its report. Ctrl-C stops at once and leaves what was kept.
+    """
     import torch
 
-    from agents.training.loop import evaluate_run
     from agents.training.run import RunDirectory
     from taskgen.taskset import TaskSet
 
@@ -117,7 +158,7 @@ def evaluate(
     specs = None if tasks is None else TaskSet.read(tasks)
     if specs is not None and len(specs) < 2:
         raise UserError(f"{tasks} holds {len(specs)} task: an interval needs at least 2")
-    summary = evaluate_run(RunDirectory(run), tasks=specs, episodes=episodes)
+    summary = _evaluated(RunDirectory(run), tasks=specs, episodes=episodes)
     if as_json:
         typer.echo(json.dumps(summary, indent=1))
     else:
@@ -151,6 +192,7 @@ def compare(
     """Compare the agents of several runs on the same tasks: return per adaptation episode and step of adaptation."""
     import torch
 
+    from agents.evaluation.watch import Stopped
     from agents.reports import comparison_report
     from agents.reports.comparison import compare as compare_runs
     from taskgen.taskset import TaskSet
@@ -159,9 +201,14 @@ def compare(
     if tasks and len({file.stem for file in tasks}) < len(tasks):
         raise UserError(f"--tasks: {', '.join(map(str, tasks))}: sets go by their files' names, which must differ")
     sets = None if not tasks else {file.stem: TaskSet.read(file) for file in tasks}
-    found = compare_runs(
-        runs, tasks=sets, episodes=episodes, with_players=players, say=lambda text: typer.echo(text, err=True)
-    )
+    try:
+        with Progress(stopping="the comparison") as progress:
+            found = compare_runs(
+                runs, tasks=sets, episodes=episodes, with_players=players, say=progress.say, onlooker=progress
+            )
+    except Stopped:
+        typer.echo("Stopped; nothing was written.", err=True)
+        raise typer.Exit(130) from None
     comparison_report.write_comparison({found.family: found}, output)
     if as_json:
         typer.echo(json.dumps(found.summary(), indent=1))
@@ -207,42 +254,58 @@ def _write_report(runs: list[Path], output: Path) -> None:
 def _print_summary(summary: Mapping[str, Any]) -> None:
     """Mean trial return with its interval and mean return of first and last episode, best player first.
 
-    Of players that adapt between rounds of several episodes, a round's mean episode stands for it.
+    Of players that adapt between rounds of several episodes, a round's mean episode stands for it. The last column is
+    the mean trial return on the tasks where a player earns least.
     """
     for name, evaluated in summary["sets"].items():
-        typer.echo(f"{name}: {summary['tasks']} tasks, {summary['episodes']} episodes each")
-        typer.echo(f"  {'player':<20} {'trial return':>12}  {'95% interval':<20} {'first':>9} {'last episode':>13}")
+        typer.echo(f"{name}: {evaluated['tasks']} tasks, {summary['episodes']} episodes each")
         players = sorted(evaluated["players"].items(), key=lambda pair: -pair[1]["trial"]["mean"])
+        share = next((f"worst {figures['tail']['share']:.0%}" for _, figures in players if "tail" in figures), "")
+        columns = f"{'first':>9} {'last episode':>13} {share:>12}".rstrip()
+        typer.echo(f"  {'player':<20} {'trial return':>12}  {'95% interval':<20} {columns}")
         for player, figures in players:
             trial, mean = figures["trial"], figures.get("rounds", figures["returns"])["mean"]
             interval = f"[{trial['low']:.3f}, {trial['high']:.3f}]"
+            tail = f" {figures['tail']['mean']:>12.3f}" if "tail" in figures else ""
             faults = f"  {figures['faults']} episodes diverged" if "faults" in figures else ""
             typer.echo(
-                f"  {player:<20} {trial['mean']:>12.3f}  {interval:<20} {mean[0]:>9.3f} {mean[-1]:>13.3f}{faults}"
+                f"  {player:<20} {trial['mean']:>12.3f}  {interval:<20} {mean[0]:>9.3f} {mean[-1]:>13.3f}{tail}{faults}"
             )
         for player, figures in players:
             if "rounds" in figures:
                 course = ", ".join(f"{value:.3f}" for value in figures["rounds"]["mean"])
                 typer.echo(f"  {player}, mean episode after 0, 1, ... steps of adaptation: {course}")
+    for player, reason in summary["left_out"].items():
+        typer.echo(f"{player} is left out: {reason}")
+
+
+def _taskgen(command: str) -> str:
+    """What to type for `command`, with the plugin files in use."""
+    files = [file for file in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if file]
+    return " ".join(["taskgen", *(f"--plugin {shlex.quote(file)}" for file in files), command])
 
 
 def _resume_command(directory: Path) -> str:
     """What to type to go on: the run's own configuration, the plugin files in use, and as many processes."""
-    files = [file for file in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if file]
-    options = [f"--plugin {shlex.quote(file)}" for file in files]
     run = shlex.quote(str(directory))
     beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
     if beside == "1":
-        return " ".join(["taskgen", *options, f"train {run}/config.toml --run {run} --resume"])
+        return _taskgen(f"train {run}/config.toml --run {run} --resume")
     program = f"torchrun --nproc-per-node {beside} -m registry.cli"
-    return " ".join([program, *options, f"train {run}/config.toml --run-directory {run} --resume"])
+    return _taskgen(f"train {run}/config.toml --run-directory {run} --resume").replace("taskgen", program, 1)
 
 
 class Progress:
-    """A bar on a terminal, a line now and then in a log; turns Ctrl-C and SIGTERM into a request to stop."""
+    """A bar on a terminal, a line now and then in a log; turns Ctrl-C and SIGTERM into a request to stop.
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    What `stopping` names is what stops on request: training after an iteration, an evaluation before its next step.
+    Of an evaluation all is shown on standard error, so that what it prints is its result alone.
+    """
+
+    def __init__(self, *, quiet: bool = False, stopping: str = "after this iteration") -> None:
         self._quiet = quiet
+        self._stopping = stopping
+        self._errors = stopping != "after this iteration"
         self._stop = False
         self._bar: Any = None
         self._last_line = time.monotonic()
@@ -265,7 +328,7 @@ class Progress:
         self._stop = True
         if self._quiet:
             return
-        typer.echo("\nStopping after this iteration; once more to stop at once.", err=True)
+        typer.echo(f"\nStopping {self._stopping}; once more to stop at once.", err=True)
 
     def stop_requested(self) -> bool:
         """Whether someone pressed Ctrl-C or sent SIGTERM."""
@@ -276,7 +339,7 @@ class Progress:
         if self._quiet:
             return
         if self._bar is None:
-            typer.echo(text)
+            typer.echo(text, err=self._errors)
         else:
             self._bar.console.print(text, highlight=False)
 
@@ -296,12 +359,28 @@ class Progress:
             left = (now - self._began) / (done - self._first) * (total - done)
             typer.echo(f"iteration {done}/{total}: {figures}, {left:.0f} s left")
 
-    def _advance_bar(self, done: int, total: int, figures: str) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    def played(self, share: float, what: str) -> None:
+        """So much of an evaluation, from 0 to 1, is over; `what` plays now."""
+        now, terminal = time.monotonic(), sys.stderr.isatty()
+        if now - self._last_line < (0.1 if terminal else _LINE_SECONDS):
+            return
+        self._last_line = now
+        if terminal:
+            self._advance_bar(share * 100, 100, f"%, {what}")
+        else:
+            typer.echo(f"{share:.0%} of the evaluation: {what}, {self._left(share):.0f} s left", err=True)
+
+    def _left(self, share: float) -> float:
+        return (time.monotonic() - self._began) * (1 - share) / max(share, 1e-9)
+
+    def _advance_bar(self, done: float, total: int, figures: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         if self._bar is None:
-            columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-            self._bar = Progress(*columns)
+            count = "{task.completed:.0f}" + ("" if self._errors else "/{task.total:.0f}")
+            columns = (TextColumn(count), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+            self._bar = Progress(*columns, console=Console(stderr=self._errors), transient=self._errors)
             self._bar.start()
             self._task = self._bar.add_task(figures, total=total, completed=done)
         self._bar.update(self._task, completed=done, description=figures)

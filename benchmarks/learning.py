@@ -10,7 +10,8 @@ from agents.commands import Progress
 from agents.evaluation.statistics import mean_interval
 from agents.reports.report import write_report
 from agents.training.experiment import load_experiment
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from benchmarks.harness import Row, record, row
 

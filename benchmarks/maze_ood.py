@@ -21,7 +21,7 @@ from agents.evaluation.play import play
 from agents.evaluation.statistics import mean_interval
 from agents.reports.report import write_report
 from agents.training.experiment import build_parts, load_experiment
-from agents.training.loop import evaluate_run
+from agents.training.judge import evaluate_run
 from agents.training.run import RunDirectory
 from benchmarks.harness import Row, Target, record, row
 from benchmarks.learning import RUNS, train_seed

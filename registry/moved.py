@@ -17,8 +17,9 @@ MOVED = {
     "agents.gradient": "agents.common.gradient",
     "agents.statistics": "agents.evaluation.statistics",
 }
-"""What level 1 calls a module -> what level 2 calls it. Where a function moved alone: `own_trial`, which went from
-`agents.sharing` to `agents.common.parallel`."""
+"""What level 1 calls a module -> what level 2 calls it. Where functions moved alone: `own_trial`, which went from
+`agents.sharing` to `agents.common.parallel`; `evaluate_run`, `evaluation_sets` and `player_label`, which went from
+`agents.loop` to `agents.training.judge`."""
 
 
 def advice(error: BaseException) -> str:

@@ -6,13 +6,17 @@ Axes: K episodes, N tasks.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation.statistics import iqm_interval, mean_interval
+from agents.evaluation.tail import ranked_tasks, ranking_luck, tail_interval, tail_tasks, tail_values
+from agents.evaluation.watch import Watch
 from taskgen.engines.faults import Faulting
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, judged
@@ -34,22 +38,77 @@ def play(
 
 
 def play_counting(
-    agent: Agent, family: TaskFamily[Any], specs: Sequence[TaskSpec], episodes: int, device: Any = "cpu"
+    agent: Agent,
+    family: TaskFamily[Any],
+    specs: Sequence[TaskSpec],
+    episodes: int,
+    device: Any = "cpu",
+    *,
+    watch: Watch | None = None,
 ) -> tuple[NDArray[np.float64], int]:
-    """As `play`; also how many episodes were cut short because their simulation diverged. They count as they are."""
+    """As `play`; also how many episodes were cut short because their simulation diverged. They count as they are.
+
+    Raises `Stopped` where `watch` says so; the agent is as before then too.
+    """
+    with _at_play(agent) as player:
+        return _played(player, family, specs, episodes, device, watch)
+
+
+def play_ranking(
+    agent: Agent,
+    family: TaskFamily[Any],
+    specs: Sequence[TaskSpec],
+    episodes: int,
+    device: Any = "cpu",
+    *,
+    share: float,
+    watch: Watch | None = None,
+) -> tuple[NDArray[np.float64], int, NDArray[np.float64]]:
+    """As `play_counting`; also the `tail_values` of the trial's return, [M] of the tasks ranked, which may be none.
+
+    The ranking is played after the trial that is measured, so that the agent's own luck is other luck too.
+    """
+    ranked = specs[: ranked_tasks(len(specs), share)]
+    with _at_play(agent) as player:
+        returns, faults = _played(player, family, specs, episodes, device, watch)
+        if not ranked:
+            return returns, faults, np.zeros(0)
+        again, _ = _played(player, family, ranked, episodes, device, watch, seeds=ranking_luck(ranked))
+    return returns, faults, tail_values(again.sum(0), returns[:, : len(ranked)].sum(0), share)
+
+
+@contextmanager
+def _at_play(agent: Agent) -> Iterator[Agent]:
+    """`agent` as it is judged; afterwards its state is as before."""
     state = copy.deepcopy(agent.state_dict())
-    player = judged(agent)
+    try:
+        yield judged(agent)
+    finally:
+        agent.load_state_dict(state)
+
+
+def _played(
+    player: Agent,
+    family: TaskFamily[Any],
+    specs: Sequence[TaskSpec],
+    episodes: int,
+    device: Any,
+    watch: Watch | None,
+    seeds: Sequence[int] | None = None,
+) -> tuple[NDArray[np.float64], int]:
     plan = player.plan(episodes)
     at_once = max(1, min(SLOTS // plan.slots, STEPS // (episodes * family.horizon)))
+    longest = episodes // plan.slots * family.horizon
     parts: list[NDArray[np.float64]] = []
     faults = 0
     for start in range(0, len(specs), at_once):
         chunk = specs[start : start + at_once]
         batch = family.batch(len(chunk) * plan.slots, device)
-        trial = collect(player, batch, chunk, plan=plan)
+        watched = player if watch is None else watch.over(player, len(chunk), longest)
+        luck = None if seeds is None else seeds[start : start + at_once]
+        trial = collect(watched, batch, chunk, plan=plan, seeds=luck)
         parts.append(trial.episode_returns().double().cpu().numpy())
         faults += batch.faults.count if isinstance(batch, Faulting) else 0
-    agent.load_state_dict(state)
     return np.concatenate(parts, axis=1), faults
 
 
@@ -87,15 +146,29 @@ def evaluate(
     *,
     seed: int,
     device: Any = "cpu",
+    tail: float = 0.0,
+    watch: Watch | None = None,
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
     """All `players` on the same tasks: their summaries by name, and the returns [K, N] behind them.
 
-    A summary holds `faults`, their number, where simulations diverged.
+    A summary holds `faults`, their number, where simulations diverged, and `tail`, the mean return of a trial on the
+    share `tail` of tasks where it is lowest, where that is asked for and there are tasks enough. Raises `Stopped` where
+    `watch` says so.
     """
     summaries: dict[str, Any] = {}
     returns: dict[str, NDArray[np.float64]] = {}
     for name, agent in players.items():
-        returns[name], faults = play_counting(agent, family, specs, episodes, device)
+        if watch is not None:
+            watch.what = name
+        returns[name], faults, values = play_ranking(agent, family, specs, episodes, device, share=tail, watch=watch)
         summary = summarise(returns[name], seed, judged(agent).plan(episodes).rounds)
+        summary |= {"tail": _tail(values, tail)} if len(values) else {}
         summaries[name] = summary | ({"faults": faults} if faults else {})
     return summaries, returns
+
+
+def _tail(values: NDArray[np.float64], share: float) -> dict[str, Any]:
+    found = tail_interval(values, share)
+    ends = [None if math.isnan(end) else end for end in found[1:]]
+    sizes = {"share": share, "tasks": tail_tasks(len(values), share), "ranked": len(values)}
+    return {"mean": found.value, "low": ends[0], "high": ends[1], **sizes}

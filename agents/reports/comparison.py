@@ -8,6 +8,7 @@ side by side, of which the mean one counts.
 Axes: S seeds, K episodes, P stretches, N tasks.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,17 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.play import play_counting
+from agents.evaluation.play import play_ranking
 from agents.evaluation.statistics import Interval, crossed_intervals
+from agents.evaluation.tail import LEAST, tail_interval, tail_tasks
+from agents.evaluation.watch import Watch
 from agents.reports.results import grouped
-from agents.training.loop import evaluation_sets, player_label
+from agents.reports.settings import differing
+from agents.training.judge import Onlooker, evaluation_sets, reference_players, trials, watch_over
 from agents.training.run import RunDirectory
 from agents.training.trained import Trained, load_trained
 from registry.errors import UserError
 from taskgen.archive import Archive
 from taskgen.family import TaskFamily, same_structure
 from taskgen.interaction.agent import Agent, Problem
-from taskgen.interaction.build import build_agent
 from taskgen.spec import TaskSpec
 from taskgen.streams import stream
 
@@ -66,6 +69,11 @@ class Contender:
         """Of a trial, where nothing else is asked for: as the run evaluates."""
         return self.trained.experiment.evaluation.episodes or self.trained.parts.problem.episodes
 
+    @property
+    def trained_episodes(self) -> int:
+        """Of a trial of training."""
+        return self.trained.parts.problem.episodes
+
 
 @dataclass(frozen=True)
 class Course:
@@ -86,6 +94,8 @@ class Course:
     """Mean return of all K episodes."""
     faults: int
     """Episodes cut short because their simulation diverged."""
+    tail: Interval | None = None
+    """Mean return of all K episodes on the share of tasks where it is lowest; None where that was not measured."""
 
     @property
     def abreast(self) -> int:
@@ -110,11 +120,18 @@ class Comparison:
     """By set: agents and reference players, those who end best first."""
     remarks: Sequence[str]
     """What a reader has to know before believing the figures."""
+    tail: float = 0.0
+    """The share of tasks of `Course.tail`."""
 
     @property
     def family(self) -> str:
         """Short name of the family."""
         return next(iter(self.agents.values()))[0].family.name.partition("/")[2]
+
+    @property
+    def settings(self) -> Mapping[str, Sequence[str]]:
+        """Settings in which the agents' experiments differ, with the value in each."""
+        return differing([runs[0].config for runs in self.agents.values()])
 
     def summary(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -131,7 +148,13 @@ class Comparison:
             name: {"tasks": self.tasks[name], "players": {course.name: _summary(course) for course in courses}}
             for name, courses in self.sets.items()
         }
-        return {"agents": agents, "sets": sets, "remarks": list(self.remarks)}
+        return {
+            "agents": agents,
+            "settings": {key: dict(zip(agents, values, strict=True)) for key, values in self.settings.items()},
+            "tail": self.tail,
+            "sets": sets,
+            "remarks": list(self.remarks),
+        }
 
 
 def compare(
@@ -141,6 +164,7 @@ def compare(
     episodes: int | None = None,
     with_players: bool = True,
     say: Callable[[str], None] | None = None,
+    onlooker: Onlooker | None = None,
 ) -> Comparison:
     """The agents of `runs` on the same tasks, beside the reference players of the first run's experiment.
 
@@ -150,12 +174,14 @@ def compare(
         episodes: of every trial; left out: as each run evaluates, and reference players as the first run.
         with_players: whether reference players take part.
         say: is told who is about to play.
+        onlooker: is shown how far it has come, and may stop it.
 
     Raises:
         UserError: no runs, a run twice or without a checkpoint, a run of another family or structure (named with what
             differs), or a set of fewer than 2 tasks.
         TaskError: a task of another family or structure.
         CheckpointError: a damaged run.
+        Stopped: the onlooker asked for it.
     """
     if not runs:
         raise UserError("nothing to compare: give at least one run directory")
@@ -168,20 +194,37 @@ def compare(
         tasks = evaluation_sets(first.trained.experiment, first.family)
     for name, specs in tasks.items():
         _refuse_unfit(name, specs, contenders)
-    players = list(_players(first, episodes or first.episodes)) if with_players else []
+    problem = replace(first.trained.parts.problem, episodes=episodes or first.episodes)
+    players, left_out = reference_players(first.trained.experiment, problem) if with_players else ({}, {})
     say = say or (lambda _: None)
+    tail = first.trained.experiment.evaluation.tail
+    everybody = len(contenders) + len(players)
+    watch = watch_over(onlooker, everybody * sum(trials(specs, tail) for specs in tasks.values()))
     sets: dict[str, list[Course]] = {}
     for name, specs in tasks.items():
+        game = _Game(first.family, specs, tail, watch)
         courses: list[Course] = []
         for label, members in agents.items():
             say(f"{name}: {label} plays {len(specs)} tasks with {len(members)} seed{'s' * (len(members) != 1)} ...")
-            courses.append(_course(label, members, specs, episodes))
-        for label, agent, problem in players:
+            courses.append(_course(label, members, game, episodes))
+        for label, agent in players.items():
             say(f"{name}: {label} plays ...")
-            courses.append(_played(label, [agent], first.family, specs, problem, trained=False))
+            courses.append(_played(label, [agent], game, problem, trained=False))
         sets[name] = sorted(courses, key=lambda course: -course.mean[-1].value)
     counts = {name: len(specs) for name, specs in tasks.items()}
-    return Comparison(agents, counts, sets, list(_remarks(tasks, contenders)))
+    remarks = [f"{label} is left out: {reason}" for label, reason in left_out.items()]
+    remarks += [*_overlong(agents, episodes), *_remarks(tasks, contenders)]
+    return Comparison(agents, counts, sets, remarks, tail)
+
+
+@dataclass(frozen=True)
+class _Game:
+    """What everybody plays."""
+
+    family: TaskFamily[Any]
+    specs: Sequence[TaskSpec]
+    tail: float
+    watch: Watch | None
 
 
 def _contender(path: Path) -> Contender:
@@ -201,34 +244,23 @@ def _by_agent(contenders: Sequence[Contender]) -> dict[str, list[Contender]]:
     }
 
 
-def _players(first: Contender, episodes: int) -> Iterator[tuple[str, Agent, Problem]]:
-    """Reference players of the first run's experiment."""
-    problem = replace(first.trained.parts.problem, episodes=episodes)
-    for part in first.trained.experiment.evaluation.players:
-        yield player_label(part), build_agent(part, problem), problem
-
-
-def _course(label: str, members: Sequence[Contender], specs: Sequence[TaskSpec], episodes: int | None) -> Course:
+def _course(label: str, members: Sequence[Contender], game: _Game, episodes: int | None) -> Course:
     problem = members[0].trained.parts.problem
     problem = replace(problem, episodes=episodes or members[0].episodes)
-    agents = [run.trained.parts.player for run in members]
-    return _played(label, agents, members[0].family, specs, problem, trained=True)
+    return _played(label, [run.trained.parts.player for run in members], game, problem, trained=True)
 
 
-def _played(
-    label: str,
-    agents: Sequence[Agent],
-    family: TaskFamily[Any],
-    specs: Sequence[TaskSpec],
-    problem: Problem,
-    *,
-    trained: bool,
-) -> Course:
+def _played(label: str, agents: Sequence[Agent], game: _Game, problem: Problem, *, trained: bool) -> Course:
     """The agents of all seeds play; their returns by stretch."""
-    episodes = problem.episodes
+    episodes, specs = problem.episodes, game.specs
     plan = agents[0].plan(episodes)
-    played = [play_counting(agent, family, specs, episodes, problem.device) for agent in agents]
-    returns = np.stack([found for found, _ in played])
+    if game.watch is not None:
+        game.watch.what = label
+    played = [
+        play_ranking(agent, game.family, specs, episodes, problem.device, share=game.tail, watch=game.watch)
+        for agent in agents
+    ]
+    returns = np.stack([found for found, _, _ in played])
     stretches = plan.rounds if plan.side_by_side else episodes
     by_stretch = returns.reshape(len(agents), stretches, -1, len(specs)).mean(axis=2)
     pairs = [_intervals(by_stretch[:, p], label, p) for p in range(stretches)]
@@ -241,8 +273,20 @@ def _played(
         mean=tuple(mean for mean, _ in pairs),
         middle=tuple(middle for _, middle in pairs),
         trial=_intervals(returns.sum(axis=1), label, stretches)[0],
-        faults=sum(faults for _, faults in played),
+        faults=sum(faults for _, faults, _ in played),
+        tail=_tail(np.stack([values for _, _, values in played]), game.tail, label),
     )
+
+
+def _tail(values: NDArray[np.float64], share: float, label: str) -> Interval | None:
+    """Of `tail_values` [S, N] of all seeds; the interval is one of means."""
+    if not values.size:
+        return None
+    if len(values) == 1:
+        return tail_interval(values[0], share)
+    found = _intervals(values, label, -1)[0]
+    enough = tail_tasks(values.shape[1], share) >= LEAST
+    return found if enough else Interval(found.value, math.nan, math.nan)
 
 
 def _intervals(samples: NDArray[np.float64], label: str, place: int) -> tuple[Interval, Interval]:
@@ -283,6 +327,14 @@ def _refuse_unfit(name: str, specs: Sequence[TaskSpec], contenders: Sequence[Con
             )
 
 
+def _overlong(agents: Mapping[str, Sequence[Contender]], episodes: int | None) -> Iterator[str]:
+    """Agents that play more episodes than any trial of their training had."""
+    for label, members in agents.items():
+        played, trained = episodes or members[0].episodes, members[0].trained_episodes
+        if played > trained:
+            yield f"{label} was trained on trials of {trained} episode{'s' * (trained != 1)} and plays {played} here"
+
+
 def _remarks(tasks: Mapping[str, Sequence[TaskSpec]], contenders: Sequence[Contender]) -> Iterator[str]:
     """Runs that were trained on tasks of a set, as far as the samples in their archives tell."""
     for run in contenders:
@@ -314,9 +366,11 @@ def _summary(course: Course) -> dict[str, Any]:
         "adapts_by": "round" if course.by_round else "episode",
         "course": points,
         "trial": _estimate("mean", course.trial),
+        **({} if course.tail is None else {"tail": _estimate("mean", course.tail)}),
         "faults": course.faults,
     }
 
 
-def _estimate(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+def _estimate(name: str, interval: Interval) -> dict[str, float | None]:
+    low, high = (None if math.isnan(end) else end for end in interval[1:])
+    return {name: interval.value, f"{name}_low": low, f"{name}_high": high}

@@ -36,7 +36,19 @@ def figure(comparison: Comparison, tasks: str, name: str) -> Markup:
     lengths = [course.episodes for course in courses.values()]
     leads = {agent: _band(courses.pop(agent)) for agent in comparison.agents}
     others = {player: _band(course) for player, course in courses.items()}
-    return adaptation_figure(leads, others, name, logarithmic=max(lengths) >= _WIDE * min(lengths))
+    return adaptation_figure(
+        leads, others, name, logarithmic=max(lengths) >= _WIDE * min(lengths), trained=_overlong(comparison, tasks)
+    )
+
+
+def _overlong(comparison: Comparison, tasks: str) -> dict[int, str]:
+    """By episodes of a trial of training, the agents that play more of them on the set `tasks`."""
+    played = {course.name: course.episodes for course in comparison.sets[tasks]}
+    found: dict[int, list[str]] = {}
+    for agent, runs in comparison.agents.items():
+        if played[agent] > runs[0].trained_episodes:
+            found.setdefault(runs[0].trained_episodes, []).append(agent)
+    return {number: ", ".join(agents) if len(found) > 1 else "" for number, agents in found.items()}
 
 
 def table(comparison: Comparison) -> Iterator[str]:
@@ -46,11 +58,13 @@ def table(comparison: Comparison) -> Iterator[str]:
         told = "; * is told the task" if any(course.told for course in courses) else ""
         yield f"{name}: {comparison.tasks[name]} tasks, the same for all; mean returns with 95% intervals{told}"
         columns = f"{'first':>9} {'last episode':>13}  {'':<20} {'its IQM':>9}  {'':<20} {'trial':>9}"
+        columns += f"  {f'worst {comparison.tail:.0%}':>9}" if any(course.tail for course in courses) else ""
         yield f"  {'player':<{width}} {'seeds':>5} {'episodes':>8} {columns}"
         for course in courses:
             last, middle = course.mean[-1], course.middle[-1]
             figures = f"{course.mean[0].value:>9.3f} {last.value:>13.3f}  {_ends(last):<20}"
             figures += f" {middle.value:>9.3f}  {_ends(middle):<20} {course.trial.value:>9.3f}"
+            figures += f"  {course.tail.value:>9.3f}" if course.tail else ""
             seeds = course.seeds if course.trained else "-"
             faults = f"  {course.faults} episodes diverged" if course.faults else ""
             yield f"  {_called(course):<{width}} {seeds:>5} {course.episodes:>8} {figures}{faults}"
@@ -84,6 +98,8 @@ def _context(number: int, name: str, comparison: Comparison) -> dict[str, Any]:
         "name": name,
         "agents": [_agent(agent, runs) for agent, runs in comparison.agents.items()],
         "remarks": comparison.remarks,
+        "labels": list(comparison.agents),
+        "settings": comparison.settings,
         "several": any(len(runs) > 1 for runs in comparison.agents.values()),
         "sets": [_set(tasks, comparison, f"compared-{number}-{i}") for i, tasks in enumerate(comparison.sets)],
     }
@@ -116,6 +132,8 @@ def _set(name: str, comparison: Comparison, prefix: str) -> dict[str, Any]:
         "rounds": [course for course in courses if course.by_round],
         "by_episode": by_episode,
         "longest": max((course.episodes for course in by_episode), default=0),
+        "tail": comparison.tail if any(course.tail for course in courses) else None,
+        "overlong": bool(_overlong(comparison, name)),
         "dotted": len({course.episodes for course in courses}) > 1,
         "svg": figure(comparison, name, prefix),
         "alt": f"Mean return per adaptation episode on {name} tasks, from the first to the last: {ends}.",

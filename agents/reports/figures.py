@@ -6,6 +6,7 @@ Colours: Okabe and Ito 2008, "Color Universal Design". Lines of one figure also 
 import base64
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ OTHERS = ("#CC79A7", "#E69F00", "#009E73", "#56B4E9", "#7f7f7f", "#8c6bb1", "#a6
 """Colours of reference players."""
 PIXELS = 104
 """Per inch of a figure."""
+LABEL = 28
+"""Characters of a line of a label; longer ones are broken."""
 DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (3, 1.5)), (0, (5, 1.5, 1, 1.5, 1, 1.5)))
 MARKERS = "osD^vPX"
 
@@ -104,9 +107,17 @@ def learning_figure(curves: Sequence[Curve], references: Mapping[str, float], na
 
 
 def adaptation_figure(
-    leads: Mapping[str, Band], others: Mapping[str, Band], name: str, *, logarithmic: bool = False
+    leads: Mapping[str, Band],
+    others: Mapping[str, Band],
+    name: str,
+    *,
+    logarithmic: bool = False,
+    trained: Mapping[int, str] | None = None,
 ) -> Markup:
     """Return per adaptation episode of the agents (`leads`) and of the reference players (`others`).
+
+    A line marks each number of episodes that agents were `trained` on, with who they are if that has to be said; beyond
+    the last of them the ground is tinted.
 
     Who plays fewer episodes than others is continued by a dotted line to its name. Episodes are counted from 1, with
     `logarithmic` on a scale that keeps few and many of them apart.
@@ -134,6 +145,7 @@ def adaptation_figure(
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(0.9 if logarithmic else 1 - max(0.5, 0.04 * episodes), episodes)
+        _mark_trained(axes, {last: who for last, who in (trained or {}).items() if last < episodes}, episodes)
         axes.set_xlabel("adaptation episode")
         axes.set_ylabel("mean return of the episode")
         _label_ends(axes, ends)
@@ -233,6 +245,18 @@ def _course(axes: Axes, band: Band, colour: str, end: float, alpha: float, **sty
         axes.plot([band.x[-1], end], [band.mean[-1]] * 2, color=colour, linewidth=0.9, linestyle=(0, (1, 3)))
 
 
+def _mark_trained(axes: Axes, trained: Mapping[int, str], end: float) -> None:
+    """A line after each number of episodes that agents were trained on, and a tint beyond the last one."""
+    for last, who in trained.items():
+        axes.axvline(last + 0.5, color=MUTED, linewidth=1.1, linestyle=(0, (2, 2)), zorder=0)
+        axes.annotate(
+            f"{who} trained on {last}".lstrip(), (last + 0.5, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
+            textcoords="offset points", ha="center", va="bottom", fontsize=9, color=MUTED, annotation_clip=False,
+        )  # fmt: skip
+    if trained:
+        axes.axvspan(max(trained) + 0.5, max(end, max(trained) + 0.5), color=RULE, alpha=0.45, linewidth=0, zorder=0)
+
+
 def _every(band: Band) -> int:
     return max(1, len(band.x) // 20)
 
@@ -255,8 +279,8 @@ def _points(axes: Axes, band: Band, colour: str) -> None:
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str, bool]]) -> None:
     """Write each line's name right of its end, pushed apart where they would overlap, joined by a leader."""
     low, high = axes.get_ylim()
-    gap = 0.058 * (high - low)
-    order = sorted(ends)
+    order = sorted((value, textwrap.fill(label, LABEL), colour, bold) for value, label, colour, bold in ends)
+    gap = 0.058 * (high - low) * max(0.8 * label.count("\n") + 1 for _, label, *_ in order)
     places = spread([value for value, *_ in order], gap, low, high)
     for (value, label, colour, bold), place in zip(order, places, strict=True):
         across = axes.get_yaxis_transform()

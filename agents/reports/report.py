@@ -20,8 +20,11 @@ from agents.reports.evolution import evolves
 from agents.reports.evolution_report import evolution_context
 from agents.reports.figures import adaptation_figure, histograms_figure, learning_figure
 from agents.reports.results import CURVE_POINTS, Experiment, Standing, band, curve, group, standings, varying_knobs
+from agents.reports.settings import differing
 from agents.training.records import RETURN, STEPS, read_record, short
+from registry.config import Part
 from registry.errors import CheckpointError, UserError
+from taskgen.build import build_family
 from taskgen.files import write_atomically
 
 SHOWN_KNOBS = 24
@@ -66,6 +69,8 @@ def _context(experiments: Sequence[Experiment]) -> dict[str, Any]:
         "title": ", ".join(labels) if len(labels) < 4 else f"{len(labels)} experiments",
         "problems": [_problem(i, members) for i, members in enumerate(problems.values())],
         "experiments": [_experiment(i, experiment) for i, experiment in enumerate(experiments)],
+        "labels": labels,
+        "settings": differing([experiment.first.config for experiment in experiments]),
         "metrics": (STEPS, RETURN),
     }
 
@@ -81,7 +86,16 @@ def _problem(number: int, members: Sequence[Experiment]) -> dict[str, Any]:
         "several": any(len(member.runs) > 1 for member in members),
         "episodes": first.evaluation.episodes,
         "tasks": first.evaluation.tasks,
+        "trained": _trained_episodes(members[0]),
+        "left_out": {
+            player: reason for member in members for player, reason in member.first.evaluation.left_out.items()
+        },
     }
+
+
+def _trained_episodes(experiment: Experiment) -> int:
+    """Episodes of a trial of training."""
+    return int(experiment.first.config["training"].get("episodes", experiment.first.evaluation.episodes))
 
 
 def _learning(members: Sequence[Experiment], name: str) -> dict[str, Any]:
@@ -111,12 +125,18 @@ def _played(members: Sequence[Experiment], tasks: str, name: str) -> dict[str, A
     bands = {row.name: band(_episodes(row), row.course) for row in rows}
     leads = [member.label if len(present) > 1 else member.lead for member in present]
     others = {label: line for label, line in bands.items() if label not in leads}
+    played = present[0].first.evaluation.sets[tasks]
+    tails = [player.tail for player in played.players.values() if player.tail is not None]
     ends = ", ".join(f"{row.name} from {row.course[0].value:.4g} to {row.course[-1].value:.4g}" for row in rows)
     return {
         "name": tasks,
         "rows": rows,
         "rounds": [row for row in rows if row.rounds],
-        "svg": adaptation_figure({label: bands[label] for label in leads}, others, name),
+        "svg": adaptation_figure(
+            {label: bands[label] for label in leads}, others, name, trained={_trained_episodes(present[0]): ""}
+        ),
+        "from": played if played.source else None,
+        "tail": tails[0] if tails else None,
         "alt": f"Return per adaptation episode on {tasks} tasks, from the first episode to the last: {ends}.",
         **_decimals(rows),
     }
@@ -139,7 +159,7 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         "family": short(config["family"]),
         "source": short(config["source"]),
         "training": config["training"],
-        "trained_episodes": config["training"].get("episodes", first.evaluation.episodes),
+        "trained_episodes": _trained_episodes(experiment),
         "evaluation": first.evaluation,
         "set": tasks,
         "lead": next(row for row in rows if row.lead),
@@ -178,19 +198,38 @@ def _tasks(number: int, experiment: Experiment) -> dict[str, Any]:
         raise CheckpointError(f"{where} holds no training tasks: restore it from a copy, or train again")
     knobs = varying_knobs(specs)
     shown = dict([(name, values) for name, values in knobs.items() if len(values)][:SHOWN_KNOBS])
+    units = _units(experiment.first.config["family"])
     titles: dict[str, NDArray[np.float64]] = {}
     for name, values in shown.items():
         entries = len(values) // len(specs)
-        titles[name if entries == 1 else f"{name} ({entries} entries pooled)"] = values
-    ranges = ", ".join(f"{name} from {values.min():.4g} to {values.max():.4g}" for name, values in shown.items())
+        title = f"{name} [{units[name]}]" if units.get(name) else name
+        titles[title if entries == 1 else f"{title} ({entries} entries pooled)"] = values
+    ranges = ", ".join(
+        f"{name} from {values.min():.4g} to {values.max():.4g} {units.get(name, '')}".rstrip()
+        for name, values in shown.items()
+    )
     return {
         "count": len(specs),
         "distinct": len({spec.id for spec in specs}),
         "svg": histograms_figure(titles, f"tasks-{number}") if shown else None,
         "alt": f"Histograms of the context knobs that vary: {ranges}.",
         "hidden": [name for name in knobs if name not in shown],
-        "fixed": {name: value for name, value in specs[0].context.items() if name not in knobs},
+        "fixed": {
+            name: f"{value} {units.get(name, '')}".rstrip()
+            for name, value in specs[0].context.items()
+            if name not in knobs
+        },
     }
+
+
+def _units(part: Any) -> dict[str, str]:
+    """The unit of every knob that has one, by the family itself; of a family that is not installed none is known."""
+    try:
+        family = Part.model_validate(part)
+        knobs = build_family(family.name, family.settings).context_space.knobs
+    except UserError:
+        return {}
+    return {name: knob.unit for name, knob in knobs.items() if knob.unit}
 
 
 def _provenance(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:

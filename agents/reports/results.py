@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from agents.evaluation.statistics import Interval, mean_interval
 from agents.reports.figures import Band, Curve
-from agents.training.records import Estimate, Record, Returns
+from agents.reports.settings import labelled
+from agents.training.records import Estimate, Record, Returns, Tail
 from registry.errors import CheckpointError, UserError
 from taskgen.spec import TaskSpec
 
@@ -86,17 +87,20 @@ def grouped(runs: Iterable[R]) -> dict[str, list[R]]:
     for run in runs:
         same = {key: value for key, value in run.config.items() if key not in ("seed", "device")}
         found.setdefault(json.dumps(same, sort_keys=True, default=str), []).append(run)
-    names = [str(members[0].config.get("name", members[0].agent)) for members in found.values()]
-    labelled: dict[str, list[R]] = {}
-    for name, members in zip(names, found.values(), strict=True):
+    firsts = [members[0] for members in found.values()]
+    labels = labelled(firsts)
+    labels = [
+        label if labels.count(label) == 1 else f"{label} ({run.path.name})"
+        for label, run in zip(labels, firsts, strict=True)
+    ]  # settings that read alike, such as 1 and "1"
+    for members in found.values():
         members.sort(key=lambda run: run.seed)
         for one, other in itertools.pairwise(members):
             if one.seed == other.seed:
                 raise UserError(
                     f"{one.path} and {other.path} are the same experiment with the same seed: give one of them"
                 )
-        labelled[name if names.count(name) == 1 else f"{name} ({members[0].path.name})"] = members
-    return labelled
+    return dict(zip(labels, found.values(), strict=True))
 
 
 def group(records: Iterable[Record]) -> list[Experiment]:
@@ -122,6 +126,8 @@ class Standing:
     rounds: tuple[Interval, ...] = ()
     """Of the mean episode of each round, for players that adapt between rounds of several episodes."""
     rounds_middle: tuple[Interval, ...] = ()
+    tail: Interval | None = None
+    """Of a trial, on the share of tasks where it is lowest; None where that was not measured."""
 
     @property
     def course(self) -> tuple[Interval, ...]:
@@ -149,7 +155,8 @@ def standings(experiments: Sequence[Experiment], tasks: str) -> list[Standing]:
             trial = _trial([player.trial for player in players])
             returns = _means_and_middles([player.returns for player in players])
             rounds = _means_and_middles([player.rounds for player in players if player.rounds is not None])
-            found.setdefault(name, Standing(name, lead, trial, *returns, *rounds))
+            tail = _tail([player.tail for player in players])
+            found.setdefault(name, Standing(name, lead, trial, *returns, *rounds, tail=tail))
     return sorted(found.values(), key=lambda standing: -standing.trial.value)
 
 
@@ -181,6 +188,16 @@ def _trial(estimates: Sequence[Estimate]) -> Interval:
     if len(estimates) == 1:
         return Interval(estimates[0].mean, estimates[0].low, estimates[0].high)
     return _over_seeds([estimate.mean for estimate in estimates])
+
+
+def _tail(tails: Sequence[Tail | None]) -> Interval | None:
+    measured = [tail for tail in tails if tail is not None]
+    if not measured or len(measured) < len(tails):
+        return None
+    if len(measured) == 1:
+        ends = (math.nan if end is None else end for end in (measured[0].low, measured[0].high))
+        return Interval(measured[0].mean, *ends)
+    return _over_seeds([tail.mean for tail in measured])
 
 
 def _over_seeds(samples: Sequence[float]) -> Interval:

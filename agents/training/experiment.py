@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 import registry
 from agents.common.acceleration import Precision
+from agents.evaluation.tail import PART
 from registry.config import Config, Part, apply_overrides, parse, read_toml
 from registry.errors import PluginError, UserError
 from registry.plan import Plan, resolve
@@ -22,6 +23,11 @@ from taskgen.runner import Assignment, Runner
 from taskgen.source import Curriculum, Paced, Sparing, TaskSource
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed, seed_sequence
+
+EVALUATION_SHARE = 0.1
+"""Of the episodes of training, so many the last evaluation takes where nothing else is said ..."""
+FINAL_TASKS = (100, 20_000)
+"""... but each set holds at least and at most so many tasks."""
 
 
 class Training(Config):
@@ -52,9 +58,21 @@ class Evaluation(Config):
     """On what the agent is judged, and beside whom."""
 
     tasks: int = Field(default=1000, ge=2, description="Held-out tasks per evaluation during training.")
-    final_tasks: int = Field(default=20_000, ge=2, description="Held-out tasks of the last evaluation.")
+    final_tasks: int = Field(
+        default=0,
+        ge=0,
+        description="Tasks of each set of the last evaluation; 0: as many as take a tenth of the episodes of training, "
+        "those of the reference players included, between 100 and 20,000.",
+    )
     episodes: int = Field(
         default=0, ge=0, description="Episodes per trial of the last evaluation; 0: as many as in training."
+    )
+    tail: float = Field(
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="Share of tasks, those where a player earns least, of which the last evaluation gives the mean "
+        "return too (CVaR). A quarter of the tasks is played twice for it; 0: none.",
     )
     source: Part | None = Field(
         default=None,
@@ -70,6 +88,13 @@ class Evaluation(Config):
         description="Reference players evaluated beside the agent at the end.",
         json_schema_extra={"kind": "agents"},
     )
+
+    @field_validator("final_tasks")
+    @classmethod
+    def _enough(cls, tasks: int) -> int:
+        if tasks == 1:
+            raise ValueError("an interval needs at least 2 tasks (0: a number that fits the training)")
+        return tasks
 
 
 class Experiment(Config):
@@ -95,6 +120,27 @@ class Experiment(Config):
     trackers: tuple[Part, ...] = Field(
         (Part(name="jsonl"),), description="Where metrics go.", json_schema_extra={"kind": "trackers"}
     )
+
+    @model_validator(mode="after")
+    def _fix_final_tasks(self) -> Self:
+        """Fix the number before the run, so that config.toml says it."""
+        if not self.evaluation.final_tasks:
+            judged = self.evaluation.model_copy(update={"final_tasks": final_tasks(self.training, self.evaluation)})
+            object.__setattr__(self, "evaluation", judged)  # frozen, but not yet handed out
+        return self
+
+
+def final_tasks(training: Training, evaluation: Evaluation) -> int:
+    """Tasks of each set of the last evaluation that take `EVALUATION_SHARE` of the episodes of training.
+
+    All players on all sets count, and the quarter that the tail plays twice; two figures of the number stand.
+    """
+    episodes = training.iterations * training.tasks * training.episodes
+    players, sets = 1 + len(evaluation.players), 1 + len(evaluation.out_of_distribution)
+    again = 1 + 1 / PART if evaluation.tail else 1
+    number = EVALUATION_SHARE * episodes / ((evaluation.episodes or training.episodes) * players * sets * again)
+    fewest, most = FINAL_TASKS
+    return int(float(f"{min(max(number, fewest), most):.2g}"))
 
 
 def load_experiment(name: str, overrides: Iterable[str] = ()) -> Plan[Experiment]:
@@ -198,7 +244,12 @@ def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.
 
 
 def held_out_source(experiment: Experiment, family: TaskFamily[Any]) -> TaskSource:
-    """The source of held-out tasks, on a stream that training never draws from.
+    """The source of held-out tasks, on a stream that training never draws from; see `held_out`."""
+    return held_out(experiment, family)[1]
+
+
+def held_out(experiment: Experiment, family: TaskFamily[Any]) -> tuple[Part, TaskSource]:
+    """What held-out tasks come from: its name and settings, and the source built of them.
 
     Where none is named it is the training source, without what decides by results: a curriculum is judged on the tasks
     of the source that it wraps.
@@ -208,7 +259,7 @@ def held_out_source(experiment: Experiment, family: TaskFamily[Any]) -> TaskSour
     while source.feedback and "source" in part.settings:
         part = Part.model_validate(part.settings["source"])
         source = build_source(part, family, seed)
-    return source
+    return part, source
 
 
 def _example(experiment: Experiment, family: TaskFamily[Any]) -> TaskSpec:

@@ -11,28 +11,24 @@ import numpy as np
 import registry
 from agents.common import parallel
 from agents.common.acceleration import compile_networks, mixed_precision
-from agents.evaluation.play import evaluate, play_counting, summarise
+from agents.evaluation.play import play_counting, summarise
+from agents.evaluation.watch import Stopped, Watch
 from agents.training import checkpoint, quarantine
 from agents.training.experiment import Experiment, Parts, build_parts, held_out_source
 from agents.training.highlights import keep_highlights
 from agents.training.run import RunDirectory
 from agents.training.sharing import collect_shared, refuse_unshared
-from agents.training.trained import load_trained
 from agents.training.tree import not_finite
-from registry.config import Part
 from registry.errors import UserError
 from registry.plan import Plan
 from taskgen.batch import TaskBatch
-from taskgen.build import build_source
 from taskgen.engines.faults import Faulting, FaultLog
-from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent, Metrics, Trial
-from taskgen.interaction.build import build_agent
+from taskgen.interaction.agent import Metrics, Trial
 from taskgen.interaction.score import score
 from taskgen.runner import Runner
 from taskgen.source import Curriculum, Length, Paced
 from taskgen.spec import TaskSpec
-from taskgen.streams import seed_sequence, stream
+from taskgen.streams import stream
 
 KEPT_CHECKPOINTS = 2
 MEASURED_KL = ("losses/kl", "losses/approx_kl")
@@ -70,7 +66,7 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Pa
     parts = parts or build_parts(plan.config)
     books = _Books(plan, run, parts, watcher)
     if parts.runner is not None:
-        return _drive(parts.runner, settings.iterations, books, watcher)
+        return _drive(parts.runner, settings.iterations, books)
     agent, source = parts.player, parts.source
     curriculum = source if isinstance(source, Curriculum) else None
     if settings.compile:
@@ -78,7 +74,10 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Pa
     trial_plan = agent.plan(settings.episodes)
     slots = settings.tasks // parallel.processes() * trial_plan.slots
     batch = parts.family.batch(slots, parts.problem.device)
-    for iteration in range(books.restore(batch) + 1, settings.iterations + 1):
+    done = books.restore(batch)
+    if books.cut():
+        return False
+    for iteration in range(done + 1, settings.iterations + 1):
         clock = _Clock()
         specs = quarantine.ask(source, settings.tasks, batch)
         length = source.length if isinstance(source, Paced) else Length()
@@ -101,8 +100,7 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Pa
         told = curriculum.metrics() if curriculum else {}
         metrics = {**metrics, **trial_metrics(trial), **told, **clock.metrics(steps), **books.faults()}
         books.enter(iteration, specs, metrics)
-        if parallel.largest(int(watcher.stop_requested())) and iteration < settings.iterations:
-            books.save(iteration)
+        if books.stopped(iteration):
             return False
     books.close()
     return True
@@ -118,17 +116,19 @@ def _with_slots(batch: TaskBatch, slots: int) -> TaskBatch:
     return other
 
 
-def _drive(runner: Runner, iterations: int, books: "_Books", watcher: Watcher) -> bool:
+def _drive(runner: Runner, iterations: int, books: "_Books") -> bool:
     """`train` for an outer loop of another shape: the runner's own iterations, the same books."""
     try:
-        for iteration in range(books.restore() + 1, iterations + 1):
+        done = books.restore()
+        if books.cut():
+            return False
+        for iteration in range(done + 1, iterations + 1):
             clock = _Clock()
             metrics = runner.iterate()
             clock.lap("iterate")
             metrics = {**metrics, **clock.metrics(metrics["charts/batch_steps"])}
             books.enter(iteration, (), metrics)
-            if watcher.stop_requested() and iteration < iterations:
-                books.save(iteration)
+            if books.stopped(iteration):
                 return False
         books.close()
     finally:
@@ -191,9 +191,13 @@ class _Books:
         self._log: FaultLog | None = None
         self._faults = 0
         self._quarantined = 0
+        self._cut = False
 
     def restore(self, batch: TaskBatch | None = None) -> int:
-        """Load the newest checkpoint; the number of iterations done. From now on the faults are those of `batch`."""
+        """Load the newest checkpoint; the number of iterations done. From now on the faults are those of `batch`.
+
+        An evaluation that was stopped after these is made up for.
+        """
         catalogue = registry.catalogue()
         self._log = batch.faults if isinstance(batch, Faulting) else None
         tree = self._run.restore()
@@ -212,7 +216,21 @@ class _Books:
             tracker.truncate_after(done)
             self._trackers.append(tracker)
         catalogue.notify("run_started", plan=self._plan.config.model_dump(mode="json"), directory=self._run.path)
+        if self._due(done) and self._run.evaluated() < done:
+            self._evaluate(done)
         return done
+
+    def cut(self) -> bool:
+        """Whether an evaluation was stopped, in whichever process."""
+        return bool(parallel.largest(int(self._cut)))
+
+    def stopped(self, iteration: int) -> bool:
+        """Whether to stop after `iteration`, with a checkpoint: somebody asked for it, and something is left to do."""
+        asked = parallel.largest(int(self._watcher.stop_requested()))
+        stops = self.cut() or (bool(asked) and iteration < self._plan.config.training.iterations)
+        if stops:
+            self.save(iteration)
+        return stops
 
     def enter(self, iteration: int, specs: Sequence[TaskSpec], metrics: Metrics) -> None:
         """One iteration is over: check, log, evaluate and checkpoint as due."""
@@ -230,10 +248,9 @@ class _Books:
             registry.catalogue().notify("iteration_finished", iteration=iteration, metrics=metrics)
         if iteration == 1 and specs and self._writes:
             self._run.archive_tasks(self._plan, train=specs[:SAMPLED_TASKS], held_out=self._held_out)
-        last = iteration == settings.iterations
-        if last or (settings.evaluate_every and iteration % settings.evaluate_every == 0):
+        if self._due(iteration):
             self._evaluate(iteration)
-        if last or iteration % settings.checkpoint_every == 0:
+        if iteration == settings.iterations or iteration % settings.checkpoint_every == 0:
             self.save(iteration)
 
     def faults(self) -> Metrics:
@@ -279,14 +296,25 @@ class _Books:
             tracker.close()
         registry.catalogue().notify("run_finished", directory=self._run.path)
 
+    def _due(self, iteration: int) -> bool:
+        settings = self._plan.config.training
+        regular = settings.evaluate_every and iteration % settings.evaluate_every == 0
+        return iteration > 0 and bool(regular or iteration == settings.iterations)
+
     def _evaluate(self, iteration: int) -> None:
+        """Evaluate the agent and write a line; where that is stopped, nothing is written and the run is `cut`."""
         self._refuse_broken(iteration)
         parts = self._parts
         if parts.agent is None or not self._writes:
             return
-        returns, faults = play_counting(
-            parts.agent, parts.family, self._held_out, parts.problem.episodes, parts.problem.device
-        )
+        problem, watch = parts.problem, Watch(self._watcher.stop_requested)
+        try:
+            returns, faults = play_counting(
+                parts.agent, parts.family, self._held_out, problem.episodes, problem.device, watch=watch
+            )
+        except Stopped:
+            self._cut = True
+            return
         trial = summarise(returns, self._plan.config.seed)["trial"]
         line = {"iteration": iteration, "steps": self._steps, "seconds": round(self._seconds, 3), "trial": trial}
         line |= {"faults": faults} if faults else {}
@@ -327,59 +355,3 @@ class _Books:
             f"training diverged at iteration {iteration}: {what} ({figures}). {kept}. Train anew with a lower learning "
             "rate or smaller steps; going on with these settings would end here again."
         )
-
-
-def evaluate_run(
-    run: RunDirectory,
-    *,
-    tasks: Sequence[TaskSpec] | None = None,
-    episodes: int | None = None,
-    with_players: bool = True,
-) -> dict[str, Any]:
-    """The agent of `run` and its reference players on held-out and out-of-distribution tasks (or on `tasks`).
-
-    Returns the summary as JSON values; when neither `tasks` nor `episodes` is given it is also kept in the run. Raises
-    `UserError` for a run without a checkpoint.
-    """
-    trained = load_trained(run)
-    experiment, parts = trained.experiment, trained.parts
-    sets = {"tasks": tasks} if tasks is not None else evaluation_sets(experiment, parts.family)
-    count = episodes or experiment.evaluation.episodes or parts.problem.episodes
-    problem = replace(parts.problem, episodes=count)
-    players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.player}
-    if with_players:
-        players |= {player_label(part): build_agent(part, problem) for part in experiment.evaluation.players}
-    summary: dict[str, Any] = {
-        "iteration": trained.iteration,
-        "steps": trained.steps,
-        "episodes": count,
-        "tasks": len(next(iter(sets.values()))),
-        "sets": {},
-    }
-    returns: dict[str, Any] = {}
-    for name, specs in sets.items():
-        summaries, arrays = evaluate(
-            players, parts.family, specs, count, seed=experiment.seed, device=parts.problem.device
-        )
-        summary["sets"][name] = {"players": summaries}
-        returns |= {f"{name}/{player}": array for player, array in arrays.items()}
-    if tasks is None and episodes is None and with_players:
-        run.write_evaluation(summary, returns)
-    return summary
-
-
-def player_label(part: Part) -> str:
-    """Short name of a reference player, with the settings that are not its defaults: "beb(replan=step)"."""
-    defaults = registry.catalogue().get("agents", part.name).configure().model_dump(mode="json")
-    changed = [f"{key}={value}" for key, value in part.settings.items() if defaults.get(key) != value]
-    return part.name.partition("/")[2] + (f"({', '.join(changed)})" if changed else "")
-
-
-def evaluation_sets(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, list[TaskSpec]]:
-    """The tasks that an experiment is judged on at its end, by the name of the set; "held-out" is the first."""
-    count = experiment.evaluation.final_tasks
-    sets = {"held-out": held_out_source(experiment, family).ask(count)}
-    for name, part in experiment.evaluation.out_of_distribution.items():
-        seed = seed_sequence(experiment.seed, "out-of-distribution", name)
-        sets[name] = build_source(part, family, seed).ask(count)
-    return sets

@@ -46,6 +46,18 @@ class Returns(Stored):
     iqm_high: list[float]
 
 
+class Tail(Stored):
+    """Mean trial return on the share of tasks where it is lowest; no interval where too few tasks are among them."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    share: float
+    tasks: int
+    ranked: int
+    """How many tasks were ranked, of which `tasks` are the share."""
+
+
 class Player(Stored):
     """How one player did on one set of tasks."""
 
@@ -53,11 +65,15 @@ class Player(Stored):
     trial: Estimate
     rounds: Returns | None = None
     """Of the mean episode of each round, for players that adapt between rounds of several episodes."""
+    tail: Tail | None = None
 
 
 class PlayedSet(Stored):
-    """All players on one set of tasks."""
+    """All players on one set of tasks; what these came from is not known of old runs."""
 
+    source: str | None = None
+    tasks: int | None = None
+    distinct: int | None = None
     players: dict[str, Player] = Field(min_length=1)
 
 
@@ -68,6 +84,8 @@ class Evaluation(Stored):
     steps: int
     episodes: int = Field(ge=1)
     tasks: int
+    left_out: dict[str, str] = {}
+    """Reference players that could not play, and why."""
     sets: dict[str, PlayedSet] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -129,6 +147,18 @@ class Record:
 def short(part: Any) -> str:
     """The name of a part of a configuration without its provider."""
     return str(part["name"] if isinstance(part, Mapping) else part).rpartition("/")[2]
+
+
+def shown(value: Any) -> str:
+    """A setting as a reader writes it: of a part its name, with its settings in brackets."""
+    if isinstance(value, Mapping):
+        own = ", ".join(f"{key}={shown(inner)}" for key, inner in value.items() if key != "name")
+        return (
+            shown(value["name"]).removeprefix("builtin/") + f"({own})" * bool(own) if "name" in value else f"{{{own}}}"
+        )
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(shown(item) for item in value)}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def read_record(path: Path) -> Record:

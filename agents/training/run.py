@@ -147,6 +147,12 @@ class RunDirectory:
         """Replace the file `name`."""
         write_atomically(self.path / name, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
+    def evaluated(self) -> int:
+        """The iteration of the last line of evaluations.jsonl, 0 without one."""
+        path = self.path / "evaluations.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return int(json.loads(lines[-1])["iteration"]) if lines else 0
+
     def append_evaluation(self, line: Mapping[str, Any]) -> None:
         """Add a line to evaluations.jsonl."""
         self.append_line("evaluations.jsonl", line)

@@ -10,7 +10,8 @@ import torch
 from agents.es import centred_ranks, search_gradient
 from agents.evaluation.play import play
 from agents.training.experiment import load_experiment
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from registry.config import Part
 from registry.errors import UserError

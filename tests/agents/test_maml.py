@@ -10,7 +10,8 @@ from agents.common.gradient import counted
 from agents.common.losses import weighted_mean
 from agents.reports.film import film
 from agents.training.experiment import load_experiment
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from registry.cli import main
 from registry.config import Part

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from agents.training.experiment import load_experiment
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from taskgen import artefacts
 

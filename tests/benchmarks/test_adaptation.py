@@ -3,7 +3,7 @@
 import pytest
 
 from agents.training.experiment import load_experiment
-from agents.training.loop import evaluation_sets
+from agents.training.judge import evaluation_sets
 from benchmarks.adaptation import WORLDS, plays
 from taskgen.build import build_family, build_source
 from taskgen.streams import seed_sequence

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from agents.training.experiment import build_parts, load_experiment
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from benchmarks import pbt_cartpole as benchmark
 from tests.agents.training.test_loop import Quiet

@@ -10,7 +10,8 @@ import agents.reports.comparison
 from agents.reports.comparison import compare
 from agents.reports.comparison_report import table, write_comparison
 from agents.training.experiment import load_experiment
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from agents.training.trained import load_trained
 from registry.cli import main
@@ -63,6 +64,15 @@ def test_one_run_is_judged_as_its_evaluation_judges_it(runs) -> None:
     assert comparison.remarks == []
 
 
+def test_the_tail_is_that_of_the_evaluation(runs) -> None:
+    comparison = compare(runs[:1])
+    players = evaluate_run(RunDirectory(runs[0]))["sets"]["held-out"]["players"]
+    for player, figures in players.items():
+        assert of(comparison, player).tail.value == figures["tail"]["mean"]
+    assert any("worst 10%" in line for line in table(comparison))
+    assert comparison.summary()["sets"]["held-out"]["players"]["rl2"]["tail"]["mean_low"] is None  # 3 tasks of 32
+
+
 def test_seeds_are_one_agent_on_the_first_runs_tasks(runs) -> None:
     both = of(compare(runs[:2], with_players=False), "rl2")
     specs = evaluation_tasks(runs[0])
@@ -77,7 +87,7 @@ def test_seeds_are_one_agent_on_the_first_runs_tasks(runs) -> None:
 
 
 def evaluation_tasks(run):
-    from agents.training.loop import evaluation_sets
+    from agents.training.judge import evaluation_sets
 
     experiment = RunDirectory(run).open().config
     return evaluation_sets(experiment, build_family(experiment.family.name, experiment.family.settings))["held-out"]

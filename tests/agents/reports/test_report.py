@@ -197,13 +197,17 @@ def test_agents_on_one_problem_share_their_figures(tmp_path: Path) -> None:
         make_run(tmp_path / "c", name="x"),
     ]
     experiments = group([read_record(run) for run in runs])
-    assert [experiment.label for experiment in experiments] == ["rl2-bandit (a)", "rl2-bandit (b)", "x"]
+    assert [experiment.label for experiment in experiments] == [
+        "rl2-bandit (agent=rl2)",
+        "rl2-bandit (agent=maml)",
+        "x",
+    ]
     rows = standings(experiments, "held-out")
-    assert {row.name for row in rows if row.lead} == {"rl2-bandit (a)", "rl2-bandit (b)", "x"}
+    assert {row.name for row in rows if row.lead} == {"rl2-bandit (agent=rl2)", "rl2-bandit (agent=maml)", "x"}
     assert sorted(row.name for row in rows if not row.lead) == sorted(PLAYERS)
     page = render(tmp_path / "report.html", *runs)[1]
     assert page.headings.count("Learning curve") == page.headings.count("Adaptation to held-out tasks") == 1
-    assert "Training tasks: rl2-bandit (b)" in page.headings
+    assert "Training tasks: rl2-bandit (agent=maml)" in page.headings
 
 
 def test_other_problems_get_figures_of_their_own(tmp_path: Path) -> None:
@@ -325,3 +329,69 @@ def test_what_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "taken" / "x").touch()
     with pytest.raises(UserError, match="cannot write .*taken"):
         write_report([run], tmp_path / "taken")
+
+
+def evaluated(run: Path, player: dict | None = None, **settings: object) -> Path:
+    """The run, its evaluation changed: of all players, and of the held-out set."""
+    summary = json.loads((run / "evaluation.json").read_text())
+    for figures in summary["sets"]["held-out"]["players"].values():
+        figures.update(player or {})
+    summary["sets"]["held-out"] |= settings
+    (run / "evaluation.json").write_text(json.dumps(summary))
+    return run
+
+
+def test_the_worst_tasks_where_they_were_measured(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a")
+    assert "on the worst" not in render(tmp_path / "old.html", run)[1].text
+    tail = {"mean": 4.321, "low": 4.1, "high": 4.5, "share": 0.1, "tasks": 500, "ranked": 5000}
+    evaluated(run, player={"tail": tail})
+    page = render(tmp_path / "new.html", run)[1]
+    assert "on the worst 10%" in page.text
+    assert "4.32 [4.10, 4.50]" in page.text
+    assert "are the 500 tasks of the first 5,000 on which a player earned least in a trial of other luck" in page.text
+    three = [make_run(tmp_path / f"s{seed}", seed=seed) for seed in range(3)]
+    for seed, run in enumerate(three):
+        evaluated(run, player={"tail": tail | {"mean": 4.0 + seed}})
+    lead = next(row for row in standings(group([read_record(run) for run in three]), "held-out") if row.lead)
+    assert lead.tail == mean_interval([4.0, 5.0, 6.0])
+
+
+def test_where_training_ended_is_marked(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a", episodes=20)
+    equal = render(tmp_path / "equal.html", run)[1].text
+    assert not any(mark in equal for mark in ("last trained on", "not trained on", "It was trained on", "grey"))
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace("episodes = 20", "episodes = 10"))
+    text, page = render(tmp_path / "beyond.html", run)
+    assert text.count("trained on 10<") == 1
+    assert "episode 10 last trained on last episode" in page.text
+    assert "It was trained on trials of 10 episodes only" in page.text
+    assert page.text.count("not trained on") == 10
+    assert "On grey ground" in page.text
+
+
+def test_where_the_tasks_came_from(tmp_path: Path) -> None:
+    run = evaluated(make_run(tmp_path / "a"), source="given(path=far.jsonl)", tasks=360, distinct=6)
+    assert (
+        "The tasks are from given(path=far.jsonl) , 6 distinct among 360." in render(tmp_path / "p.html", run)[1].text
+    )
+
+
+def test_knobs_have_units(tmp_path: Path) -> None:
+    from taskgen.build import build_family
+
+    family = build_family("cartpole")
+    specs = [family.spec({"half_length": 0.4 + 0.01 * seed}, seed=seed) for seed in range(20)]
+    run = make_run(tmp_path / "a", specs=specs)
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace('"builtin/bandit"\narms = 5\npulls = 1', '"builtin/cartpole"'))
+    text, page = render(tmp_path / "p.html", run)
+    unit = family.context_space.knobs["half_length"].unit
+    assert unit
+    assert f"half_length [{unit}]" in text
+    assert any(f"half_length from 0.4 to 0.59 {unit}" in label for label in page.labels)
+    gravity = family.context_space.knobs["gravity"]
+    assert f"gravity {specs[0].context['gravity']} {gravity.unit}" in page.text
+    config.write_text(config.read_text().replace("builtin/cartpole", "gone/cartpole"))
+    assert "half_length [" not in render(tmp_path / "q.html", run)[0]

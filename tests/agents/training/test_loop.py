@@ -6,7 +6,8 @@ import json
 import pytest
 
 from agents.training.experiment import load_experiment
-from agents.training.loop import evaluate_run, player_label, train
+from agents.training.judge import evaluate_run, player_label
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from agents.training.tree import not_finite
 from registry.errors import CheckpointError, ConfigError, UserError

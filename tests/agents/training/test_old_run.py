@@ -7,7 +7,8 @@ import pytest
 
 from agents.reports.report import write_report
 from agents.training.checkpoint import latest
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from agents.training.trained import load_trained
 from tests.agents.training.test_loop import Quiet

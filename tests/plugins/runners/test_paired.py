@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from agents.training.experiment import build_parts, load_experiment
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from registry.errors import CheckpointError, ConfigError, UserError
 from taskgen.interaction.agent import Action, CollectionPlan

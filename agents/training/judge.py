@@ -1,0 +1,143 @@
+"""The last word on a run: its agent beside the reference players, on held-out and out-of-distribution tasks."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import registry
+from agents.evaluation.play import evaluate
+from agents.evaluation.tail import ranked_tasks
+from agents.evaluation.watch import Watch
+from agents.training.experiment import Experiment, held_out
+from agents.training.records import shown
+from agents.training.run import RunDirectory
+from agents.training.trained import load_trained
+from registry.config import Part
+from registry.errors import UserError
+from taskgen.build import SOURCES, build_source
+from taskgen.family import TaskFamily
+from taskgen.interaction.agent import Agent, Problem, judged
+from taskgen.interaction.build import build_agent
+from taskgen.spec import TaskSpec
+from taskgen.streams import seed_sequence
+
+
+class Onlooker(Protocol):
+    """Whoever shows how far an evaluation is, and may ask for it to stop."""
+
+    def played(self, share: float, what: str) -> None:
+        """So much of the evaluation is over, from 0 to 1; `what` is played now."""
+        ...
+
+    def stop_requested(self) -> bool:
+        """Whether to stop at once, with nothing written."""
+        ...
+
+
+def evaluate_run(
+    run: RunDirectory,
+    *,
+    tasks: Sequence[TaskSpec] | None = None,
+    episodes: int | None = None,
+    with_players: bool = True,
+    onlooker: Onlooker | None = None,
+) -> dict[str, Any]:
+    """The agent of `run` and its reference players on held-out and out-of-distribution tasks (or on `tasks`).
+
+    Returns the summary as JSON values; when neither `tasks` nor `episodes` is given it is also kept in the run. A
+    reference player that cannot play trials so long is left out, with its reason. Raises `UserError` for a run without
+    a checkpoint, `Stopped` where the onlooker asks for it: what the run keeps is then as before.
+    """
+    trained = load_trained(run)
+    experiment, parts = trained.experiment, trained.parts
+    sets = judged_on(experiment, parts.family) if tasks is None else {"tasks": ("the tasks given", tasks)}
+    count = episodes or experiment.evaluation.episodes or parts.problem.episodes
+    players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.player}
+    left_out: dict[str, str] = {}
+    if with_players:
+        others, left_out = reference_players(experiment, replace(parts.problem, episodes=count))
+        players |= others
+    summary: dict[str, Any] = {
+        "iteration": trained.iteration,
+        "steps": trained.steps,
+        "episodes": count,
+        "tasks": len(next(iter(sets.values()))[1]),
+        "left_out": left_out,
+        "sets": {},
+    }
+    returns: dict[str, Any] = {}
+    tail = experiment.evaluation.tail
+    watch = watch_over(onlooker, len(players) * sum(trials(specs, tail) for _, specs in sets.values()))
+    for name, (source, specs) in sets.items():
+        summaries, arrays = evaluate(
+            players,
+            parts.family,
+            specs,
+            count,
+            seed=experiment.seed,
+            device=parts.problem.device,
+            tail=tail,
+            watch=watch,
+        )
+        distinct = len({spec.id for spec in specs})
+        summary["sets"][name] = {"source": source, "tasks": len(specs), "distinct": distinct, "players": summaries}
+        returns |= {f"{name}/{player}": array for player, array in arrays.items()}
+    if tasks is None and episodes is None and with_players:
+        run.write_evaluation(summary, returns)
+    return summary
+
+
+def trials(specs: Sequence[TaskSpec], tail: float) -> int:
+    """Trials of one player on the set `specs`, with those that rank tasks for its tail."""
+    return len(specs) + ranked_tasks(len(specs), tail)
+
+
+def watch_over(onlooker: Onlooker | None, trials: int) -> Watch | None:
+    """What keeps `onlooker` told about an evaluation of so many trials."""
+    return None if onlooker is None else Watch(onlooker.stop_requested, onlooker.played, trials=trials)
+
+
+def reference_players(experiment: Experiment, problem: Problem) -> tuple[dict[str, Agent], dict[str, str]]:
+    """The reference players of trials as `problem` says, by label, and why others cannot play them."""
+    players: dict[str, Agent] = {}
+    left_out: dict[str, str] = {}
+    for part in experiment.evaluation.players:
+        label = player_label(part)
+        try:
+            agent = build_agent(part, problem)
+            judged(agent).plan(problem.episodes)
+        except UserError as error:
+            if type(error) is not UserError:  # a faulty plugin or setting is no matter of how long trials are
+                raise
+            left_out[label] = str(error)
+        else:
+            players[label] = agent
+    return players, left_out
+
+
+def player_label(part: Part) -> str:
+    """Short name of a reference player, with the settings that are not its defaults: "beb(replan=step)"."""
+    return called(part, "agents")
+
+
+def called(part: Part, kind: str) -> str:
+    """Short name of the catalogue entry `part` of `kind`, with the settings that are not its defaults."""
+    defaults = registry.catalogue().get(kind, part.name).configure().model_dump(mode="json")
+    changed = [f"{key}={shown(value)}" for key, value in part.settings.items() if defaults.get(key) != value]
+    return part.name.rpartition("/")[2] + (f"({', '.join(changed)})" if changed else "")
+
+
+def judged_on(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, tuple[str, list[TaskSpec]]]:
+    """The tasks that an experiment is judged on at its end and what they come from; "held-out" is the first set."""
+    count = experiment.evaluation.final_tasks
+    part, source = held_out(experiment, family)
+    sets = {"held-out": (called(part, SOURCES), source.ask(count))}
+    for name, part in experiment.evaluation.out_of_distribution.items():
+        seed = seed_sequence(experiment.seed, "out-of-distribution", name)
+        sets[name] = called(part, SOURCES), build_source(part, family, seed).ask(count)
+    return sets
+
+
+def evaluation_sets(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, list[TaskSpec]]:
+    """The tasks that an experiment is judged on at its end, by the name of the set; "held-out" is the first."""
+    return {name: specs for name, (_, specs) in judged_on(experiment, family).items()}
