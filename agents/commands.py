@@ -89,7 +89,7 @@ def _begun(plan: "Plan[Experiment]", directory: "RunDirectory", resume: bool) ->
     What does not fit is refused before anything is written.
     """
     from agents.common import parallel
-    from agents.training.experiment import build_parts
+    from agents.training.experiment import build_parts, refuse_same_tasks
     from agents.training.sharing import refuse_unshared
 
     refuse_unshared(plan.config)
@@ -99,6 +99,7 @@ def _begun(plan: "Plan[Experiment]", directory: "RunDirectory", resume: bool) ->
     else:
         parallel.by_first(directory.refuse_taken)
     parts = build_parts(plan.config)
+    refuse_same_tasks(plan.config, parts)
     if not resumed:
         parallel.by_first(lambda: directory.create(plan))
     return plan, parts
@@ -257,8 +258,13 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
     Of players that adapt between rounds of several episodes, a round's mean episode stands for it. The last column is
     the mean trial return on the tasks where a player earns least.
     """
+    from agents.training.held_out import SAME_TASKS
+
     for name, evaluated in summary["sets"].items():
         typer.echo(f"{name}: {evaluated['tasks']} tasks, {summary['episodes']} episodes each")
+        if "trained_on" in evaluated:
+            known = "as far as the sample in the run's archive tells"
+            typer.echo(f"  of these {evaluated['trained_on']} were trained on, {known}: {SAME_TASKS}")
         players = sorted(evaluated["players"].items(), key=lambda pair: -pair[1]["trial"]["mean"])
         share = next((f"worst {figures['tail']['share']:.0%}" for _, figures in players if "tail" in figures), "")
         columns = f"{'first':>9} {'last episode':>13} {share:>12}".rstrip()

@@ -83,6 +83,7 @@ def _fixed(experiment: str, family: str) -> Iterator[Row]:
             f"agent.context={context}",
             f"source={source['training']}",
             f"evaluation.source={source['held-out']}",
+            "evaluation.same_tasks=false",
             f"evaluation.out_of_distribution.training={source['training']}",
             "evaluation.final_tasks=1400",
             "training.evaluate_every=0",

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Self
 
 from registry.errors import TaskError, brief
 from taskgen import artefacts
+from taskgen.build import task_key
 from taskgen.files import sync_directory
 from taskgen.record import Record
 from taskgen.spec import TaskSpec
@@ -55,6 +56,8 @@ class Archive:
         self.path = Path(path)
         self._lock: BinaryIO | None = None
         self._database: sqlite3.Connection | None = None
+        self._taken: dict[str, str] = {}
+        """The split of every task that has one, by key; filled when it is first asked for."""
         try:
             if write:
                 self._lock = _lock(self.path)
@@ -94,7 +97,8 @@ class Archive:
         The artefacts that they refer to are copied beside the archive.
 
         A task that is there already keeps its first provenance, and takes `split` if it has none. Raises `TaskError`
-        for a task that is in another split and for parents that are not in the archive.
+        for a task that is in another split, with whatever luck (`taskgen.build.task_key`), and for parents that are not
+        in the archive.
         """
         with self._transaction() as database:
             for parent in parents:
@@ -104,15 +108,15 @@ class Archive:
             number = before
             for spec in specs:
                 row = self._find(database, spec.id)
+                if split is not None and (row is None or row[7] != split):
+                    self._take(database, spec, split)
                 if row is None:
                     number += 1
                     lineage = json.dumps(list(parents))
                     row = (number, spec.id, spec.canonical(), generator, version, lineage, int(generation), split)
                     artefacts.bring([spec], self.path.parent)
                     _insert(database, "task", row)
-                elif split is not None and row[7] != split:
-                    if row[7] is not None:
-                        raise TaskError(f"task {spec.id} is in split {row[7]!r} and cannot also be in {split!r}")
+                elif split is not None and row[7] is None:
                     _insert(database, "task", (*row[:7], split))
                 _add_scores(database, spec.id, scores or {}, generation)
             return number - before
@@ -196,6 +200,17 @@ class Archive:
         except sqlite3.DatabaseError as error:
             return [f"SQLite: {error}"]
 
+    def _take(self, database: sqlite3.Connection, spec: TaskSpec, split: str) -> None:
+        """Note that a task is about to be in `split`. Raises `TaskError` where it is in another one."""
+        if not self._taken:
+            for row in database.execute(f"{_TASK} WHERE split IS NOT NULL"):
+                _, _, text, *_, name = self._content("task", row)
+                self._taken.setdefault(task_key(TaskSpec.from_json(text)), name)
+        key = task_key(spec)
+        other = self._taken.setdefault(key, split)
+        if other != split:
+            raise TaskError(f"task {spec.id} is in split {other!r} and cannot also be in {split!r}")
+
     def _find(self, database: sqlite3.Connection, id_: str) -> tuple[Any, ...] | None:
         """The row of a task."""
         row = database.execute(f"{_TASK} WHERE id = ?", (id_,)).fetchone()
@@ -247,6 +262,7 @@ class Archive:
                 yield database
             except BaseException:
                 database.execute("ROLLBACK")
+                self._taken.clear()
                 raise
             database.execute("COMMIT")
 

@@ -1,7 +1,8 @@
 """From names and settings to families and sources: the task side's use of the catalogue."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, cast
 
@@ -38,6 +39,28 @@ def family_of(spec: TaskSpec) -> TaskFamily[Any]:
         return _family(spec.family, json.dumps(settings, sort_keys=True, default=list))
     except UserError as error:
         raise TaskError(f"task {spec.id}: {error}") from None
+
+
+def task_key(spec: TaskSpec) -> str:
+    """Equal for tasks that are the same: those of equal family, context and reward, whatever their luck.
+
+    The seed counts only where the family draws the dynamics from it (`TaskFamily.drawn_from_seed`). A task of seed 0
+    has its id as key. Raises `TaskError` for a family that is not in the catalogue.
+    """
+    try:
+        drawn = _drawn_from_seed(spec.family)
+    except UserError as error:
+        raise TaskError(f"task {spec.id}: {error}") from None
+    return (spec if drawn(spec.context) else replace(spec, seed=0)).id
+
+
+@lru_cache(maxsize=256)
+def _drawn_from_seed(name: str) -> Callable[[Mapping[str, Any]], bool]:
+    """`TaskFamily.drawn_from_seed` of the family `name`, looked up once: there may be a million tasks."""
+    family = registry.catalogue().get("families", name).load()
+    if not (isinstance(family, type) and issubclass(family, TaskFamily)):
+        raise PluginError(f"family {name}: {family!r} is not a subclass of TaskFamily")
+    return family.drawn_from_seed
 
 
 @lru_cache(maxsize=256)

@@ -137,16 +137,23 @@ def split(
     held_out: Annotated[float, typer.Option("--held-out", help="Fraction of the tasks to hold out.")] = 0.2,
     force: _Force = False,
 ) -> None:
-    """Split a task file into training and held-out tasks by content hash.
+    """Split a task file into training and held-out tasks, none of which is on both sides.
 
-    The side of a task depends on its content alone: more tasks move none of those that are there.
+    The side of a task depends on its family, context and reward, and on its seed only where the dynamics are drawn from
+    it: tasks that differ in their luck alone stay together, and more tasks move none of those that are there.
     """
+    from taskgen.build import task_key
     from taskgen.taskset import TaskSet, staged
 
-    sides = dict(zip(("train", "held-out"), TaskSet.read(tasks).split(held_out), strict=True))
+    found = TaskSet.read(tasks)
+    sides = dict(zip(("train", "held-out"), found.split(held_out), strict=True))
     for name, side in sides.items():
         if not len(side):
-            raise TaskError(f"{tasks}: no task falls on the {name} side; split a larger file or take another fraction")
+            different = len({task_key(spec) for spec in found})
+            raise TaskError(
+                f"{tasks}: no task falls on the {name} side, of {different:,} that differ in more than their luck; "
+                "split a larger file or take another fraction"
+            )
     train, held = output / "train.jsonl", output / "held-out.jsonl"
     with staged(train, overwrite=force) as first, staged(held, overwrite=force) as second:
         for file, side in zip((first, second), sides.values(), strict=True):

@@ -10,8 +10,9 @@ from registry.errors import CheckpointError, UserError
 from taskgen.build import build_source
 from taskgen.family import TaskFamily
 from taskgen.record import Record
-from taskgen.source import Curriculum, Length, Paced, Sparing, TaskResult, TaskSource, Traceable
+from taskgen.source import Curriculum, Length, Paced, Sparing, TaskResult, TaskSource, Traceable, side_of
 from taskgen.spec import TaskSpec
+from taskgen.split import Side, common_side
 from taskgen.streams import child
 
 _REMEMBERED = 100_000
@@ -51,6 +52,11 @@ class Wrapper:
     def lengths(self) -> Collection[Length]:
         """Every length that may come; none where no source decides it."""
         return next((source.lengths for source in self._paced()), ())
+
+    @property
+    def side(self) -> Side | None:
+        """The side of the family's split that all sources keep to, and so does what is made of their tasks."""
+        return common_side(side_of(source) for source in self.sources.values())
 
     def _paced(self) -> list[Paced]:
         return [source for source in self.sources.values() if isinstance(source, Paced) and source.lengths]

@@ -17,11 +17,17 @@ from taskgen.design import Design
 from taskgen.reward import complete_reward, moved_reward
 from taskgen.space import ContextSpace
 from taskgen.spec import RewardSpec, TaskSpec, freeze
+from taskgen.split import Side, Split
 
 if TYPE_CHECKING:
     import torch
 
 C = TypeVar("C", bound=Config)
+
+_TRIES = 32
+"""Mutants of so many mutations that are tried for one on the right side of a split, before one mutation more."""
+_FARTHEST = 8
+"""Mutations at most between a task and its mutant on the same side."""
 
 
 class TaskFamily(ABC, Generic[C]):
@@ -35,6 +41,8 @@ class TaskFamily(ABC, Generic[C]):
     action_space: gym.Space[Any]
     horizon: int
     """Steps after which an episode is truncated."""
+    split: Split | None = None
+    """Which tasks are for training and which for testing, of a family with few tasks; None: no task is set apart."""
 
     def __init__(self, config: C, *, name: str) -> None:
         self.config = config
@@ -48,6 +56,15 @@ class TaskFamily(ABC, Generic[C]):
     @abstractmethod
     def batch(self, slots: int, device: "torch.device | str" = "cpu") -> TaskBatch:
         """A batched environment of `slots` slots, each to be given a task with `set_tasks`."""
+
+    @classmethod
+    def drawn_from_seed(cls, context: Mapping[str, Any]) -> bool:  # noqa: ARG003
+        """Whether the dynamics of a task with the complete `context` are drawn from its seed.
+
+        If not, the seed is luck alone: tasks that differ in nothing else are the same (`taskgen.build.task_key`), and
+        under equal noise seeds and actions their rollouts are equal to the bit.
+        """
+        return False
 
     def render(self, spec: TaskSpec) -> "np.ndarray | str":
         """The task as an RGB frame [height, width, 3] uint8, or as text. By default the knobs as text."""
@@ -183,6 +200,30 @@ def goal_of(family: TaskFamily[Any], context: Mapping[str, Any]) -> Goal:
             "take a family that offers goal-position"
         )
     return family.goal(context)
+
+
+def mutated(
+    family: TaskFamily[Any], context: Mapping[str, Any], rng: np.random.Generator, side: Side | None
+) -> dict[str, Any]:
+    """A valid context near the complete `context`, by the family's `mutate`, on `side` of the family's split.
+
+    None, or a family without a split: wherever mutation leads. A mutant on the other side is made anew, and with more
+    mutations where none of few is on this one. Raises `TaskError` where there is no other task on the side.
+    """
+    assert isinstance(family, Mutable)
+    if family.split is None or side is None:
+        return family.mutate(context, rng)
+    for mutations in range(1, _FARTHEST + 1):
+        for _ in range(_TRIES):
+            child = dict(context)
+            for _ in range(mutations):
+                child = family.mutate(child, rng)
+            if family.split.side(child) == side and child != context:
+                return child
+    knob = family.split.knob
+    raise TaskError(
+        f"{family.name}: mutation finds no other {side} task near {knob} = {context[knob]} ({family.split})"
+    )
 
 
 def hardness(family: TaskFamily[Any], context: Mapping[str, Any]) -> dict[str, float]:

@@ -10,5 +10,5 @@ def register_commands() -> list[Entry]:
         Entry("generate", "taskgen.commands:generate", "Generate tasks and write them as JSON lines."),
         Entry("show", "taskgen.commands:show", "Show the tasks of a file and how their knobs are distributed."),
         Entry("validate", "taskgen.commands:validate", "Check every line of a task file."),
-        Entry("split", "taskgen.commands:split", "Split a task file into training and held-out tasks by content hash."),
+        Entry("split", "taskgen.commands:split", "Split a task file into training and held-out tasks, by task."),
     ]

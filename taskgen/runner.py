@@ -1,6 +1,6 @@
 """`Runner`: an outer loop of another shape than ask, collect, learn, tell, such as POET's pairs or PAIRED's game."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import torch
 
     from taskgen.interaction.agent import Agent, Metrics
+
+
+def _unheard(specs: Sequence[TaskSpec]) -> None:
+    """For a runner outside of a run."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Assignment:
     seed: "np.random.SeedSequence"
     """Root of every random stream of the runner."""
     device: "torch.device"
+    announce: Callable[[Sequence[TaskSpec]], None] = _unheard
+    """To be told the tasks that the judged `agent` is about to be trained on, before it is.
+
+    Raises `UserError` for those that it is judged on.
+    """
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from taskgen.record import Record
 from taskgen.spec import TaskSpec
+from taskgen.split import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +111,18 @@ class Traceable(Protocol):
     def lineage(self, spec: TaskSpec) -> Sequence[Record]:
         """The task's ancestors, parents before children, then the task itself; nothing of a task that is forgotten."""
         ...
+
+
+@runtime_checkable
+class Sided(Protocol):
+    """A source that knows whether its tasks keep to one side of the family's split."""
+
+    @property
+    def side(self) -> Side | None:
+        """The side that all its tasks are on; None where they are on both, or the family has no split."""
+        ...
+
+
+def side_of(source: TaskSource) -> Side | None:
+    """The side of the family's split that all tasks of `source` are known to be on; None: both, or not known."""
+    return source.side if isinstance(source, Sided) else None

@@ -1,4 +1,4 @@
-"""Task sets: JSON lines in and out, filter, split by content hash."""
+"""Task sets: JSON lines in and out, filter, split by task."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from typing import BinaryIO, overload
 
 from registry.errors import TaskError
 from taskgen import artefacts
-from taskgen.build import family_of
+from taskgen.build import family_of, task_key
 from taskgen.files import sync_directory
 from taskgen.spec import TaskSpec
 
@@ -45,12 +45,13 @@ class TaskSet(Sequence[TaskSpec]):
     def split(self, held_out: float, *, salt: str = "") -> tuple["TaskSet", "TaskSet"]:
         """Training tasks and held-out tasks, which are about the fraction `held_out`.
 
-        The side of a task is a function of its id and `salt` alone: adding tasks moves none, duplicates stay together.
-        Raises `TaskError` unless `held_out` lies between 0 and 1.
+        The side of a task is a function of its key (`taskgen.build.task_key`) and `salt` alone: adding tasks moves
+        none, and those that are the same but for their luck stay together. Raises `TaskError` unless `held_out` lies
+        between 0 and 1.
         """
         if not 0.0 < held_out < 1.0:
             raise TaskError(f"held-out fraction = {held_out!r}: allowed is more than 0 and less than 1")
-        sides = [hash_fraction(spec.id, salt) < held_out for spec in self.specs]
+        sides = [hash_fraction(task_key(spec), salt) < held_out for spec in self.specs]
         training = tuple(spec for spec, held in zip(self.specs, sides, strict=True) if not held)
         return TaskSet(training), TaskSet(tuple(spec for spec, held in zip(self.specs, sides, strict=True) if held))
 
@@ -72,16 +73,16 @@ class TaskSet(Sequence[TaskSpec]):
         return iter(self.specs)
 
 
-def hash_fraction(id_: str, salt: str = "") -> float:
-    """A number in [0, 1), uniform over ids, that depends on `id_` and `salt` alone."""
-    digest = hashlib.sha256(f"{salt}/{id_}".encode()).digest()
+def hash_fraction(key: str, salt: str = "") -> float:
+    """A number in [0, 1), uniform over keys, that depends on `key` and `salt` alone."""
+    digest = hashlib.sha256(f"{salt}/{key}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2.0**48
 
 
 def check_disjoint(first: Iterable[TaskSpec], second: Iterable[TaskSpec]) -> None:
-    """Raise `TaskError` when a task, by content, is in both sets."""
-    ids = {spec.id for spec in first}
-    if shared := sorted({spec.id for spec in second} & ids):
+    """Raise `TaskError` when a task is in both sets, with whatever luck (`taskgen.build.task_key`)."""
+    keys = {task_key(spec) for spec in first}
+    if shared := sorted({spec.id for spec in second if task_key(spec) in keys}):
         more = ", ..." if len(shared) > 5 else ""
         raise TaskError(f"{len(shared)} tasks are in both sets: {', '.join(shared[:5])}{more}")
 

@@ -24,10 +24,11 @@ import numpy as np
 from registry.errors import TaskError
 from taskgen.engines.reward_testing import check_reward
 from taskgen.engines.testing import check_batch, rollout, sample_actions
-from taskgen.family import Animated, Describable, GoalDirected, Mutable, TaskFamily
+from taskgen.family import Animated, Describable, GoalDirected, Mutable, TaskFamily, mutated
 from taskgen.source import Curriculum, TaskResult, TaskSource
 from taskgen.space import Knob
 from taskgen.spec import JsonValue, TaskSpec
+from taskgen.split import Side, Split
 from taskgen.variation import reach_problem
 
 __all__ = ["check_batch", "check_family", "check_reward", "check_source"]
@@ -35,6 +36,7 @@ __all__ = ["check_batch", "check_family", "check_reward", "check_source"]
 _PROBES = 16  # slots in which a knob may show its effect
 _PROBED_STEPS = 32  # steps, at least, in which it may
 _VALUES = 17  # values of a knob that are tried
+_SEEDED = 2  # contexts beside the default in which the seed may count
 _MUTATIONS = 8  # one after another
 _Pair: TypeAlias = tuple[Mapping[str, JsonValue], Mapping[str, JsonValue]]
 
@@ -45,6 +47,7 @@ def check_family(family: TaskFamily[Any]) -> None:
     _check_specs(family, spec)
     for name, knob in family.context_space.knobs.items():
         _check_knob(family, name, knob)
+    _check_seed(family)
     check_batch(family, [family.spec(seed=seed) for seed in (1, 2, 3)])
     picture = family.render(spec)
     if isinstance(picture, str):
@@ -58,10 +61,42 @@ def check_family(family: TaskFamily[Any]) -> None:
         _check_picture(family.frame(spec, cast(Any, batch).state(0)), "frame")
     if isinstance(family, Mutable):
         _check_mutable(family, spec)
+    if family.split is not None:
+        _check_split(family, family.split)
     if isinstance(family, Describable):
         _check_describable(family, spec)
     if isinstance(family, GoalDirected):
         _check_goal(family, spec)
+
+
+def _check_seed(family: TaskFamily[Any]) -> None:
+    """Under equal noise seeds and actions, rollouts of two seeds are equal if the dynamics are not drawn from them."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    contexts = [family.spec().context, *(family.spec(_somewhere(family, rng)).context for _ in range(_SEEDED))]
+    actions = sample_actions(family, min(_PROBED_STEPS, family.horizon), len(contexts))
+    first, second = (
+        rollout(family, [family.spec(context, seed=seed) for context in contexts], actions, seeds=[5] * len(contexts))
+        for seed in (1, 2)
+    )
+    for slot, context in enumerate(contexts):
+        same = all(bool((one[slot] == other[slot]).all()) for one, other in zip(first, second, strict=True))
+        drawn = type(family).drawn_from_seed(context)
+        assert same or drawn, f"another seed gave another rollout, but drawn_from_seed is false of {dict(context)}"
+        assert not (same and drawn), f"drawn_from_seed is true, but two seeds gave equal rollouts of {dict(context)}"
+
+
+def _check_split(family: TaskFamily[Any], split: Split) -> None:
+    """Both sides hold valid tasks, none of them common; mutation can stay on a side that has several."""
+    assert split.train, "no task is for training"
+    assert split.test, "no task is for testing"
+    assert not split.train & split.test, f"{sorted(split.train & split.test)} are on both sides"
+    rng = np.random.Generator(np.random.PCG64(1))
+    sides: tuple[tuple[Side, frozenset[int]], ...] = (("train", split.train), ("test", split.test))
+    for side, values in sides:
+        contexts = [family.spec({split.knob: value}).context for value in sorted(values)]
+        assert {split.side(context) for context in contexts} == {side}
+        for context in contexts if isinstance(family, Mutable) and len(values) > 1 else ():
+            assert split.side(family.spec(mutated(family, context, rng, side)).context) == side
 
 
 def _check_picture(picture: np.ndarray, what: str) -> None:

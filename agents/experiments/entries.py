@@ -3,6 +3,7 @@
 from registry import Entry
 
 _ACCEL = "Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design"
+_DREAM = "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-RL without Sacrifices (DREAM)"
 _ES = "Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning"
 _GENERALIZATION = "Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning"
 _MAML = "Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"
@@ -71,6 +72,21 @@ _EXPERIMENTS = (
         "pearl-sparse-point",
         "PEARL finds a goal on a half circle that pays only from near: minutes on a laptop.",
         f"{_PEARL}, section 6.2",
+    ),
+    (
+        "dream-bus",
+        "RL^2 in cities whose buses have to be found out, or read off a map: judged in the same 24 cities.",
+        f"{_DREAM}, section 6",
+    ),
+    (
+        "dream-distraction",
+        "RL^2 in cities with buses of no use besides: trained in 53 cities, judged in 523 others.",
+        f"{_DREAM}, section 6",
+    ),
+    (
+        "dream-cooking",
+        "RL^2 in kitchens whose drawers have to be looked into: trained in 63, judged in another.",
+        f"{_DREAM}, section 6",
     ),
     # Where the tasks come from
     (

@@ -23,11 +23,12 @@ from agents.evaluation.tail import LEAST, tail_interval, tail_tasks
 from agents.evaluation.watch import Watch
 from agents.reports.results import grouped
 from agents.reports.settings import differing
+from agents.training.held_out import trained_on
 from agents.training.judge import Onlooker, evaluation_sets, reference_players, trials, watch_over
 from agents.training.run import RunDirectory
 from agents.training.trained import Trained, load_trained
 from registry.errors import UserError
-from taskgen.archive import Archive
+from taskgen.build import task_key
 from taskgen.family import TaskFamily, same_structure
 from taskgen.interaction.agent import Agent, Problem
 from taskgen.spec import TaskSpec
@@ -338,13 +339,9 @@ def _overlong(agents: Mapping[str, Sequence[Contender]], episodes: int | None) -
 def _remarks(tasks: Mapping[str, Sequence[TaskSpec]], contenders: Sequence[Contender]) -> Iterator[str]:
     """Runs that were trained on tasks of a set, as far as the samples in their archives tell."""
     for run in contenders:
-        archive = RunDirectory(run.path).archive
-        if not archive.is_file():
-            continue
-        with Archive(archive) as opened:
-            seen = {record.spec.id for record in opened.records(split="train")}
+        seen = trained_on(RunDirectory(run.path).archive)
         for name, specs in tasks.items():
-            if count := sum(spec.id in seen for spec in specs):
+            if count := sum(task_key(spec) in seen for spec in specs):
                 yield f"{run.path} was trained on {count} or more of the {len(specs)} {name} tasks"
 
 

@@ -24,7 +24,7 @@ from agents.reports.settings import differing
 from agents.training.records import RETURN, STEPS, read_record, short
 from registry.config import Part
 from registry.errors import CheckpointError, UserError
-from taskgen.build import build_family
+from taskgen.build import build_family, task_key
 from taskgen.files import write_atomically
 
 SHOWN_KNOBS = 24
@@ -110,6 +110,7 @@ def _learning(members: Sequence[Experiment], name: str) -> dict[str, Any]:
         "alt": f"Mean trial return against environment steps: {ends}. Dashed lines: {lines}.",
         "averaged": math.ceil(max(len(member.first.steps) for member in members) / CURVE_POINTS),
         "held_out": any(len(curve.held_out.x) for curve in curves),
+        "judged_on": _called(members[0], "held-out"),
     }
 
 
@@ -129,7 +130,7 @@ def _played(members: Sequence[Experiment], tasks: str, name: str) -> dict[str, A
     tails = [player.tail for player in played.players.values() if player.tail is not None]
     ends = ", ".join(f"{row.name} from {row.course[0].value:.4g} to {row.course[-1].value:.4g}" for row in rows)
     return {
-        "name": tasks,
+        "name": _called(members[0], tasks),
         "rows": rows,
         "rounds": [row for row in rows if row.rounds],
         "svg": adaptation_figure(
@@ -161,7 +162,9 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         "training": config["training"],
         "trained_episodes": _trained_episodes(experiment),
         "evaluation": first.evaluation,
-        "set": tasks,
+        "set": _called(experiment, tasks),
+        "same_tasks": _same_tasks(experiment),
+        "trained_on": first.evaluation.sets[tasks].trained_on,
         "lead": next(row for row in rows if row.lead),
         "best": next((row for row in rows if not row.lead), None),
         **_decimals(rows),
@@ -176,6 +179,16 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         "provenance": _provenance(first.provenance),
         "plugins": _foreign(first.provenance),
     }
+
+
+def _same_tasks(experiment: Experiment) -> bool:
+    """Whether the run was judged, by name, on tasks that it was trained on."""
+    return bool(experiment.first.config.get("evaluation", {}).get("same_tasks"))
+
+
+def _called(experiment: Experiment, tasks: str) -> str:
+    """What the set `tasks` is called: held-out tasks that may be training tasks are called that."""
+    return "training" if tasks == "held-out" and _same_tasks(experiment) else tasks
 
 
 def _decimals(rows: Sequence[Standing]) -> dict[str, int]:
@@ -210,7 +223,7 @@ def _tasks(number: int, experiment: Experiment) -> dict[str, Any]:
     )
     return {
         "count": len(specs),
-        "distinct": len({spec.id for spec in specs}),
+        "distinct": len({task_key(spec) for spec in specs}),
         "svg": histograms_figure(titles, f"tasks-{number}") if shown else None,
         "alt": f"Histograms of the context knobs that vary: {ranges}.",
         "hidden": [name for name in knobs if name not in shown],

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 import registry
 from agents.common.acceleration import Precision
 from agents.evaluation.tail import PART
+from agents.training.held_out import HeldOut, source_apart
 from registry.config import Config, Part, apply_overrides, parse, read_toml
 from registry.errors import PluginError, UserError
 from registry.plan import Plan, resolve
@@ -28,6 +29,8 @@ EVALUATION_SHARE = 0.1
 """Of the episodes of training, so many the last evaluation takes where nothing else is said ..."""
 FINAL_TASKS = (100, 20_000)
 """... but each set holds at least and at most so many tasks."""
+_LOOKED_AT = 64
+"""Training tasks at most that are looked at before a run."""
 
 
 class Training(Config):
@@ -77,8 +80,13 @@ class Evaluation(Config):
     source: Part | None = Field(
         default=None,
         description="Source of held-out tasks; left out: the training source, or what it wraps where it decides by "
-        "results, on a stream of its own.",
+        "results, on a stream of its own; on the test side of the family's split where it keeps to the training side.",
         json_schema_extra={"kind": SOURCES},
+    )
+    same_tasks: bool = Field(
+        default=False,
+        description="Whether the agent may be judged on tasks that it was trained on, with new luck; reports say so. "
+        "Otherwise such a run is refused.",
     )
     out_of_distribution: dict[str, Part] = Field(
         default={}, description="Further sets of tasks by name.", json_schema_extra={"kind": SOURCES}
@@ -163,6 +171,8 @@ class Parts:
     agent: Agent | None
     """Who is judged; None for a runner that judges itself."""
     problem: Problem
+    held_out: HeldOut
+    """What it is judged on; none of it may be trained on."""
     runner: Runner | None = None
 
     @property
@@ -193,15 +203,16 @@ def build_parts(experiment: Experiment) -> Parts:
         device=choose_device(experiment.device),
         updates=_updates(experiment.training, source),
     )
+    held_out = HeldOut(lambda: _judged_on(experiment, family), same_tasks=experiment.evaluation.same_tasks)
     if experiment.runner is not None:
-        runner = build_runner(experiment, family, problem.device)
-        return Parts(family, source, runner.agent, problem, runner)
+        runner = build_runner(experiment, family, problem.device, held_out)
+        return Parts(family, source, runner.agent, problem, held_out, runner)
     agent = build_agent(experiment.agent, problem)
     if isinstance(source, Curriculum):
         check_scores(source.scores, agent, family, problem.episodes)
     if isinstance(source, Paced):
         _check_lengths(source, experiment.training.episodes, agent)
-    return Parts(family, source, agent, problem)
+    return Parts(family, source, agent, problem, held_out)
 
 
 def _check_lengths(source: Paced, episodes: int, agent: Agent) -> None:
@@ -222,7 +233,7 @@ def _updates(training: Training, source: TaskSource) -> int:
     return training.iterations
 
 
-def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.device) -> Runner:
+def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.device, held_out: HeldOut) -> Runner:
     """The runner of the experiment. Raises `PluginError` where it is none."""
     part, training = experiment.runner, experiment.training
     assert part is not None
@@ -235,6 +246,7 @@ def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.
         episodes=training.episodes,
         seed=seed_sequence(experiment.seed, "runner"),
         device=device,
+        announce=held_out.refuse,
     )
     item = registry.catalogue().get("runners", part.name)
     runner = item.build(part.settings, assignment=assignment)
@@ -252,14 +264,29 @@ def held_out(experiment: Experiment, family: TaskFamily[Any]) -> tuple[Part, Tas
     """What held-out tasks come from: its name and settings, and the source built of them.
 
     Where none is named it is the training source, without what decides by results: a curriculum is judged on the tasks
-    of the source that it wraps.
+    of the source that it wraps. One that keeps to the training side of the family's split gives test tasks here, unless
+    the run is to be judged on training tasks (`evaluation.same_tasks`).
     """
-    part, seed = experiment.evaluation.source or experiment.source, seed_sequence(experiment.seed, "held-out")
-    source = build_source(part, family, seed)
-    while source.feedback and "source" in part.settings:
-        part = Part.model_validate(part.settings["source"])
-        source = build_source(part, family, seed)
-    return part, source
+    evaluation, seed = experiment.evaluation, seed_sequence(experiment.seed, "held-out")
+    apart = evaluation.source is None and not evaluation.same_tasks
+    return source_apart(evaluation.source or experiment.source, family, seed, apart=apart)
+
+
+def refuse_same_tasks(experiment: Experiment, parts: Parts) -> None:
+    """Raise `UserError` where the first tasks of training are among those that the agent is judged on.
+
+    Later ones, and those that a runner makes, are looked at when they are about to be trained on.
+    """
+    if parts.agent is None or parts.runner is not None:
+        return
+    source = build_source(experiment.source, parts.family, seed_sequence(experiment.seed, "source"))
+    parts.held_out.refuse(source.ask(min(experiment.training.tasks, _LOOKED_AT)))
+
+
+def _judged_on(experiment: Experiment, family: TaskFamily[Any]) -> list[TaskSpec]:
+    """Held-out tasks of all evaluations: the last one's begin with those of the others."""
+    evaluation = experiment.evaluation
+    return held_out_source(experiment, family).ask(max(evaluation.tasks, evaluation.final_tasks))
 
 
 def _example(experiment: Experiment, family: TaskFamily[Any]) -> TaskSpec:

@@ -9,12 +9,13 @@ from agents.evaluation.play import evaluate
 from agents.evaluation.tail import ranked_tasks
 from agents.evaluation.watch import Watch
 from agents.training.experiment import Experiment, held_out
+from agents.training.held_out import trained_on
 from agents.training.records import shown
 from agents.training.run import RunDirectory
 from agents.training.trained import load_trained
 from registry.config import Part
 from registry.errors import UserError
-from taskgen.build import SOURCES, build_source
+from taskgen.build import SOURCES, build_source, task_key
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Problem, judged
 from taskgen.interaction.build import build_agent
@@ -44,7 +45,8 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """The agent of `run` and its reference players on held-out and out-of-distribution tasks (or on `tasks`).
 
-    Returns the summary as JSON values; when neither `tasks` nor `episodes` is given it is also kept in the run. A
+    Returns the summary as JSON values; `trained_on` of a set counts its tasks that were trained on, as far as the run's
+    archive tells. When neither `tasks` nor `episodes` is given it is also kept in the run. A
     reference player that cannot play trials so long is left out, with its reason. Raises `UserError` for a run without
     a checkpoint, `Stopped` where the onlooker asks for it: what the run keeps is then as before.
     """
@@ -66,6 +68,7 @@ def evaluate_run(
         "sets": {},
     }
     returns: dict[str, Any] = {}
+    known = trained_on(run.archive)
     tail = experiment.evaluation.tail
     watch = watch_over(onlooker, len(players) * sum(trials(specs, tail) for _, specs in sets.values()))
     for name, (source, specs) in sets.items():
@@ -79,8 +82,15 @@ def evaluate_run(
             tail=tail,
             watch=watch,
         )
-        distinct = len({spec.id for spec in specs})
-        summary["sets"][name] = {"source": source, "tasks": len(specs), "distinct": distinct, "players": summaries}
+        keys = [task_key(spec) for spec in specs]
+        summary["sets"][name] = {
+            "source": source,
+            "tasks": len(specs),
+            "distinct": len(set(keys)),
+            "players": summaries,
+        }
+        if met := sum(key in known for key in keys):
+            summary["sets"][name]["trained_on"] = met
         returns |= {f"{name}/{player}": array for player, array in arrays.items()}
     if tasks is None and episodes is None and with_players:
         run.write_evaluation(summary, returns)

@@ -13,7 +13,8 @@ from agents.common.acceleration import compile_networks, mixed_precision
 from agents.evaluation.play import play_counting, summarise
 from agents.evaluation.watch import Stopped, Watch
 from agents.training import checkpoint, quarantine
-from agents.training.experiment import Experiment, Parts, build_parts, held_out_source
+from agents.training.experiment import Experiment, Parts, build_parts
+from agents.training.held_out import SAME_TASKS
 from agents.training.highlights import keep_highlights
 from agents.training.run import RunDirectory
 from agents.training.sharing import collect_shared, refuse_unshared
@@ -79,6 +80,7 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Pa
     for iteration in range(done + 1, settings.iterations + 1):
         clock = _Clock()
         specs = quarantine.ask(source, settings.tasks, batch)
+        parts.held_out.refuse(specs)
         length = source.length if isinstance(source, Paced) else Length()
         trial_plan = agent.plan(length.episodes or settings.episodes)
         batch = _with_slots(batch, settings.tasks // parallel.processes() * trial_plan.slots)
@@ -177,12 +179,7 @@ class _Books:
         self._watcher = watcher
         self._writes = parallel.rank() == 0
         evaluation = plan.config.evaluation
-        judged = max(evaluation.tasks, evaluation.final_tasks) if parts.agent is not None else 0
-        reserved = held_out_source(plan.config, parts.family).ask(judged)
-        self._held_out = reserved[: evaluation.tasks]
-        self._reserved: dict[int, set[str]] = {}
-        for spec in reserved:
-            self._reserved.setdefault(spec.seed, set()).add(spec.id)
+        self._held_out = parts.held_out.specs[: evaluation.tasks] if parts.agent is not None else []
         self._trackers: list[Any] = []
         self._steps = 0
         self._seconds = 0.0
@@ -234,7 +231,6 @@ class _Books:
     def enter(self, iteration: int, specs: Sequence[TaskSpec], metrics: Metrics) -> None:
         """One iteration is over: check, log, evaluate and checkpoint as due."""
         settings = self._plan.config.training
-        self._refuse_held_out(specs)
         self._refuse_divergence(iteration, metrics)
         self._latest = metrics
         self._steps += int(metrics.pop("charts/batch_steps"))
@@ -321,16 +317,8 @@ class _Books:
         registry.catalogue().notify("evaluation_finished", iteration=iteration, summary=line)
         interval = f"[{trial['low']:.3f}, {trial['high']:.3f}]"
         diverged = f"; {faults} episodes diverged" if faults else ""
-        self._watcher.say(f"iteration {iteration}: held-out trial return {trial['mean']:.3f} {interval}{diverged}")
-
-    def _refuse_held_out(self, specs: Sequence[TaskSpec]) -> None:
-        """Training on a task that the run is judged on: compare seeds first, they differ almost always."""
-        for spec in specs:
-            if spec.seed in self._reserved and spec.id in self._reserved[spec.seed]:
-                raise UserError(
-                    f"source and held-out set both hold task {spec.id}, so the evaluation would be on training tasks. "
-                    "Give `evaluation.source` a source of other tasks (`taskgen split` makes disjoint sets)."
-                )
+        what = SAME_TASKS if self._plan.config.evaluation.same_tasks else "held-out"
+        self._watcher.say(f"iteration {iteration}: {what}: trial return {trial['mean']:.3f} {interval}{diverged}")
 
     def _refuse_divergence(self, iteration: int, metrics: Metrics) -> None:
         bad = [f"{name} = {value}" for name, value in metrics.items() if not math.isfinite(value)]

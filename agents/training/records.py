@@ -75,6 +75,8 @@ class PlayedSet(Stored):
     tasks: int | None = None
     distinct: int | None = None
     players: dict[str, Player] = Field(min_length=1)
+    trained_on: int = 0
+    """Tasks of the set that the run was trained on, as far as the sample in its archive tells."""
 
 
 class Evaluation(Stored):

@@ -116,12 +116,16 @@ class RunDirectory:
             ) from error
 
     def archive_tasks(self, plan: Plan[Experiment], *, train: Sequence[TaskSpec], held_out: Sequence[TaskSpec]) -> None:
-        """Keep a sample of the training tasks and the held-out tasks, with where they came from."""
+        """Keep a sample of the training tasks and the held-out tasks, with where they came from.
+
+        A task is in one split at most: those of a run that is judged on training tasks are in none.
+        """
         generator = plan.config.source.name
         version = next(item.version for item in plan.items if item.full_name == generator)
+        split = None if plan.config.evaluation.same_tasks else "held-out"
         with Archive(self.archive, write=True) as archive:
             archive.add(train, generator=generator, version=version, split="train")
-            archive.add(held_out, generator=generator, version=version, split="held-out")
+            archive.add(held_out, generator=generator, version=version, split=split)
 
     def archive_records(self, records: Iterable[Record]) -> None:
         """Keep what a runner says of its tasks; the latest scores replace those of before."""

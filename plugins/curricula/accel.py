@@ -8,6 +8,8 @@ Reference: Parker-Holder et al. 2022, "Evolving Curricula with Regret-Based Envi
 does (its sorting order gives it the four lowest). Published settings are listed in `plugins.curricula.plr`: 5 edits for
 mazes, which is one mutation of the family `maze`; 3 for walkers.
 
+Where the source keeps to one side of the family's split, so do the children: no training task becomes a test task.
+
 Differences from the paper: there is a round of edits after every round of replays; a child keeps its parent's seed
 unless `reseed` is on. See also `plugins.curricula.replay`.
 
@@ -25,7 +27,7 @@ from plugins.curricula.levels import Places
 from plugins.curricula.lineage import Lineage
 from plugins.curricula.replay import Replay, ReplayConfig, Round
 from registry.errors import CheckpointError, ConfigError, TaskError
-from taskgen.family import Mutable, TaskFamily
+from taskgen.family import Mutable, TaskFamily, mutated
 from taskgen.record import Record
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
@@ -56,7 +58,6 @@ class Accel(Replay):
             raise ConfigError([problem], "accel")
         super().__init__(config, family=family, seed=seed)
         self._config = config
-        self._mutable: Mutable = family
         self._parents: list[TaskSpec] = []
         self._edited = 0
         self._children: list[tuple[TaskSpec, int]] = []  # with the parent's number, until the round is told
@@ -121,7 +122,8 @@ class Accel(Replay):
         self._edited += 1
         spec = parent
         for _ in range(self._config.edits):
-            spec = self._family.moved(spec, self._mutable.mutate(dict(spec.context), random))
+            context = mutated(self._family, dict(spec.context), random, self.side)
+            spec = self._family.moved(spec, context)
         if self._config.reseed:
             spec = replace(spec, seed=int(random.integers(2**53)))
         self._children.append((spec, number))

@@ -1,7 +1,6 @@
 """Deduplicated: of a source's tasks each but once, by the hash of its content."""
 
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from pydantic import Field
 
 from plugins.curricula.filtered import FilterConfig, Filtered
 from registry.errors import CheckpointError
+from taskgen.build import task_key
 from taskgen.family import TaskFamily
 from taskgen.spec import TaskSpec
 
@@ -17,7 +17,8 @@ class DeduplicatedConfig(FilterConfig):
     """Settings of `Deduplicated`."""
 
     ignore_seed: bool = Field(
-        default=False, description="Whether tasks that differ in nothing but their seed count as the same."
+        default=False,
+        description="Whether tasks count as the same that differ in a seed from which no dynamics are drawn.",
     )
     memory: int = Field(100_000, ge=1, description="How many of the latest tasks are remembered.")
 
@@ -42,7 +43,7 @@ class Deduplicated(Filtered):
         self._seen = OrderedDict.fromkeys(state["seen"])
 
     def _problem(self, spec: TaskSpec) -> str | None:
-        key = replace(spec, seed=0).id if self._config.ignore_seed else spec.id
+        key = task_key(spec) if self._config.ignore_seed else spec.id
         if key in self._seen:
             return f"task {spec.id} was given before"
         self._seen[key] = None

@@ -16,6 +16,7 @@ from taskgen.family import TaskFamily
 from taskgen.source import TaskResult
 from taskgen.space import Knob
 from taskgen.spec import TaskSpec, freeze
+from taskgen.split import Side
 from taskgen.streams import uniforms
 
 Floats = NDArray[np.float64]
@@ -52,12 +53,14 @@ class Knobs:
     """Knobs as a point [D] of the unit cube, 0 at the low and 1 at the high end; array knobs number by number.
 
     An end that is left out, or a range that is None, is that of the knob's own variation. Without `ranges` these are
-    the knobs that vary by default, but for arrays of integers, whose numbers are rarely free of each other. Raises
-    `ConfigError` where nothing is left.
+    the knobs that vary by default, but for arrays of integers, whose numbers are rarely free of each other. Points
+    stay on `side` of the family's split, where it has one. Raises `ConfigError` where nothing is left.
     """
 
-    def __init__(self, ranges: Mapping[str, Range | None], family: TaskFamily[Any], where: str) -> None:
-        self._family = family
+    def __init__(
+        self, ranges: Mapping[str, Range | None], family: TaskFamily[Any], where: str, side: Side | None = None
+    ) -> None:
+        self._family, self._side = family, side
         reaches = _reaches(ranges, family, where)
         self._knobs: dict[str, Knob] = {name: family.context_space.knobs[name] for name in reaches}
         self._sizes = [int(np.prod(knob.shape)) for knob in self._knobs.values()]
@@ -96,7 +99,11 @@ class Knobs:
             part = [round(number) for number in part] if knob.integer else part
             moved[name] = freeze(np.reshape(part, knob.shape).tolist(), name) if knob.shape else part[0]
             start += size
-        return self._family.moved(spec, {**spec.context, **moved})
+        placed = self._family.moved(spec, {**spec.context, **moved})
+        split = self._family.split
+        if split is not None and self._side is not None and split.side(placed.context) != self._side:
+            raise TaskError(f"{split.knob} = {placed.context[split.knob]} is not a {self._side} task ({split})")
+        return placed
 
 
 class PlacedConfig(Config):
@@ -127,7 +134,7 @@ class Placed(Wrapper, ABC):
         """`extra` uniforms are used for every task beside one for every number that is set."""
         super().__init__({"source": config.source}, family=family, seed=seed)
         self._place = f"{type(self).__name__} over {family.name}"
-        self.knobs = Knobs(config.ranges, family, self._place)
+        self.knobs = Knobs(config.ranges, family, self._place, self.side)
         self._seed = seed
         self._attempts = config.attempts
         self._columns = len(self.knobs.labels) + extra

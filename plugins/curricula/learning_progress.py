@@ -27,6 +27,7 @@ from taskgen.curriculum import Wrapper
 from taskgen.family import TaskFamily
 from taskgen.source import TaskResult
 from taskgen.spec import TaskSpec
+from taskgen.split import Side
 from taskgen.streams import uniforms
 
 _MOST_CELLS = 10_000
@@ -64,7 +65,11 @@ class LearningProgress(Wrapper):
         super().__init__({"source": config.source}, family=family, seed=seed)
         self._config = config
         self._seed = seed
-        self._set = _Cells(config, family) if config.cells else _Tasks(config, self.sources["source"].ask(config.tasks))
+        self._set = (
+            _Cells(config, family, self.side)
+            if config.cells
+            else _Tasks(config, self.sources["source"].ask(config.tasks))
+        )
         if config.measure == "success":
             self.scores = frozenset({*self.scores, "success"})
         self._averages = np.zeros((2, len(self._set)))
@@ -184,7 +189,7 @@ class _Tasks:
 class _Cells:
     """A grid over knobs: a task of a cell is any whose knobs lie inside."""
 
-    def __init__(self, config: LearningProgressConfig, family: TaskFamily[Any]) -> None:
+    def __init__(self, config: LearningProgressConfig, family: TaskFamily[Any], side: Side | None) -> None:
         problems = [f"cells.{name} = {parts}: expected 1 or more" for name, parts in config.cells.items() if parts < 1]
         problems += [
             f"ranges.{name}: it is not among the `cells`" for name in config.ranges if name not in config.cells
@@ -192,7 +197,7 @@ class _Cells:
         if problems:
             raise ConfigError(problems, "learning-progress")
         ranges = {name: config.ranges.get(name) for name in config.cells}
-        self._knobs = Knobs(ranges, family, "learning-progress")
+        self._knobs = Knobs(ranges, family, "learning-progress", side)
         parts = [config.cells[name] for name in self._knobs.names]
         if np.prod([float(part) for part in parts]) > _MOST_CELLS:
             raise ConfigError([f"cells: {parts} make more than {_MOST_CELLS:,} cells"], "learning-progress")

@@ -11,7 +11,7 @@ Variants: "plain"; "map": at (7, 3) the observation shows the task's number; "di
 
 Task i < 24 has the i-th permutation, in lexicographic order, of the destinations; with distraction task i < 576 has
 permutation i % 24 of them and i // 24 of the useless ones. As in DREAM's code every 11th task is for training there and
-the others are for testing; else training and test tasks are the same 24.
+the others are for testing, 53 and 523; else training and test tasks are the same 24, and there is no split.
 
 Trial: in DREAM two episodes on one task. The first only explores: its rewards do not count, and an agent made for that
 leaves goal and reward aside. Here both episodes have a goal and pay, and what counts is the agent's to say.
@@ -38,6 +38,7 @@ from taskgen.engines.tensor import Tables, TensorBatch
 from taskgen.family import TaskFamily
 from taskgen.space import ContextSpace, Knob
 from taskgen.spec import TaskSpec
+from taskgen.split import Split
 from taskgen.variation import Choice, IntegerRange
 
 SIZE = 9
@@ -82,14 +83,17 @@ class Bus(TaskFamily[BusConfig]):
         self.observation_space = gym.spaces.Box(0.0, 1.0, (2 * SIZE + 1 + len(GOALS) + shown,), np.float32)
         self.action_space = gym.spaces.Discrete(len(MOVES))
         self.horizon = config.horizon
+        if config.variant == "distraction":
+            train = frozenset(range(0, self.tasks, TRAIN_STRIDE))
+            self.split = Split("permutation", train, frozenset(range(self.tasks)) - train)
 
     @cached_property
     def context_space(self) -> ContextSpace:
         """The number of the task; it varies over the training tasks."""
         last = self.tasks - 1
         vary = IntegerRange(low=0, high=last)
-        if self.config.variant == "distraction":
-            vary = Choice(values=tuple(float(task) for task in range(0, self.tasks, TRAIN_STRIDE)))
+        if self.split is not None:
+            vary = Choice(values=tuple(map(float, self.split.values("train"))))
         knob = Knob(0, last, 0, "Number of the permutation that says where the buses go.", integer=True, vary=vary)
         return ContextSpace({"permutation": knob})
 

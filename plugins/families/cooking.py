@@ -38,6 +38,7 @@ from taskgen.engines.tensor import Tables, TensorBatch
 from taskgen.family import TaskFamily
 from taskgen.space import ContextSpace, Knob
 from taskgen.spec import TaskSpec
+from taskgen.split import Split
 from taskgen.variation import Choice
 
 SIZE = 3
@@ -78,13 +79,14 @@ class Cooking(TaskFamily[CookingConfig]):
         self.observation_space = gym.spaces.Box(0.0, 1.0, (width,), np.float32)
         self.action_space = gym.spaces.Discrete(len(MOVES))
         self.horizon = config.horizon
+        self.split = Split("kitchen", frozenset(range(KITCHENS)) - {TEST_KITCHEN}, frozenset({TEST_KITCHEN}))
 
     @cached_property
     def context_space(self) -> ContextSpace:
         """The number of the kitchen; it varies over the training kitchens."""
-        train = tuple(float(kitchen) for kitchen in range(KITCHENS) if kitchen != TEST_KITCHEN)
+        train = Choice(values=tuple(float(kitchen) for kitchen in range(KITCHENS) if kitchen != TEST_KITCHEN))
         help_ = "Number of the kitchen, in base 4 the ingredients of its drawers, lowest digit first."
-        return ContextSpace({"kitchen": Knob(0, KITCHENS - 1, 0, help_, integer=True, vary=Choice(values=train))})
+        return ContextSpace({"kitchen": Knob(0, KITCHENS - 1, 0, help_, integer=True, vary=train)})
 
     def batch(self, slots: int, device: torch.device | str = "cpu") -> TensorBatch:
         """A tensor-engine batch; the descriptor is the ingredient in each drawer, one-hot [12]."""

@@ -4,6 +4,9 @@ as its code has it).
 
 Start (0, 0), 100 steps an episode. A step that ends on the goal pays 1, any other nothing; the agent may stay on the
 goal, which is any cell, the start too. Nothing but the reward shows it.
+
+Tasks vary over all goals. The family's split, for whoever asks for it, is `plugins.families.grids.goal_split`: 80 goals
+for training and 20 for testing.
 """
 
 from collections.abc import Mapping
@@ -54,6 +57,7 @@ class Darkroom(TaskFamily[DarkroomConfig]):
         self.horizon = config.horizon
         self.solved_return = grids.solved_return(config.horizon, REWARDS)
         """Of coming across the goal once."""
+        self.split = grids.goal_split(config.size, range(config.size**2))
 
     @cached_property
     def context_space(self) -> ContextSpace:

@@ -3,6 +3,9 @@
 5 x 5 cells, start (0, 0), 15 steps an episode, a trial of 4 episodes on one goal. A step that ends on the goal pays 1,
 any other -0.1; the agent may stay on the goal. The goal is any cell but the 2 x 2 cells at the start. Nothing but the
 reward shows it, so an agent has to search cells it has not seen, and to come back to the goal in later episodes.
+
+Tasks vary over all goals, in training and evaluation alike, as in VariBAD's code. The family's split, for whoever asks
+for it, is `plugins.families.grids.goal_split`: of 5 x 5 cells it has 17 goals for training, 4 for testing.
 """
 
 from collections.abc import Mapping
@@ -54,15 +57,14 @@ class GridNavigation(TaskFamily[GridNavigationConfig]):
         self.horizon = config.horizon
         self.solved_return = grids.solved_return(config.horizon, REWARDS)
         """Of coming across the goal once."""
+        self.split = grids.goal_split(config.size, self._goals)
 
     @cached_property
     def context_space(self) -> ContextSpace:
         """The goal."""
         last = self.config.size**2 - 1
-        allowed = tuple(float(cell) for cell in range(last + 1) if cell not in self._closed)
-        return ContextSpace(
-            {"goal": Knob(0, last, last, "Number of the goal's cell.", integer=True, vary=Choice(values=allowed))}
-        )
+        allowed = Choice(values=tuple(map(float, self._goals)))
+        return ContextSpace({"goal": Knob(0, last, last, "Number of the goal's cell.", integer=True, vary=allowed)})
 
     def batch(self, slots: int, device: torch.device | str = "cpu") -> TensorBatch:
         """A tensor-engine batch; the descriptor is the goal's column and row [2]."""
@@ -110,6 +112,11 @@ class GridNavigation(TaskFamily[GridNavigationConfig]):
         size, goal = self.config.size, cast(int, spec.context["goal"])
         marks = {divmod(cell, size): "x" for cell in self._closed} | {(0, 0): "S", divmod(goal, size): "G"}
         return grids.write(size, size, marks)
+
+    @property
+    def _goals(self) -> tuple[int, ...]:
+        """Cells that may hold the goal."""
+        return tuple(cell for cell in range(self.config.size**2) if cell not in self._closed)
 
     @property
     def _closed(self) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from taskgen.engines.tensor import Tables
 from taskgen.family import Goal
 from taskgen.spec import TaskSpec
+from taskgen.split import Split
 
 Cell = tuple[int, int]
 Colour = tuple[int, int, int]
@@ -58,6 +59,16 @@ def neighbour(number: int, size: int, rng: np.random.Generator, closed: Sequence
     inside = [size * x + y for x, y in near if 0 <= x < size and 0 <= y < size]
     allowed = [cell for cell in inside if cell not in closed]
     return allowed[int(rng.integers(len(allowed)))]
+
+
+def goal_split(size: int, goals: Sequence[int]) -> Split:
+    """Cells (x, y) of `goals` with x + 2 y divisible by 5 are for testing, the others for training.
+
+    These are a knight's move apart: a fifth of the cells, spread evenly, of which no two share an edge. Every test goal
+    has training goals around it.
+    """
+    test = frozenset(cell for cell in goals if (cell // size + 2 * (cell % size)) % 5 == 0)
+    return Split("goal", frozenset(goals) - test, test)
 
 
 def paint(

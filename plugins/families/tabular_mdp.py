@@ -5,8 +5,9 @@ reward ~ N(mean, 1). The tables are drawn from the task's seed; the knobs are th
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -59,6 +60,11 @@ class TabularMDP(TaskFamily[TabularMDPConfig]):
                 "reward_noise": Knob(0.0, 10.0, 1.0, "Standard deviation of a reward around its mean.", unit="reward"),
             }
         )
+
+    @classmethod
+    def drawn_from_seed(cls, context: Mapping[str, Any]) -> bool:  # noqa: ARG003
+        """The tables are."""
+        return True
 
     def batch(self, slots: int, device: torch.device | str = "cpu") -> TensorBatch:
         """A tensor-engine batch; the descriptor is mean rewards (s, a) and transitions (s, a, s'), flattened."""

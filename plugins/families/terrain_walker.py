@@ -82,6 +82,12 @@ class TerrainWalker(CourseWalker[TerrainWalkerConfig]):
                 low, high = context[name]
                 raise TaskError(f"{self.name}: {name} = [{low:g}, {high:g}] has its ends the wrong way round")
 
+    @classmethod
+    def drawn_from_seed(cls, context: Mapping[str, Any]) -> bool:
+        """The course is, unless it is flat: without roughness and obstacles."""
+        heights = (context.get(name, (0.0, 0.0))[1] for name in ("pit_gap", "stump_height", "stair_height"))
+        return context.get("roughness", 0.0) > 0 or any(height > 0 for height in heights)
+
     def course(self, spec: TaskSpec) -> NDArray[np.float64]:
         """[P, 5] the pieces of ground of a task, see `plugins.families.terrain.course`."""
         key = noise.child(noise.keys([spec.seed]), _TABLES)

@@ -1,8 +1,8 @@
 """Domain randomisation: every varied knob is drawn independently from its own distribution, task by task."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, JsonValue
@@ -13,8 +13,9 @@ from taskgen.family import TaskFamily
 from taskgen.source import TaskResult
 from taskgen.space import Knob
 from taskgen.spec import TaskSpec, freeze
+from taskgen.split import Side, common_side
 from taskgen.streams import child
-from taskgen.variation import Change, Variation, VariationOrChange, reach_problem
+from taskgen.variation import Change, Choice, Variation, VariationOrChange, reach_problem
 
 _UNIFORMS = 1 << 16  # drawn at once, at most
 _ROWS = 256  # tasks drawn at once, at most
@@ -30,6 +31,11 @@ class DomainRandomizationConfig(Config):
         description="Distribution of a knob, or a change of its own one (`vary.mass.high=2`); other knobs keep theirs.",
     )
     fixed: dict[str, JsonValue] = Field(default={}, description="Value of a knob that is the same in every task.")
+    split: Literal["own", "train", "test", "all"] = Field(
+        "own",
+        description="Side of the family's split, where it has one: its training tasks, its test tasks, or all; own: as "
+        "the family varies by itself.",
+    )
     task_seed: int | None = Field(
         default=None, ge=0, lt=2**53, description="Seed of all tasks; when it is left out, each has a fresh one."
     )
@@ -41,7 +47,7 @@ class DomainRandomization:
     Each knob, and the task seed, has a stream of uniforms of its own, so that varying one more knob moves no other.
     Candidate i is a function of the streams at position i; the state is the number of candidates drawn so far.
     Contexts that `family.validate` rejects are passed over. Raises `ConfigError` for distributions that leave a knob's
-    range.
+    range, and for a side of a split that the family does not have.
     """
 
     feedback = False
@@ -56,6 +62,8 @@ class DomainRandomization:
         base = {**family.structure, **family.context_space.complete(config.fixed)}
         self._base = {name: freeze(value, name) for name, value in base.items()}
         self._validates = type(family).validate is not TaskFamily.validate
+        self.side = _side(family, self._varied, self._base)
+        """The side of the family's split that all tasks are on; None: both, or there is no split."""
         numbers = sum(_uniforms(family.context_space.knobs[name], value) for name, value in self._varied.items())
         self._rows = max(1, min(_ROWS, _UNIFORMS // max(1, numbers)))
         self._position = 0
@@ -145,12 +153,16 @@ def _variations(config: DomainRandomizationConfig, family: TaskFamily[Any]) -> d
     where = f"domain-randomization over {family.name}"
     problems = [_misplaced(name, family) for name in (*config.vary, *config.fixed) if name not in knobs]
     problems += [f"{name} is both varied and fixed" for name in config.vary if name in config.fixed]
+    problems += _split_problems(config, family)
     if problems:
         raise ConfigError(problems, where)
+    own = {name: knob.vary for name, knob in knobs.items()}
+    if family.split is not None and config.split != "own":
+        own[family.split.knob] = Choice(values=tuple(map(float, family.split.values(config.split))))
     given = {
-        name: config.vary.get(name, knob.vary)
-        for name, knob in knobs.items()
-        if name not in config.fixed and (name in config.vary or knob.vary is not None)
+        name: config.vary.get(name, own[name])
+        for name in knobs
+        if name not in config.fixed and (name in config.vary or own[name] is not None)
     }
     plain = {
         name: value.apply(knobs[name].vary) if isinstance(value, Change) else value.model_dump()
@@ -172,6 +184,31 @@ def _variations(config: DomainRandomizationConfig, family: TaskFamily[Any]) -> d
     if problems := [problem for problem in reaches if problem is not None]:
         raise ConfigError(problems, where)
     return variations
+
+
+def _split_problems(config: DomainRandomizationConfig, family: TaskFamily[Any]) -> list[str]:
+    if config.split == "own":
+        return []
+    if family.split is None:
+        return [f"split = {config.split}: {family.name} sets no tasks apart for testing; leave it out"]
+    knob = family.split.knob
+    twice = [where for where, given in (("vary", config.vary), ("fixed", config.fixed)) if knob in given]
+    return [f"split = {config.split} decides {knob}, and so does {where}.{knob}: give one of them" for where in twice]
+
+
+def _side(family: TaskFamily[Any], varied: Mapping[str, Variation], base: Mapping[str, Any]) -> Side | None:
+    """The side that every value of the split's knob is on; of a distribution other than a choice, all it reaches."""
+    if family.split is None:
+        return None
+    knob, variation = family.split.knob, varied.get(family.split.knob)
+    if variation is None:
+        values: Iterable[float] = (base[knob],)
+    elif isinstance(variation, Choice):
+        values = variation.values
+    else:
+        low, high = variation.support(family.context_space.knobs[knob].default)
+        values = range(round(low), round(high) + 1)
+    return common_side(family.split.side({knob: int(value)}) for value in values)
 
 
 class _Variations(Config):

@@ -9,6 +9,7 @@ from registry.errors import CheckpointError
 from taskgen.family import TaskFamily, same_structure
 from taskgen.source import TaskResult
 from taskgen.spec import TaskSpec
+from taskgen.split import common_side
 
 
 class Given(ABC):
@@ -23,6 +24,9 @@ class Given(ABC):
     def __init__(self, specs: Sequence[TaskSpec], family: TaskFamily[Any]) -> None:
         same_structure(specs, family)
         self._specs = specs
+        split = family.split
+        self.side = None if split is None else common_side(split.side(spec.context) for spec in specs)
+        """The side of the family's split that all tasks are on; None: both, or there is no split."""
         self._content = hashlib.sha256("".join(spec.id for spec in specs).encode()).hexdigest()
         self._position = 0
 

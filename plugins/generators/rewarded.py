@@ -11,8 +11,9 @@ from registry.config import Config, Part
 from registry.errors import CheckpointError, ConfigError
 from taskgen.build import build_source
 from taskgen.family import TaskFamily
-from taskgen.source import TaskResult
+from taskgen.source import TaskResult, side_of
 from taskgen.spec import RewardSpec, TaskSpec, freeze
+from taskgen.split import Side
 from taskgen.streams import child
 
 C = TypeVar("C", bound=Config)
@@ -39,6 +40,11 @@ class Rewarded(ABC, Generic[C]):
     @abstractmethod
     def _rewards(self, first: int, specs: Sequence[TaskSpec]) -> Sequence[RewardSpec]:
         """Rewards of the tasks `specs`, whose numbers begin with `first`: a function of number and task alone."""
+
+    @property
+    def side(self) -> Side | None:
+        """That of the source of contexts."""
+        return side_of(self._contexts)
 
     def ask(self, n: int) -> list[TaskSpec]:
         """Exactly `n` valid tasks."""

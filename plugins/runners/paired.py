@@ -95,6 +95,7 @@ class Paired:
         specs = [self._task(context, seed) for context, seed in zip(contexts, seeds, strict=True)]
         tasks = [number for number, spec in enumerate(specs) if spec is not None]
         playable = [spec for spec in specs if spec is not None]
+        self._assignment.announce(playable)
         noise = self._draw("noise")
         students = {"protagonist": self.agent, "antagonist": self._antagonist}
         trials = {

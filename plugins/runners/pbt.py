@@ -104,7 +104,7 @@ class Pbt:
     def __init__(self, config: PbtConfig, *, assignment: Assignment) -> None:
         self.config = config
         self._seed = assignment.seed
-        self._part, self._source_part = assignment.agent, assignment.source
+        self._part, self._source_part, self._announce = assignment.agent, assignment.source, assignment.announce
         _refuse_misfits(config, assignment.agent)
         self._source = build_source(assignment.source, assignment.family, child(self._seed, "source"))
         example = build_source(assignment.source, assignment.family, child(self._seed, "source")).ask(1)[0]
@@ -154,6 +154,7 @@ class Pbt:
         config, trials = self.config, self._trainee.tasks
         lessons = [self._source.ask(trials) for _ in range(config.steps)]
         exam = self._source.ask(config.judged_tasks)
+        self._announce([spec for lesson in (*lessons, exam) for spec in lesson])
         self._sample = self._sample or [spec for lesson in lessons for spec in lesson][:_SAMPLED]
         seeds = child(self._seed, "environment", self._iteration)
         common = Practice(

@@ -37,11 +37,12 @@ from plugins.runners.transfer import Rule, threshold
 from plugins.runners.work import Trainee
 from registry.errors import TaskError, UserError
 from taskgen.build import build_source
-from taskgen.family import Describable, Mutable, TaskFamily
+from taskgen.family import Describable, Mutable, TaskFamily, mutated
 from taskgen.interaction.agent import Agent, Metrics
 from taskgen.maps import MapConfig
 from taskgen.record import Record
 from taskgen.runner import Assignment
+from taskgen.source import side_of
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
 
@@ -105,7 +106,7 @@ class Poet:
         self._toolbox = base.Toolbox()
         self._map = config.open_map()
         self._toolbox.register("map", self._map)
-        self._toolbox.register("mutate", self._family.mutate)
+        self._toolbox.register("mutate", mutated, self._family, side=side_of(source))
         self._toolbox.register("select", tools.selBest)
         trainee = Trainee(
             agent=assignment.agent,

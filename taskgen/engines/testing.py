@@ -55,13 +55,17 @@ def rollout(
     actions: Tensor,
     *,
     episodes: int = 1,
+    seeds: Sequence[int] | None = None,
     device: torch.device | str = "cpu",
 ) -> list[Tensor]:
-    """Everything that happens in `episodes` episodes under `actions` [steps, slots, ...]: tensors [B, ...] in order."""
+    """Everything that happens in `episodes` episodes under `actions` [steps, slots, ...]: tensors [B, ...] in order.
+
+    Noise begins from `seeds`, one for each slot, in place of those of the tasks.
+    """
     batch = _batch(family, specs, device)
     seen: list[Tensor] = []
-    for _ in range(episodes):
-        seen.append(batch.reset().clone())
+    for episode in range(episodes):
+        seen.append(batch.reset(seeds=seeds if episode == 0 else None).clone())
         seen += _play(batch, actions)
     return seen
 
