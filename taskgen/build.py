@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, cast
 
@@ -51,7 +50,7 @@ def task_key(spec: TaskSpec) -> str:
         drawn = _drawn_from_seed(spec.family)
     except UserError as error:
         raise TaskError(f"task {spec.id}: {error}") from None
-    return (spec if drawn(spec.context) else replace(spec, seed=0)).id
+    return (spec if drawn(spec.context) else TaskSpec(spec.family, spec.context, spec.reward)).id
 
 
 @lru_cache(maxsize=256)

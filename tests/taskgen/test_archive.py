@@ -16,7 +16,7 @@ from taskgen.spec import TaskSpec
 from taskgen.taskset import TaskSet
 
 FAMILY = Bandit(BanditConfig(arms=2), name="builtin/bandit")
-SPECS = [FAMILY.spec(seed=seed) for seed in range(10)]
+SPECS = [FAMILY.spec({"probabilities": [0.5, seed / 10]}, seed=seed) for seed in range(10)]
 
 
 @pytest.fixture

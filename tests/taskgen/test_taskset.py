@@ -15,7 +15,9 @@ FAMILY = Bandit(BanditConfig(arms=2), name="builtin/bandit")
 
 
 def tasks(n: int, first: int = 0) -> TaskSet:
-    return TaskSet(tuple(FAMILY.spec({"probabilities": [0.25, 0.5]}, seed=seed) for seed in range(first, first + n)))
+    return TaskSet(
+        tuple(FAMILY.spec({"probabilities": [0.25, seed / 10_000]}, seed=seed) for seed in range(first, first + n))
+    )
 
 
 def test_write_and_read(tmp_path: Path) -> None:
