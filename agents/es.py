@@ -50,10 +50,12 @@ class ESConfig(Config):
     spread: float = Field(0.1, gt=0, description="Standard deviation of the first weights.")
     learning_rate: float = Field(0.01, gt=0, description="Adam's first step size.")
     learning_rate_decay: float = Field(0.9999, gt=0, le=1, description="Factor of the step size after every update.")
-    least_learning_rate: float = Field(0.001, ge=0, description="The step size decays no further than this.")
+    least_learning_rate: float = Field(
+        0.001, ge=0, description="The step size decays no further than this; one that is below it stays."
+    )
     noise: float = Field(0.1, gt=0, description="First standard deviation sigma of the perturbations.")
     noise_decay: float = Field(0.999, gt=0, le=1, description="Factor of sigma after every update.")
-    least_noise: float = Field(0.01, gt=0, description="Sigma decays no further than this.")
+    least_noise: float = Field(0.01, gt=0, description="Sigma decays no further than this; one that is below it stays.")
     l2: float = Field(0.01, ge=0, description="Pull of the weights towards zero, beside g.")
     normalise: bool = Field(default=False, description="Standardise observations by all that was seen in training.")
 
@@ -84,6 +86,7 @@ class ES:
     """
 
     needs_descriptor = False
+    initial_settings = frozenset({"spread"})
 
     def __init__(self, config: ESConfig, problem: Problem) -> None:
         self.config = config
@@ -95,20 +98,30 @@ class ES:
         self._device = problem.device
         box = problem.action_space
         self._box = ActionBox(box).to(self._device) if isinstance(box, gym.spaces.Box) else None
-        self._normalizer = RunningNormalizer(sizes[0]).to(self._device) if config.normalise else None
+        self.normalizer = RunningNormalizer(sizes[0]).to(self._device) if config.normalise else None
         self._seed = problem.seed
         self._generation = 0
         self._members: Tensor | None = None
-        self.adopt(
+        self._begin_at(
             config.spread * torch.randn(self._network.size, generator=self._generator("start"), device=self._device)
         )
 
-    def adopt(self, parameters: Float[Tensor, "P"]) -> None:
+    def adopt(self, other: "ES") -> None:
         """Go on from other weights with the optimiser as new: no moments, first learning rate, first noise.
 
-        This is what POET does on an accepted transfer. Statistics of observations stay the agent's own. Raises
-        `ValueError` where the policy has another shape.
+        This is what POET does on an accepted transfer. The statistics of observations that the weights were learned
+        with come along; the noise stream stays the agent's own. Raises `ValueError` where the policy has another shape.
         """
+        self._begin_at(other.parameters)
+        if self.normalizer is not None and other.normalizer is not None:
+            self.normalizer.load_state_dict(other.normalizer.state_dict())
+
+    def reseed(self, seed: int) -> None:
+        """Draw perturbations from the stream of `seed` from now on."""
+        self._seed = seed
+        self._members = None
+
+    def _begin_at(self, parameters: Float[Tensor, "P"]) -> None:
         if parameters.shape != (self._network.size,):
             raise ValueError(f"{tuple(parameters.shape)} parameters for a policy of {self._network.size}")
         self.parameters = parameters.detach().to(self._device, torch.float32, copy=True)
@@ -135,8 +148,8 @@ class ES:
     def act(self, carry: Tensor, step: Step) -> tuple[Action, Tensor]:
         """What each place's own policy does."""
         observation = self._encoder.observation(step.observation)
-        if self._normalizer is not None:
-            observation = self._normalizer(observation)
+        if self.normalizer is not None:
+            observation = self.normalizer(observation)
         places = len(observation) // len(carry)
         if self._trains(places):
             inputs = observation.view(len(carry), places, -1).transpose(0, 1)
@@ -162,9 +175,9 @@ class ES:
         before = self.parameters
         metrics = {"charts/learning_rate": self.learning_rate, "charts/noise": self.noise}
         self._descend(self.config.l2 * self.parameters - gradient)
-        if self._normalizer is not None:
+        if self.normalizer is not None:
             rollout = trial.rollout
-            self._normalizer.update(self._encoder.observation(rollout.observation[rollout.valid]))
+            self.normalizer.update(self._encoder.observation(rollout.observation[rollout.valid]))
         return metrics | {
             "losses/gradient_norm": float(gradient.norm()),
             "losses/step_norm": float((self.parameters - before).norm()),
@@ -182,18 +195,18 @@ class ES:
             "noise": self.noise,
             "seed": self._seed,
             "generation": self._generation,
-            **({} if self._normalizer is None else {"normalizer": dict(self._normalizer.state_dict())}),
+            **({} if self.normalizer is None else {"normalizer": dict(self.normalizer.state_dict())}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises `ValueError` when the policy has another shape."""
-        self.adopt(state["parameters"])
+        self._begin_at(state["parameters"])
         first, second = (moment.to(self._device, copy=True) for moment in state["moments"])
         self._moments = (first, second)
         self._steps, self._seed, self._generation = state["steps"], state["seed"], state["generation"]
         self.learning_rate, self.noise = state["learning_rate"], state["noise"]
-        if self._normalizer is not None:
-            self._normalizer.load_state_dict(state["normalizer"])
+        if self.normalizer is not None:
+            self.normalizer.load_state_dict(state["normalizer"])
 
     def perturbations(self) -> Float[Tensor, "n P"]:
         """eps of the update to come."""
@@ -227,6 +240,11 @@ class ES:
         self._moments = (first, second)
         mean, spread = (moment / (1 - rate**self._steps) for rate, moment in zip(MOMENTS, self._moments, strict=True))
         self.parameters = self.parameters - self.learning_rate * mean / (spread.sqrt() + SMALLEST)
-        self.learning_rate = max(self.learning_rate * config.learning_rate_decay, config.least_learning_rate)
-        self.noise = max(self.noise * config.noise_decay, config.least_noise)
+        self.learning_rate = _decayed(self.learning_rate, config.learning_rate_decay, config.least_learning_rate)
+        self.noise = _decayed(self.noise, config.noise_decay, config.least_noise)
         self._members = None
+
+
+def _decayed(value: float, factor: float, least: float) -> float:
+    """`value` times `factor`, but not below `least`, and never more than `value`."""
+    return max(value * factor, min(value, least))

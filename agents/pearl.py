@@ -40,6 +40,7 @@ from torch.nn import functional
 
 from agents.common.distributions import ActionBox
 from agents.common.encoding import StepEncoder
+from agents.common.optimiser import load_optimizer
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay, Shelf
 from agents.common.soft_actor_critic import SoftActorCritic, adam
@@ -163,6 +164,7 @@ class PEARL:
         if not isinstance(space, gym.spaces.Box) or not space.is_bounded():
             raise UserError(f"{problem.family} has the action space {space}; pearl needs a Box with finite bounds")
         self.config = config
+        self.initial_settings = frozenset[str]() if config.target_entropy is None else frozenset({"temperature"})
         self._device, self._horizon = problem.device, problem.horizon
         self._encoding = StepEncoder(problem.observation_space, space)
         self._box = ActionBox(space).to(problem.device)
@@ -187,6 +189,10 @@ class PEARL:
         self._replay = Replay(config.capacity, problem.device, buffers=config.tasks)
         self._contexts = Replay(config.recent, problem.device, buffers=config.tasks)
         self._pace = Pace(config.warm_up, config.updates_per_step)
+
+    def reseed(self, seed: int) -> None:
+        """Draw actions and batches from the stream of `seed` from now on."""
+        self._generator.manual_seed(seed)
 
     def plan(self, episodes: int) -> CollectionPlan:
         """A round for every episode: the posterior is drawn from before each."""
@@ -236,11 +242,13 @@ class PEARL:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises `RuntimeError` when shapes differ."""
+        """Settings stay the agent's own. Raises `RuntimeError` when shapes differ."""
         self._encoder.load_state_dict(state["encoder"])
         self._model.load_state_dict(state["model"])
-        self._critic_optimizer.load_state_dict(state["critic_optimizer"])
-        self._policy_optimizer.load_state_dict(state["policy_optimizer"])
+        if self.config.target_entropy is None:  # else it was learned
+            self._model.set_temperature(self.config.temperature)
+        load_optimizer(self._critic_optimizer, state["critic_optimizer"], self.config.learning_rate)
+        load_optimizer(self._policy_optimizer, state["policy_optimizer"], self.config.learning_rate)
         self._shelf.load_state_dict(state["shelf"])
         self._replay.load_state_dict(state["replay"])
         self._contexts.load_state_dict(state["contexts"])

@@ -32,6 +32,7 @@ from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
 from agents.common.losses import approximate_kl, clipped_surrogate
 from agents.common.returns import generalized_advantages
+from agents.common.schedule import annealed, changing, final_rate, share_left
 from agents.networks.mlp import mlp
 from registry.config import Config, Width
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
@@ -49,13 +50,23 @@ class PPOConfig(Config):
         (64, 64), min_length=1, description="Widths of the hidden layers (paper: 64, 64)."
     )
     learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (paper: 3e-4).")
-    final_learning_rate: float = Field(6e-5, gt=0, description="Learning rate at the end, reached linearly.")
+    final_learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        description="Learning rate at the end of training, reached linearly, from above or from below; left out: 6e-5, "
+        "or the first one where that is less. Where no end is planned, as by `poet`, the first one stays.",
+    )
     discount: float = Field(0.99, ge=0, le=1, description="Discount per step.")
     trace: float = Field(0.95, ge=0, le=1, description="GAE's lambda.")
     epochs: int = Field(10, ge=1, description="Passes over a batch of steps.")
     minibatches: int = Field(8, ge=1, description="Minibatches per pass.")
     clip: float = Field(0.2, gt=0, description="Clipping range of the probability ratio.")
-    entropy: float = Field(0.01, ge=0, description="Initial weight of the entropy bonus; falls linearly to zero.")
+    entropy: float = Field(
+        0.01,
+        ge=0,
+        description="Initial weight of the entropy bonus; falls linearly to zero at the end of training, where one is "
+        "planned.",
+    )
     gradient_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
     std: float = Field(1.0, gt=0, description="Initial standard deviation of a continuous action, in half-ranges.")
 
@@ -82,8 +93,11 @@ class _Model(nn.Module):
 class PPO:
     """No carry."""
 
+    initial_settings = frozenset({"std"})
+
     def __init__(self, config: PPOConfig, problem: Problem) -> None:
         self.config = config
+        self.annealed_settings = changing(config.learning_rate, config.final_learning_rate, config.entropy)
         self._device = problem.device
         self._updates = problem.updates
         self._inputs = ContextEncoder(problem, config.context, config.numbers, normalize=config.normalize)
@@ -96,6 +110,10 @@ class PPO:
         self._value_mean = torch.zeros((), device=problem.device)
         self._value_scale = torch.ones((), device=problem.device)
         self._updates_done = 0
+
+    def reseed(self, seed: int) -> None:
+        """Draw actions and minibatches from the stream of `seed` from now on."""
+        self._generator.manual_seed(seed)
 
     def plan(self, episodes: int) -> CollectionPlan:
         """One round: nothing adapts."""
@@ -190,10 +208,11 @@ class PPO:
 
     def _anneal(self) -> float:
         """Set the learning rate; the share of training that is left, 1 where no end is planned."""
-        left = max(0.0, 1.0 - self._updates_done / self._updates) if self._updates else 1.0
+        left = share_left(self._updates_done, self._updates)
         self._updates_done += 1
+        first = self.config.learning_rate
         for group in self._optimizer.param_groups:
-            group["lr"] = max(self.config.learning_rate * left, self.config.final_learning_rate)
+            group["lr"] = annealed(first, final_rate(first, self.config.final_learning_rate), left)
         return left
 
     def _minibatches(self, steps: int) -> Iterator[Tensor]:

@@ -33,6 +33,7 @@ from agents.common.fast_policy import FastDistribution
 from agents.common.gradient import GradientAgent, GradientConfig, counted
 from agents.common.inner_loop import Experience
 from agents.common.losses import clipped_surrogate
+from agents.common.optimiser import load_optimizer
 from agents.common.parallel import mean_part, own_trial, total
 from taskgen.interaction.agent import Metrics, Problem, Trial
 
@@ -63,6 +64,8 @@ class ProMP(GradientAgent[ProMPConfig]):
         self._start = nn.Parameter(self.parameters.clone())
         self._optimizer = torch.optim.Adam([self._start], lr=config.learning_rate)
         self._penalty = config.penalty
+        if config.adaptive:
+            self.initial_settings = self.initial_settings | {"penalty"}
 
     def learn(self, trial: Trial) -> Metrics:
         """Steps of Adam on the same trial."""
@@ -99,12 +102,13 @@ class ProMP(GradientAgent[ProMPConfig]):
         return super().state_dict() | {"optimizer": self._optimizer.state_dict(), "penalty": self._penalty}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises `ValueError` when the policy has another shape."""
+        """Settings stay the agent's own. Raises `ValueError` when the policy has another shape."""
         super().load_state_dict(state)
         with torch.no_grad():
             self._start.copy_(self.parameters)
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._penalty = state["penalty"]
+        load_optimizer(self._optimizer, state["optimizer"], self.config.learning_rate)
+        if self.config.adaptive:
+            self._penalty = state["penalty"]
 
     def _objective(
         self,

@@ -3,7 +3,7 @@
 *What adapts*: the policy's weights phi_i of each task.  *What is meta-learned*: where they start, theta.
 
     phi_i <- theta, then k times phi_i <- phi_i - rate * grad L_i(phi_i; D_i),  D_i: E episodes with the present phi_i
-    theta <- theta + eps * mean_i (phi_i - theta),  eps falls linearly to zero
+    theta <- theta + eps * mean_i (phi_i - theta),  eps falls linearly to zero where an end is planned
 
 Nothing is differentiated twice; k is the number of rounds of a trial. With k = 1 this is joint training on all tasks.
 
@@ -23,13 +23,19 @@ from torch import Tensor
 
 from agents.common.gradient import GradientAgent, GradientConfig
 from agents.common.parallel import assembled, own_trial
+from agents.common.schedule import annealed, share_left
 from taskgen.interaction.agent import Metrics, Problem, Trial
 
 
 class ReptileConfig(GradientConfig):
     """Settings of `Reptile`."""
 
-    outer_rate: float = Field(1.0, gt=0, le=1, description="First eps; it falls linearly to zero.")
+    outer_rate: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="First eps; it falls linearly to zero at the end of training, where one is planned.",
+    )
 
 
 def moved(start: Float[Tensor, "P"], adapted: Float[Tensor, "B P"], rate: float) -> Float[Tensor, "P"]:
@@ -39,6 +45,8 @@ def moved(start: Float[Tensor, "P"], adapted: Float[Tensor, "B P"], rate: float)
 
 class Reptile(GradientAgent[ReptileConfig]):
     """Learns by interpolation."""
+
+    annealed_settings = frozenset({"outer_rate"})
 
     def __init__(self, config: ReptileConfig, problem: Problem) -> None:
         super().__init__(config, problem)
@@ -52,8 +60,7 @@ class Reptile(GradientAgent[ReptileConfig]):
         for rollout in own.rounds:
             fast = self.inner_step(fast, self.experience(rollout, len(own.specs)))
         adapted = assembled(fast.parameters.detach(), len(trial.specs))
-        left = max(0.0, 1.0 - self._updates_done / self._updates) if self._updates else 1.0  # 1: no end is planned
-        rate = self.config.outer_rate * left
+        rate = annealed(self.config.outer_rate, 0.0, share_left(self._updates_done, self._updates))
         before, self.parameters = self.parameters, moved(self.parameters, adapted, rate)
         self._updates_done += 1
         return {

@@ -36,6 +36,7 @@ from agents.common.losses import approximate_kl, clipped_surrogate, weighted_mea
 from agents.common.normalisation import RunningNormalizer
 from agents.common.returns import generalized_advantages
 from agents.common.reward_scale import TrialStandard
+from agents.common.schedule import annealed, changing, final_rate, share_left
 from agents.networks.base import Memory, RecurrentNetwork, cleared
 from agents.networks.mlp import mlp
 from registry.config import Config, Part, Width
@@ -61,13 +62,23 @@ class RL2Config(Config):
     )
     normalize: bool = Field(default=False, description="Normalise what is read by running statistics, but for flags.")
     learning_rate: float = Field(2e-3, gt=0, description="Adam's initial learning rate.")
-    final_learning_rate: float = Field(6e-5, gt=0, description="Learning rate at the end, reached linearly.")
+    final_learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        description="Learning rate at the end of training, reached linearly, from above or from below; left out: 6e-5, "
+        "or the first one where that is less. Where no end is planned, as by `poet`, the first one stays.",
+    )
     discount: float = Field(0.99, ge=0, le=1, description="Discount per step, over the whole trial (paper: 0.99).")
     trace: float = Field(0.3, ge=0, le=1, description="GAE's lambda (paper: 0.3).")
     epochs: int = Field(4, ge=1, description="Passes over a batch of trials.")
     minibatches: int = Field(4, ge=1, description="Minibatches per pass, of trials or pieces.")
     clip: float = Field(0.2, gt=0, description="PPO's clipping range.")
-    entropy: float = Field(0.01, ge=0, description="Initial weight of the entropy bonus; falls linearly to zero.")
+    entropy: float = Field(
+        0.01,
+        ge=0,
+        description="Initial weight of the entropy bonus; falls linearly to zero at the end of training, where one is "
+        "planned.",
+    )
     value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
     value_centre: Literal["step", "trial"] = Field(
         "step",
@@ -115,9 +126,11 @@ class RL2:
     """Carry: the network's hidden state, and the statistics of the trial's rewards [B, 4]."""
 
     needs_descriptor = False
+    initial_settings = frozenset({"std"})
 
     def __init__(self, config: RL2Config, problem: Problem) -> None:
         self.config = config
+        self.annealed_settings = changing(config.learning_rate, config.final_learning_rate, config.entropy)
         self._device = problem.device
         self._updates = problem.updates
         self._encoder = StepEncoder(problem.observation_space, problem.action_space)
@@ -132,6 +145,10 @@ class RL2:
         self._value_scale = torch.ones((), device=problem.device)
         self._updates_done = 0
         self._episodes = problem.episodes
+
+    def reseed(self, seed: int) -> None:
+        """Draw actions and minibatches from the stream of `seed` from now on."""
+        self._generator.manual_seed(seed)
 
     def plan(self, episodes: int) -> CollectionPlan:
         """One round: adaptation happens in `act`."""
@@ -274,10 +291,11 @@ class RL2:
 
     def _anneal(self) -> float:
         """Set the learning rate; the share of training that is left, 1 where no end is planned."""
-        left = max(0.0, 1.0 - self._updates_done / self._updates) if self._updates else 1.0
+        left = share_left(self._updates_done, self._updates)
         self._updates_done += 1
+        first = self.config.learning_rate
         for group in self._optimizer.param_groups:
-            group["lr"] = max(self.config.learning_rate * left, self.config.final_learning_rate)
+            group["lr"] = annealed(first, final_rate(first, self.config.final_learning_rate), left)
         return left
 
     def _pieces(self, columns: dict[str, Tensor]) -> tuple[dict[str, Tensor], Memory]:

@@ -34,6 +34,7 @@ from torch import Tensor
 
 from agents.common.context import Context, ContextEncoder
 from agents.common.distributions import ActionBox
+from agents.common.optimiser import load_optimizer
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay
 from agents.common.soft_actor_critic import SoftActorCritic, adam
@@ -97,6 +98,10 @@ class SAC:
         self._replay = Replay(config.capacity, problem.device)
         self._pace = Pace(config.warm_up, config.updates_per_step)
 
+    def reseed(self, seed: int) -> None:
+        """Draw actions and batches from the stream of `seed` from now on."""
+        self._generator.manual_seed(seed)
+
     def plan(self, episodes: int) -> CollectionPlan:
         """One round: nothing adapts."""
         return CollectionPlan(rounds=1, episodes_per_round=episodes)
@@ -141,10 +146,12 @@ class SAC:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises `RuntimeError` when shapes differ."""
+        """Settings stay the agent's own. Raises `RuntimeError` when shapes differ."""
         self._model.load_state_dict(state["model"])
-        self._critic_optimizer.load_state_dict(state["critic_optimizer"])
-        self._policy_optimizer.load_state_dict(state["policy_optimizer"])
+        if self.config.temperature is not None:  # else it was learned
+            self._model.set_temperature(self.config.temperature)
+        load_optimizer(self._critic_optimizer, state["critic_optimizer"], self.config.learning_rate)
+        load_optimizer(self._policy_optimizer, state["policy_optimizer"], self.config.learning_rate)
         self._replay.load_state_dict(state["replay"])
         self._inputs.load_state_dict(state["context"])
         self._generator.set_state(state["generator"].cpu())

@@ -1,14 +1,15 @@
-"""Conformance kit for agents. `check_agent` raises `AssertionError` with every problem it found.
+"""Conformance kit for agents. Both checks raise `AssertionError` with every problem they found.
 
-from agents.testing import check_agent
+from agents.testing import check_agent, check_take_over
 
 def test_agent():
     check_agent("mine", family="bandit")
+    check_take_over("mine", family="bandit")
 """
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +18,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import registry
 from registry.config import Part
+from registry.errors import ConfigError
 from taskgen.build import build_family
 from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent, Problem, Rollout, Step, Trial
+from taskgen.interaction.agent import (
+    Agent,
+    Anneals,
+    Begins,
+    Explores,
+    Problem,
+    Rollout,
+    Seedable,
+    Step,
+    Trial,
+    judged,
+    take_over,
+)
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.streams import stream
@@ -128,3 +143,143 @@ def _state_problems(
         if agent.learn(one) != fresh.learn(other):
             return ["an agent restored from state_dict learns differently"]
     return []
+
+
+def check_take_over(
+    name: str,
+    variants: Sequence[Mapping[str, Any]] = ({},),
+    *,
+    family: str = "bandit",
+    family_settings: Mapping[str, Any] | None = None,
+    episodes: int = _EPISODES,
+) -> None:
+    """Check what runners that hand agents around count on (`taskgen.interaction.agent.take_over`).
+
+    An heir plays by its own settings: every number among them acts, in one of the `variants` of settings at least, on
+    what an agent does or learns once it has taken over another one's state, but for its `initial_settings`, which do
+    not. It has a random stream of its own; judged with the same stream and luck it earns what the other one earns.
+    Schedules change what is learned where an end is planned, and only there.
+    """
+    problems: list[str] = []
+    acting: set[str] = set()
+    numbers: set[str] = set()
+    tasks = build_family(family, family_settings)
+    for settings in variants:
+        stage = _Stage(name, dict(settings), tasks, episodes)
+        begins = stage.build()
+        initial = begins.initial_settings if isinstance(begins, Begins) else frozenset[str]()
+        found = {number: stage.acts(number) for number in stage.numbers() if number in initial or number not in acting}
+        numbers |= found.keys() - initial
+        acting |= {number for number, acts in found.items() if acts}
+        problems += [f"{number}, of initial_settings, acts on an heir" for number in initial if found.get(number)]
+        problems += [*stage.stream_problems(), *stage.schedule_problems()]
+    problems += [f"{number} does nothing once another one's state is loaded" for number in sorted(numbers - acting)]
+    if problems:
+        raise AssertionError("\n".join([f"{name} on {family}:", *(f"  - {problem}" for problem in problems)]))
+
+
+class _Stage:
+    """Agents of one kind with settings of their own, on the same tasks with the same luck."""
+
+    def __init__(self, name: str, settings: dict[str, Any], family: TaskFamily[Any], episodes: int) -> None:
+        self._item = registry.catalogue().get("agents", name)
+        self._name, self._settings, self._family, self._episodes = name, settings, family, episodes
+
+    def build(self, changes: Mapping[str, float] | None = None, *, seed: int = 7, updates: int = 4) -> Agent:
+        """As new, with `changes` of its settings."""
+        device = torch.device("cpu")
+        problem = problem_of(self._family, episodes=self._episodes, seed=seed, device=device, updates=updates)
+        return build_agent(Part.model_validate({"name": self._name, **self._settings, **(changes or {})}), problem)
+
+    def heir(self, other: Agent, changes: Mapping[str, float] | None = None, *, seed: int = 11) -> Agent:
+        """One that has taken over what `other` has learned, with `changes` of its settings."""
+        heir = self.build(changes, seed=seed)
+        take_over(heir, other, 10 * seed)
+        return heir
+
+    def numbers(self) -> list[str]:
+        """The settings that are numbers but no whole ones, which is what can be evolved."""
+        if self._item.entry.config is None:
+            return []
+        fields = self._item.config_class().model_fields
+        return [number for number, field in fields.items() if field.annotation in (float, float | None)]
+
+    def acts(self, number: str) -> bool:
+        """Whether heirs that differ in this setting alone act or learn differently."""
+        source = self._learned(self.build({number: self._usual(number)}))
+        heirs = [self.heir(source, {number: value}) for value in self._apart(number)]
+        return not _alike(*map(self._footprint, heirs))
+
+    def stream_problems(self) -> list[str]:
+        """Of heirs' random streams, and of scores."""
+        source = self._learned(self.build())
+        twice = [self._played(source, 3) for _ in range(2)]
+        draws = isinstance(source, Explores) or not torch.equal(*(trial.rollout.action for trial in twice))
+        problems: list[str] = []
+        if draws and torch.equal(*(self._played(self.heir(source, seed=seed), 3).rollout.action for seed in (11, 12))):
+            problems.append("two heirs of one agent draw the same actions: it needs `reseed`")
+        heir = self.heir(source)
+        for agent in (source, heir):
+            if isinstance(agent, Seedable):
+                agent.reseed(5)
+        earned = [self._played(judged(agent), 3).episode_returns() for agent in (source, heir)]
+        if not torch.equal(*earned):
+            problems.append("an heir does not earn what the agent earns that it took over, with the same luck")
+        return problems
+
+    def schedule_problems(self) -> list[str]:
+        """Of what changes towards the end of training."""
+        planned, endless = (self._footprint(self.build(updates=updates)) for updates in (2, 0))
+        agent = self.build()
+        stated = isinstance(agent, Anneals) and bool(agent.annealed_settings)
+        if _alike(planned, endless) == stated:
+            return [f"a planned end changes {'nothing' if stated else 'learning'}: see `annealed_settings`"]
+        return []
+
+    def _learned(self, agent: Agent) -> Agent:
+        agent.learn(self._played(agent, 1))
+        return agent
+
+    def _played(self, agent: Agent, turn: int) -> Trial:
+        return _play(agent, self._family, self._episodes, turn, torch.device("cpu"))
+
+    def _footprint(self, agent: Agent) -> list[Tensor]:
+        """What it does, and what it has become, in the course of two updates."""
+        trials: list[Trial] = []
+        for turn in (2, 3):
+            trials.append(self._played(agent, turn))
+            agent.learn(trials[-1])
+        return [*(trial.rollout.action for trial in trials), *_tensors(agent.state_dict())]
+
+    def _apart(self, number: str) -> tuple[float, float]:
+        """Two values of a setting, far from one another."""
+        value = self._usual(number)
+        allowed = [one for one in (value / 10, value * 10, 1.0, 0.5) if self._allows(number, one)]
+        return allowed[0], next(one for one in allowed if one != allowed[0])
+
+    def _usual(self, number: str) -> float:
+        """As it is set, or a number in the place of none or zero."""
+        return getattr(self._item.configure(self._settings), number) or 0.3
+
+    def _allows(self, number: str, value: float) -> bool:
+        try:
+            self._item.configure({**self._settings, number: value})
+        except ConfigError:
+            return False
+        return True
+
+
+def _alike(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    return len(one) == len(other) and all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    """All tensors of a state, in order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for value in tree.values():
+            yield from _tensors(value)
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from _tensors(value)

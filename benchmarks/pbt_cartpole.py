@@ -41,6 +41,7 @@ def _population(ready_every: int, reach: Mapping[str, tuple[float, float]]) -> d
         "ready_every": ready_every,
         "share": 0.25,
         "judged_tasks": 32,
+        "judged_episodes": 1,
     }
 
 

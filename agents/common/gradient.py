@@ -60,6 +60,7 @@ class GradientAgent(ABC, Generic[C]):
     """Base of agents that adapt by policy gradient: `parameters` [P] is where every task starts."""
 
     needs_descriptor = False
+    initial_settings: frozenset[str] = frozenset({"std"})
 
     def __init__(self, config: C, problem: Problem) -> None:
         self.config = config
@@ -75,6 +76,10 @@ class GradientAgent(ABC, Generic[C]):
         )
         self.generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self.parameters = self.policy.initial(self.generator)
+
+    def reseed(self, seed: int) -> None:
+        """Draw actions from the stream of `seed` from now on."""
+        self.generator.manual_seed(seed)
 
     def plan(self, episodes: int) -> CollectionPlan:
         """Rounds of `trajectories` episodes side by side; fewer episodes than that are one round.

@@ -77,6 +77,11 @@ class SoftActorCritic(nn.Module):
         best = self.critics(torch.cat([inputs, action], dim=-1), frozen=True)[..., 0].amin(0)
         return (self.log_temperature.detach().exp() * log_prob - best).mean(), -log_prob.detach().mean()
 
+    def set_temperature(self, temperature: float) -> None:
+        """The weight of the entropy is `temperature` from now on."""
+        with torch.no_grad():
+            self.log_temperature.copy_(torch.tensor(temperature).log())
+
     def average(self) -> None:
         """Move the targets towards the critics."""
         self._average(list(self.targets.parameters()), list(self.critics.parameters()), 0)

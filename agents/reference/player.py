@@ -49,6 +49,10 @@ class Player(ABC, Generic[C]):
         low, high = (torch.as_tensor(bound, device=self.problem.device) for bound in (space.low, space.high))
         return low, high
 
+    def reseed(self, seed: int) -> None:
+        """Draw from the stream of `seed` from now on."""
+        self.generator.manual_seed(seed)
+
     def plan(self, episodes: int) -> CollectionPlan:
         """One round: players adapt while they act."""
         return CollectionPlan(rounds=1, episodes_per_round=episodes)

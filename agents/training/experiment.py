@@ -168,12 +168,17 @@ class Parts:
 
     family: TaskFamily[Any]
     source: TaskSource
-    agent: Agent | None
-    """Who is judged; None for a runner that judges itself."""
+    learner: Agent | None
+    """Who learns in the loop; None where there is a runner, which has agents of its own."""
     problem: Problem
     held_out: HeldOut
     """What it is judged on; none of it may be trained on."""
     runner: Runner | None = None
+
+    @property
+    def agent(self) -> Agent | None:
+        """Who is judged, as of now: a runner may put another one in its place. None where it judges itself."""
+        return self.learner if self.runner is None else self.runner.agent
 
     @property
     def player(self) -> Agent:
@@ -206,7 +211,7 @@ def build_parts(experiment: Experiment) -> Parts:
     held_out = HeldOut(lambda: _judged_on(experiment, family), same_tasks=experiment.evaluation.same_tasks)
     if experiment.runner is not None:
         runner = build_runner(experiment, family, problem.device, held_out)
-        return Parts(family, source, runner.agent, problem, held_out, runner)
+        return Parts(family, source, None, problem, held_out, runner)
     agent = build_agent(experiment.agent, problem)
     if isinstance(source, Curriculum):
         check_scores(source.scores, agent, family, problem.episodes)

@@ -79,7 +79,8 @@ class Pairs:
                 continue
             source = transfer.source
             learned = proposed[place, source].state if transfer.proposal else self.niches[source].agent
-            answers.append((transfer, self.trainee.inherit(offer.own, learned)))
+            seed = integer(child(self.seed, "agent", "heir", self.iteration, offer.spec.id))
+            answers.append((transfer, self.trainee.inherit(offer.own, learned, seed)))
         return answers
 
     def examine(self, agents: Sequence[Niche], tasks: Mapping[int, Sequence[TaskSpec]]) -> dict[int, list[float]]:
@@ -124,6 +125,7 @@ class Pairs:
             exam=(task,),
             luck=(self.luck(spec),),
             start=None if start is None else self.niches[start].agent,
+            seed=integer(child(self.seed, self.iteration, *stream, "agent")),
         )
 
     def luck(self, spec: TaskSpec) -> int:

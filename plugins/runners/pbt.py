@@ -6,6 +6,10 @@ little changed or drawn anew (explore). What comes out is an agent, and a schedu
 Reference: Jaderberg et al. 2017, "Population Based Training of Neural Networks", section 3 and algorithm 1; truncation
 selection, factors and drawing anew: section 4.1.1 and appendix A.1.
 
+A member is its settings and what it has learned by them, together: the best one is judged, checkpointed and reported
+with both. Its fitness is the mean return of whole trials as they are trained, every episode before, during and after
+adaptation: what reports and comparisons judge agents by.
+
 Differences from the paper: all members exploit at the same time; they learn on the same tasks and are judged on the
 same fresh ones with the same luck, so that chance favours nobody.
 """
@@ -24,7 +28,7 @@ from plugins.runners.work import Practice, Practised, State, Trainee, integer, i
 from registry.config import Config, Part
 from registry.errors import ConfigError, UserError, suggest
 from taskgen.build import SOURCES, build_source
-from taskgen.interaction.agent import Metrics
+from taskgen.interaction.agent import Agent, Begins, Metrics
 from taskgen.maps import Failed, MapConfig
 from taskgen.record import Record
 from taskgen.runner import Assignment
@@ -71,7 +75,9 @@ class PbtConfig(MapConfig):
     factors: tuple[float, ...] = Field((0.8, 1.2), min_length=1, description="A setting is multiplied by one of these.")
     redrawn: float = Field(0.25, ge=0, le=1, description="Probability that a setting is drawn anew instead.")
     judged_tasks: int = Field(16, ge=1, description="Fresh tasks of an evaluation.")
-    judged_episodes: int = Field(1, ge=1, description="Episodes on each.")
+    judged_episodes: int | None = Field(
+        default=None, ge=1, description="Episodes of a trial on each; left out: those of training."
+    )
 
 
 class Return(base.Fitness):
@@ -113,11 +119,12 @@ class Pbt:
             example=example.to_json(),
             tasks=assignment.tasks,
             episodes=assignment.episodes,
-            judged=config.judged_episodes,
+            judged=config.judged_episodes or assignment.episodes,
             device=str(assignment.device),
+            updates=assignment.iterations * config.steps,
         )
         self.members = [self._new(place) for place in range(config.population)]
-        self.agent = self._trainee.build(state=self.members[0].state)
+        self._show(self.members[0].settings, self.members[0].state)
         self._sample: list[TaskSpec] = []
         self._iteration = 0
         self._toolbox = base.Toolbox()
@@ -129,17 +136,20 @@ class Pbt:
     def iterate(self) -> Metrics:
         """All members learn and are judged; then, where it is time, they exploit and explore.
 
-        Raises `UserError` when every member has failed.
+        Raises `UserError` when every member has failed, and for settings by which nothing would be selected.
         """
+        if not self._iteration:
+            self._refuse_idle()
         self._iteration += 1
         steps = self._learn()
-        best = self._toolbox.best(self.members, 1)[0]
+        best = self._best()
         scores = [member.fitness.values[0] for member in self.members]
         if not math.isfinite(best.fitness.values[0]):
             raise UserError("every member of the population has failed")
-        self.agent.load_state_dict(self._trainee_of(best.settings).build(state=best.state).state_dict())
+        self._show(best.settings, best.state)
         metrics = {
             "meta/trial_return": best.fitness.values[0],
+            "charts/episodic_return": best.fitness.values[0] / self._trainee.judged,
             "pbt/median_return": float(np.median(scores)) if all(map(math.isfinite, scores)) else 0.0,
             "pbt/failed": sum(not math.isfinite(score) for score in scores),
             **{f"pbt/{name}": value for name, value in best.settings.items()},
@@ -170,7 +180,7 @@ class Pbt:
         for member, one, done in zip(self.members, work, self._toolbox.map(practise, work), strict=True):
             result = Practised.failed(one, done.reason) if isinstance(done, Failed) else done
             member.state = result.state
-            member.fitness = Return((result.score if not result.failure else -math.inf,))
+            member.fitness = Return((self._trainee.judged * result.score if not result.failure else -math.inf,))
             steps += result.steps
         return steps
 
@@ -185,8 +195,8 @@ class Pbt:
                 continue
             member.settings = self._explored(chosen.settings, rng)
             heir = self._trainee_of(member.settings)
-            own = heir.build(seed=integer(child(self._seed, "agent", self._iteration, place))).state_dict()
-            member.state = heir.inherit(own, chosen.state)
+            seed = integer(child(self._seed, "agent", self._iteration, place))
+            member.state = heir.inherit(heir.build(seed=seed).state_dict(), chosen.state, seed)
 
     def _explored(self, settings: dict[str, float], rng: np.random.Generator) -> dict[str, float]:
         """Every setting changed by a factor, or drawn anew, within its reach."""
@@ -208,6 +218,7 @@ class Pbt:
             "iteration": self._iteration,
             "members": [member.state_dict() for member in self.members],
             "agent": self.agent.state_dict(),
+            "settings": self._settings,
             "source": self._source.state_dict(),
             "sample": [spec.to_json() for spec in self._sample],
         }
@@ -216,7 +227,8 @@ class Pbt:
         """Go on from `state_dict()`."""
         self._iteration = state["iteration"]
         self.members = [Member.from_state(member) for member in state["members"]]
-        self.agent.load_state_dict(state["agent"])
+        # Checkpoints that do not say whose settings the agent has are of the member that was best.
+        self._show(state["settings"] if "settings" in state else self._best().settings, state["agent"])
         self._source.load_state_dict(state["source"])
         self._sample = [TaskSpec.from_json(text) for text in state["sample"]]
 
@@ -229,6 +241,27 @@ class Pbt:
         settings = {name: reach.draw(rng) for name, reach in self.config.explore.items()}
         seed = integer(child(self._seed, "agent", "first", place))
         return Member(settings, self._trainee_of(settings).build(seed=seed).state_dict())
+
+    def _best(self) -> Member:
+        return self._toolbox.best(self.members, 1)[0]
+
+    def _show(self, settings: dict[str, float], state: State) -> None:
+        """Have the agent that is judged be the one with these settings and this state."""
+        self._settings = settings
+        self.agent: Agent = self._trainee_of(settings).build(state=state)
+
+    def _refuse_idle(self) -> None:
+        """Raise `UserError` for settings that selection could not see: this is asked before anything is played."""
+        self._trainee.refuse_unadapted()
+        idle = self.agent.initial_settings if isinstance(self.agent, Begins) else frozenset[str]()
+        problems = [
+            f"explore.{name}: {self._part.name} begins with it and then learns on from there, so that a member which "
+            "takes over another one's state would not have it. Explore what acts all along"
+            for name in self.config.explore
+            if name in idle
+        ]
+        if problems:
+            raise ConfigError(problems, "pbt")
 
     def _trainee_of(self, settings: dict[str, float]) -> Trainee:
         part = Part.model_validate({"name": self._part.name, **self._part.settings, **settings})

@@ -17,7 +17,8 @@ Reinforcement Learning through Unbounded Invention of Learning Challenges and th
 
 Differences from the papers: agents are any of the catalogue; an evaluation's luck is the same for all agents, so that
 direct transfers and proposals are compared on equal episodes; `proposals` may limit whose one-step proposals are tried;
-PATA-EC vectors list agents in order of creation, and those of retired tasks stay as they were when they retired.
+PATA-EC vectors list agents in order of creation, and those of retired tasks stay as they were when they retired. No end
+of a pair's learning is planned, so what an agent would let fall towards the end of training stays as it begins.
 """
 
 import logging
@@ -30,7 +31,7 @@ from deap import base, tools
 from pydantic import Field, model_validator
 
 import registry
-from plugins.runners.niches import Candidate, Niche, Solved, records
+from plugins.runners.niches import Candidate, Niche, Solved, identity, records
 from plugins.runners.novelty import novelty, performance_vector
 from plugins.runners.pairs import Offer, Pairs
 from plugins.runners.transfer import Rule, threshold
@@ -57,14 +58,19 @@ _log = logging.getLogger(__name__)
 
 
 class PoetConfig(MapConfig):
-    """Settings of `Poet`. Returns are mean returns of an episode, in units of the family's own reward.
+    """Settings of `Poet`. Returns are mean returns of an episode of a whole trial, in units of the family's own reward.
 
     Agents learn from what their task pays; where that is another reward, they are judged by the family's all the same.
     """
 
     first_tasks: int = Field(1, ge=1, description="Tasks from the source that the run begins with.")
     steps: int = Field(1, ge=1, description="Steps of learning of every agent per iteration.")
-    judged_episodes: int = Field(5, ge=1, description="Episodes of an evaluation.")
+    judged_episodes: int | None = Field(
+        default=None, ge=1, description="Episodes of a trial of an evaluation; left out: those of training."
+    )
+    judged_trials: int = Field(
+        1, ge=1, description="Trials of an evaluation on a task, each begun as new and with luck of its own."
+    )
     reproduce_every: int = Field(150, ge=1, description="Iterations between rounds of children (release: 200, 150).")
     reproduce_from: float = Field(200.0, description="Return from which on a task may have children.")
     children: int = Field(8, ge=1, description="Children per round (the paper says 512, its release 8).")
@@ -113,9 +119,10 @@ class Poet:
             example=first[0].to_json(),
             tasks=assignment.tasks,
             episodes=assignment.episodes,
-            judged=config.judged_episodes,
+            judged=config.judged_episodes or assignment.episodes,
             device=str(assignment.device),
             by_family=True,
+            trials=config.judged_trials,
         )
         self.pairs = Pairs(
             trainee, first, self._seed, self._toolbox.map, rule=config.transfer, proposals=config.proposals
@@ -124,9 +131,16 @@ class Poet:
         """A line for every round of children: iteration, parents, children, what became of them, their novelty."""
         self.hall = tools.HallOfFame(_HALL)
         self._tried = 0
+        self._unmade = 0
 
     def iterate(self) -> Metrics:
-        """One iteration of all pairs. Raises `UserError` when none is left."""
+        """One iteration of all pairs.
+
+        Raises `UserError` when none is left, and where agents would be judged before they adapt.
+        """
+        if not self.pairs.iteration:
+            self.pairs.trainee.refuse_unadapted()
+            self.pairs.trainee.note_constant()
         self.pairs.iteration += 1
         self.pairs.steps = 0
         if self.pairs.iteration % self.config.reproduce_every == 0:
@@ -143,7 +157,11 @@ class Poet:
         return self._metrics()
 
     def _mutate(self, parents: Sequence[Niche]) -> list[Candidate]:
-        """Children of parents drawn with replacement, each with a seed of its own."""
+        """Children of parents drawn with replacement, each with a seed of its own, all new: fewer where none is found.
+
+        POET's release too refuses what is in its archive or population before any agent is tried on it (`pass_dedup`).
+        """
+        known = {identity(niche.spec) for niche in self.pairs.niches}
         rng = np.random.Generator(np.random.PCG64(child(self._seed, "mutate", self.pairs.iteration)))
         children: list[Candidate] = []
         for place in range(self.config.children if parents else 0):
@@ -154,10 +172,15 @@ class Poet:
                     spec = self._family.moved(parent.spec, context, seed=int(rng.integers(2**53)))
                 except TaskError:
                     continue
+                if identity(spec) in known:
+                    continue
+                known.add(identity(spec))
                 children.append(
                     Candidate(spec, parent.number, self.pairs.new_agent("child", self.pairs.iteration, place))
                 )
                 break
+            else:
+                self._unmade += 1
         return children
 
     def _criterion(self, children: Sequence[Candidate]) -> list[Candidate]:
@@ -307,11 +330,13 @@ class Poet:
         active, solved = self.pairs.active, [niche for niche in self.pairs.niches if niche.solved is not None]
         scores = [niche.score for niche in active]
         return {
-            "meta/trial_return": float(np.mean(scores)),
+            "meta/trial_return": float(np.mean(scores)) * self.pairs.trainee.judged,
+            "charts/episodic_return": float(np.mean(scores)),
             "tasks/least_return": min(scores),
             "tasks/greatest_return": max(scores),
             "tasks/active": len(active),
             "tasks/niches": len(self.pairs.niches),
+            "tasks/children_not_found": self._unmade,
             "tasks/failed": sum(niche.failed for niche in self.pairs.niches),
             "tasks/solved": len(solved),
             "tasks/annecs": sum(niche.fresh for niche in solved),
@@ -340,6 +365,7 @@ class Poet:
         return {
             "iteration": self.pairs.iteration,
             "tried": self._tried,
+            "unmade": self._unmade,
             "niches": [niche.state_dict() for niche in self.pairs.niches],
             "logbook": [dict(line) for line in self.logbook],
         }
@@ -347,6 +373,7 @@ class Poet:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`."""
         self.pairs.iteration, self._tried = state["iteration"], state["tried"]
+        self._unmade = state.get("unmade", 0)  # older checkpoints did not count
         self.pairs.niches = [Niche.from_state(niche) for niche in state["niches"]]
         self.logbook, self.hall = tools.Logbook(), tools.HallOfFame(_HALL)
         for line in state["logbook"]:

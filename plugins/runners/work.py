@@ -4,6 +4,7 @@ A unit holds all that decides its result. What a task or an agent raises is the 
 """
 
 import copy
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +14,17 @@ import numpy as np
 import torch
 
 from registry.config import Part
+from registry.errors import UserError
 from taskgen.build import family_of
-from taskgen.interaction.agent import Agent, Heir, Trial, judged
+from taskgen.interaction.agent import Agent, Anneals, Seedable, Trial, judged, take_over
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.spec import TaskSpec
+from taskgen.streams import integer_seed
 
 State: TypeAlias = dict[str, Any]
 """What `Agent.state_dict` gives."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,12 @@ class Trainee:
     episodes: int
     """Episodes of such a trial."""
     judged: int
-    """Episodes of an evaluation."""
+    """Episodes of a trial that it is judged by."""
     device: str = "cpu"
+    updates: int = 0
+    """Steps of learning that are planned; 0 where no end is."""
+    trials: int = 1
+    """Trials on each task of an evaluation, each with luck of its own."""
     by_family: bool = False
     """Whether it is judged by the family's own reward where tasks are paid by another; else by what they pay."""
 
@@ -44,18 +52,44 @@ class Trainee:
         """An agent as new, or as it was when it gave `state`, which it does not touch."""
         spec = TaskSpec.from_json(self.example)
         problem = problem_of(
-            family_of(spec), episodes=self.episodes, seed=seed, device=torch.device(self.device), example=spec
+            family_of(spec),
+            episodes=self.episodes,
+            seed=seed,
+            device=torch.device(self.device),
+            updates=self.updates,
+            example=spec,
         )
         agent = build_agent(self.agent, problem)
         if state is not None:
             agent.load_state_dict(copy.deepcopy(state))
         return agent
 
-    def inherit(self, own: State, other: State) -> State:
-        """The agent of state `own` once it has taken over what `other` has learned."""
+    def inherit(self, own: State, other: State, seed: int) -> State:
+        """The agent of state `own` once it has taken over what `other` has learned, but not its random stream."""
         heir = self.build(state=own)
-        _take_over(heir, self.build(state=other), other)
+        take_over(heir, self.build(state=other), seed)
         return heir.state_dict()
+
+    def refuse_unadapted(self) -> None:
+        """Raise `UserError` where agents that adapt between rounds would be judged before their first adaptation."""
+        agent = self.build()
+        trained, plan = agent.plan(self.episodes), agent.plan(self.judged)
+        if trained.rounds > 1 and plan.rounds == 1:
+            raise UserError(
+                f"runner.judged_episodes = {self.judged}: {self.agent.name} plays them in one round and is judged "
+                f"before it has adapted, while a training trial has {trained.rounds} rounds of "
+                f"{trained.episodes_per_round}. Leave the setting out to judge by trials as they are trained, "
+                f"{self.episodes} episodes, or set it to {2 * trained.episodes_per_round} or more"
+            )
+
+    def note_constant(self) -> None:
+        """Say so where no end of learning is planned and an agent would let settings fall, or rise, towards it."""
+        agent = self.build()
+        if not self.updates and isinstance(agent, Anneals) and agent.annealed_settings:
+            names = ", ".join(sorted(agent.annealed_settings))
+            _log.warning(
+                "no end of learning is planned: of agent %s these stay as they begin: %s", self.agent.name, names
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +107,9 @@ class Practice:
     luck: tuple[int, ...]
     """A noise seed for each task of the exam."""
     start: State | None = None
-    """Of another agent, whose parameters are taken over first."""
+    """Of another agent, which is taken over first."""
+    seed: int = 0
+    """Of the random stream that is the agent's own from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +118,7 @@ class Practised:
 
     state: State
     score: float
-    """Mean return of the episodes of its exam; NaN where it failed."""
+    """Mean return of an episode of its exam; NaN where it failed."""
     steps: int
     """Environment steps, evaluation included."""
     failure: str = ""
@@ -110,7 +146,7 @@ class Examined:
     """What came of an `Examination`."""
 
     scores: tuple[float, ...]
-    """Mean return on each task; NaN where it could not be had."""
+    """Mean return of an episode on each task; NaN where it could not be had."""
     steps: int
 
 
@@ -120,7 +156,7 @@ def practise(work: Practice) -> Practised:
     exam = [TaskSpec.from_json(task) for task in work.exam]
     agent = trainee.build(state=work.state)
     if work.start is not None:
-        _take_over(agent, trainee.build(state=work.start), work.start)
+        take_over(agent, trainee.build(state=work.start), work.seed)
     plan = agent.plan(trainee.episodes)
     batch = family_of(exam[0]).batch(trainee.tasks * plan.slots, trainee.device)
     steps = 0
@@ -156,20 +192,20 @@ def examine(work: Examination) -> Examined:
 
 
 def _judge(agent: Agent, specs: Sequence[TaskSpec], luck: Sequence[int], trainee: Trainee) -> tuple[list[float], int]:
-    """Mean return per episode on each task, and the environment steps that took."""
+    """Mean return per episode on each task, and the environment steps that took.
+
+    The agent's own luck is the exam's too, so that a score says what was learned: who takes it over earns the same.
+    """
+    if isinstance(agent, Seedable):
+        agent.reseed(integer_seed(luck[0], "judged"))
     player = judged(agent)
-    plan = player.plan(trainee.judged)
-    batch = family_of(specs[0]).batch(len(specs) * plan.slots, trainee.device)
-    trial = collect(player, batch, specs, plan=plan, seeds=luck)
-    returns = trial.family_returns() if trainee.by_family else trial.episode_returns()
-    return returns.double().mean(0).tolist(), _steps(trial)
-
-
-def _take_over(heir: Agent, other: Agent, state: State) -> None:
-    if isinstance(heir, Heir) and isinstance(other, Heir):
-        heir.adopt(other.parameters)
-    else:
-        heir.load_state_dict(copy.deepcopy(state))
+    plan, trials = player.plan(trainee.judged), trainee.trials
+    batch = family_of(specs[0]).batch(len(specs) * trials * plan.slots, trainee.device)
+    seeds = [one if not turn else integer_seed(one, "trial", turn) for one in luck for turn in range(trials)]
+    trial = collect(player, batch, [spec for spec in specs for _ in range(trials)], plan=plan, seeds=seeds)
+    earned = trial.family_returns() if trainee.by_family else trial.episode_returns()
+    earned = earned.double().view(plan.episodes, len(specs), trials)
+    return earned.mean((0, 2)).tolist(), _steps(trial)
 
 
 def _steps(trial: Trial) -> int:

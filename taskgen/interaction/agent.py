@@ -8,6 +8,7 @@ trial i are E * i ... E * i + E - 1, while the carry keeps the trials as its lea
 the values by time, trial and place.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -244,22 +245,63 @@ class Explores(Protocol):
 
 @runtime_checkable
 class Heir(Protocol):
-    """An agent that can go on from the parameters of another one of its kind, and learn from there as if it were new.
+    """An agent that can go on from what another one of its kind has learned, and learn from there as if it were new.
 
     Of an agent that cannot, a runner that hands agents around takes the whole state.
     """
 
-    parameters: Tensor
-    """What it has learned: [P] float32."""
+    def adopt(self, other: Any) -> None:
+        """Play, when judged, as `other` does: by its parameters and by its statistics of what it has seen.
 
-    def adopt(self, parameters: Tensor) -> None:
-        """Go on from `parameters` with everything else about learning, such as the optimiser, as new."""
+        Everything else about learning, such as the optimiser, begins anew. `other` stays as it is.
+        """
         ...
+
+
+@runtime_checkable
+class Seedable(Protocol):
+    """An agent that draws random numbers while it plays or learns."""
+
+    def reseed(self, seed: int) -> None:
+        """Draw from the stream of `seed`, 0 to 2**63 - 1, from now on; nothing else about the agent changes."""
+        ...
+
+
+@runtime_checkable
+class Begins(Protocol):
+    """An agent some of whose settings decide how it begins and no more: of an agent that has learned they say nothing.
+
+    All other numbers among its settings act on an agent that has loaded another one's state, so they can be evolved.
+    """
+
+    initial_settings: frozenset[str]
+    """Their names."""
+
+
+@runtime_checkable
+class Anneals(Protocol):
+    """An agent some of whose settings change towards the end of training, where one is planned (`Problem.updates`)."""
+
+    annealed_settings: frozenset[str]
+    """Their names; where no end is planned they stay as they are."""
 
 
 def judged(agent: Agent) -> Agent:
     """`agent` as it plays to be judged: without what it does for the sake of learning."""
     return agent.frozen() if isinstance(agent, Explores) else agent
+
+
+def take_over(heir: Agent, other: Agent, seed: int) -> None:
+    """Let `heir` go on from what `other` has learned, by the heir's own settings and random stream.
+
+    The stream is `seed`'s, or the one that the heir has already where it can adopt: two heirs of one agent differ.
+    """
+    if isinstance(heir, Heir):
+        heir.adopt(other)
+    else:
+        heir.load_state_dict(copy.deepcopy(other.state_dict()))
+        if isinstance(heir, Seedable):
+            heir.reseed(seed)
 
 
 @runtime_checkable

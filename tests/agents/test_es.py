@@ -142,13 +142,21 @@ def test_rates_decay_to_their_least():
     assert seen == [(0.1, 1.0), (0.05, 0.1), (0.03, 0.05), (0.03, 0.05)]
 
 
+def test_rates_below_their_least_stay():
+    agent, family = _agent(learning_rate=1e-4, noise=0.002)
+    agent.learn(_trial(agent, family))
+    assert (agent.learning_rate, agent.noise) == (1e-4, 0.002)  # not 0.001 and 0.01, the least of those that decay
+
+
 def test_adopting_other_weights_begins_the_optimiser_anew():
     agent, family = _agent(learning_rate_decay=0.5, noise_decay=0.5)
     for _ in range(2):
         agent.learn(_trial(agent, family))
     noise = agent.perturbations()
     others = torch.linspace(-1, 1, len(agent.parameters))
-    agent.adopt(others)
+    other, _ = _agent(seed=3)
+    other.parameters = others
+    agent.adopt(other)
     state = agent.state_dict()
     assert torch.equal(state["parameters"], others)
     assert (state["learning_rate"], state["noise"], state["steps"]) == (0.01, 0.1, 0)
@@ -160,7 +168,7 @@ def test_adopting_other_weights_begins_the_optimiser_anew():
     others.zero_()  # a copy was taken
     assert agent.parameters.any()
     with pytest.raises(ValueError, match="parameters for a policy of"):
-        agent.adopt(others[1:])
+        agent.adopt(_agent(hidden=(6,))[0])
 
 
 def test_every_update_has_noise_of_its_own_and_every_seed():

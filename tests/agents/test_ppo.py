@@ -109,7 +109,7 @@ def test_learn_sees_the_policy_that_acted():
         assert agent.learn(_trial(agent, tasks))["losses/approx_kl"] < 1e-10  # also once tasks have numbers
 
 
-@pytest.mark.parametrize(("updates", "expected"), [(2, [1.0, 0.5, 0.1]), (0, [1.0, 1.0, 1.0])])
+@pytest.mark.parametrize(("updates", "expected"), [(2, [1.0, 0.55, 0.1]), (0, [1.0, 1.0, 1.0])])
 def test_the_learning_rate_falls_where_an_end_is_planned(updates, expected):
     agent, tasks = _agent(updates=updates, learning_rate=1.0, final_learning_rate=0.1)
     rates = [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(3)]
@@ -120,3 +120,19 @@ def test_the_learning_rate_falls_where_an_end_is_planned(updates, expected):
 @pytest.mark.parametrize("family", ["grid-navigation", "point-navigation"])
 def test_other_contexts_follow_the_protocol(family, context):
     check_agent("ppo", {"context": context}, family=family, family_settings={"horizon": 5})
+
+
+def test_the_learning_rate_falls_in_a_straight_line_to_what_is_set():
+    agent, tasks = _agent(updates=10, learning_rate=1e-3, final_learning_rate=5e-4)
+    rates = [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(11)]
+    assert rates == pytest.approx([1e-3 - 5e-5 * done for done in range(11)])
+
+
+def test_a_small_learning_rate_is_what_was_asked():
+    """The usual end, 6e-5, is above it: where no end is set it stays; where one is, it rises to it."""
+    agent, tasks = _agent(updates=2, learning_rate=1e-5)
+    assert [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(3)] == [1e-5] * 3
+    agent, tasks = _agent(updates=2, learning_rate=1e-5, final_learning_rate=3e-5)
+    assert [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(3)] == pytest.approx(
+        [1e-5, 2e-5, 3e-5]
+    )

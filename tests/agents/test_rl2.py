@@ -105,7 +105,7 @@ def test_the_first_standard_deviation_is_set():
     assert policy.log_std.exp().tolist() == pytest.approx([0.25 * 0.1] * 2)  # of actions up to 0.1
 
 
-@pytest.mark.parametrize(("updates", "expected"), [(2, [1.0, 0.5, 0.1]), (0, [1.0, 1.0, 1.0])])
+@pytest.mark.parametrize(("updates", "expected"), [(2, [1.0, 0.55, 0.1]), (0, [1.0, 1.0, 1.0])])
 def test_the_learning_rate_falls_where_an_end_is_planned(updates, expected):
     agent, tasks = _agent(updates=updates, learning_rate=1.0, final_learning_rate=0.1)
     rates = [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(3)]
@@ -164,10 +164,15 @@ def test_schedules_fall_to_their_end():
     agent, tasks = _agent(learning_rate=1e-3, final_learning_rate=1e-4)
     rates = [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(11)]
     assert rates[0] == 1e-3
-    assert rates[5] == pytest.approx(5e-4)
+    assert rates[5] == pytest.approx(5.5e-4)
     assert rates[10] == 1e-4
 
 
 def test_unknown_network_is_named():
     with pytest.raises(UserError, match="Did you mean 'gru'"):
         _agent(network="grue")
+
+
+def test_a_small_learning_rate_is_what_was_asked():
+    agent, tasks = _agent(updates=2, learning_rate=1e-5)
+    assert [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(3)] == [1e-5] * 3

@@ -3,7 +3,7 @@
 import pytest
 
 import registry
-from agents.testing import check_agent
+from agents.testing import check_agent, check_take_over
 
 
 def _pairs():
@@ -42,3 +42,38 @@ def test_rl2_with_every_network(network, memory, reward_input):
 def test_agents_that_adapt_between_rounds(agent, family):
     """Three rounds of two episodes; by default three episodes are one round."""
     check_agent(agent, {"trajectories": 2}, family=family, family_settings=_short_episodes(family), episodes=6)
+
+
+TINY = {"hidden": [4]}
+INNER = {**TINY, "trajectories": 1, "inner_norm": 0.1}
+OFF_POLICY = {**TINY, "warm_up": 0, "updates_per_step": 0.1, "batch": 8, "capacity": 100}
+LATENT = {**OFF_POLICY, "encoder_hidden": [4], "meta_batch": 2, "tasks": 8, "recent": 4}
+VARIANTS = {
+    "es": [TINY, {**TINY, "normalise": True}],
+    "ppo": [{**TINY, "epochs": 3, "minibatches": 1, "learning_rate": 0.1}],
+    "rl2": [{"epochs": 2, "minibatches": 1, "reward_prediction": 1.0, "normalize": True}],
+    "sac": [OFF_POLICY, {**OFF_POLICY, "temperature": 0.5}],
+    "pearl": [LATENT, {**LATENT, "target_entropy": -1.0}],
+    "maml": [{**INNER, "conjugate_steps": 2}],
+    "promp": [{**INNER, "epochs": 2, "learning_rate": 0.1, "adaptive": adaptive} for adaptive in (False, True)],
+    "reptile": [INNER],
+}
+"""Settings by which all of an agent's numbers act, and few of which take long."""
+SLOW = VARIANTS.keys() - {"ppo"}
+"""Agents with so many numbers that trying each takes long."""
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in (item.entry.name for item in registry.catalogue().items("agents"))
+    ],
+)
+def test_heirs_play_by_their_own_settings_and_streams(agent):
+    catalogue = registry.catalogue()
+    item = catalogue.get("agents", agent)
+    fitting = [family for family in catalogue.items("families") if not catalogue.incompatibilities([item, family])]
+    family = next((one for one in fitting if one.entry.name == "point-navigation"), fitting[0]).full_name
+    short = {"horizon": 5} if family.endswith("point-navigation") else _short_episodes(family)
+    check_take_over(agent, VARIANTS.get(agent, [{}]), family=family, family_settings=short, episodes=3)

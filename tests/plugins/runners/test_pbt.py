@@ -20,14 +20,14 @@ AGENT = {"name": "ppo", "context": "none", "hidden": [4], "epochs": 1, "minibatc
 RATE = {"low": 0.01, "high": 0.1, "logarithmic": True}
 
 
-def make(agent: Any = AGENT, **settings: Any) -> Pbt:
+def make(agent: Any = AGENT, family: Any = FAMILY, episodes: int = 2, **settings: Any) -> Pbt:
     assignment = Assignment(
-        family=FAMILY,
+        family=family,
         source=Part(name="domain-randomization"),
         agent=Part.model_validate(agent),
         iterations=10,
         tasks=2,
-        episodes=2,
+        episodes=episodes,
         seed=seed_sequence(0, "runner"),
         device=torch.device("cpu"),
     )
@@ -114,3 +114,91 @@ def test_settings_that_do_not_fit_are_refused() -> None:
     for wrong in ({"low": 1.0, "high": 1.0}, {"low": 0.0, "high": 1.0, "logarithmic": True}):
         with pytest.raises(ValueError, match="must be below"):
             Reach.model_validate(wrong)
+
+
+POINTS = build_family("point-navigation", {"horizon": 10})
+MAML = {"name": "maml", "hidden": [4], "trajectories": 5, "conjugate_steps": 2}
+
+
+def of_inner_rates(**settings: Any) -> Pbt:
+    """Three members that are alike but for their inner steps, a long one, one as usual and one that does nothing."""
+    reach = {"inner_rate": {"low": 0.01, "high": 10.0, "logarithmic": True}}
+    pbt = make(MAML, POINTS, episodes=10, population=3, explore=reach, ready_every=9, **settings)
+    for member, rate in zip(pbt.members, (10.0, 0.1, 0.01), strict=True):
+        member.settings, member.state = {"inner_rate": rate}, pbt.members[0].state
+    return pbt
+
+
+def test_members_are_selected_by_what_they_earn_once_they_have_adapted() -> None:
+    pbt = of_inner_rates()
+    metrics = pbt.iterate()
+    scores = [member.fitness.values[0] for member in pbt.members]
+    assert len(set(scores)) == 3
+    best = pbt.members[scores.index(max(scores))]
+    assert metrics["meta/trial_return"] == max(scores)
+    assert metrics["pbt/inner_rate"] == best.settings["inner_rate"]
+    assert pbt.agent.config.inner_rate == best.settings["inner_rate"]  # type: ignore[attr-defined]
+
+
+def test_who_is_judged_has_the_settings_of_the_best_also_once_resumed() -> None:
+    pbt = of_inner_rates()
+    for wanted in range(3):
+        fixed = {0: -math.inf, 1: -math.inf, 2: -math.inf, wanted: 1.0}
+        pbt._learn = lambda fixed=fixed: len(scored(pbt, *fixed.values()).members)  # type: ignore[method-assign]
+        pbt.iterate()
+        rate = pbt.members[wanted].settings["inner_rate"]
+        assert pbt.agent.config.inner_rate == rate  # type: ignore[attr-defined]
+        state = restore(*flatten(pbt.state_dict()))
+        for older in (False, True):  # older checkpoints do not say whose settings the agent has
+            kept = {name: value for name, value in state.items() if not (older and name == "settings")}
+            resumed = of_inner_rates()
+            resumed.load_state_dict(kept)
+            assert resumed.agent.config.inner_rate == rate  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("agent", "optimizers"),
+    [("sac", ("critic_optimizer", "policy_optimizer")), ("promp", ("optimizer",)), ("pearl", ("critic_optimizer",))],
+)
+def test_explored_learning_rates_are_those_that_are_learned_with(agent: str, optimizers: tuple[str, ...]) -> None:
+    small = {"trajectories": 1} if agent == "promp" else {"capacity": 50}
+    pbt = scored(make({"name": agent, "hidden": [4], **small}, POINTS), 3.0, 5.0, 1.0, 4.0, 2.0)
+    pbt._exploit()
+    for member in pbt.members:
+        state = pbt._trainee_of(member.settings).build(state=member.state).state_dict()
+        for optimizer in optimizers:
+            assert [group["lr"] for group in state[optimizer]["param_groups"]] == [member.settings["learning_rate"]]
+
+
+@pytest.mark.parametrize("agent", [AGENT, {"name": "es", "hidden": [4]}, {"name": "reptile", "hidden": [4]}])
+def test_heirs_have_random_streams_of_their_own(agent: Any) -> None:
+    name = {"reptile": "outer_rate"}.get(agent["name"], "learning_rate")
+    pbt = scored(make(agent, share=0.4, explore={name: RATE}), 3.0, 5.0, 1.0, 4.0, 2.0)
+    pbt._exploit()
+    streams = [
+        member.state["generator"].numpy().tobytes() if "generator" in member.state else member.state["seed"]
+        for member in pbt.members
+    ]
+    assert len(set(streams)) == 5
+
+
+def test_schedules_fall_to_the_end_of_the_run() -> None:
+    """Ten iterations of two steps: the fourth update of twenty has 17/20 of the way left, and then comes the end."""
+    pbt = make({**AGENT, "final_learning_rate": 0.001}, steps=2, ready_every=99)
+    for iteration in range(1, 11):
+        pbt.iterate()
+        if iteration in (2, 10):
+            left = {2: 17 / 20, 10: 1 / 20}[iteration]
+            for member in pbt.members:
+                (group,) = member.state["optimizer"]["param_groups"]
+                assert group["lr"] == pytest.approx(0.001 + (member.settings["learning_rate"] - 0.001) * left)
+
+
+def test_what_selection_could_not_see_is_refused_before_anything_is_played() -> None:
+    with pytest.raises(UserError, match=r"judged_episodes = 5: maml plays them in one round and is judged before"):
+        of_inner_rates(judged_episodes=5).iterate()
+    of_inner_rates(judged_episodes=15).iterate()
+    with pytest.raises(ConfigError, match=r"explore.std: ppo begins with it"):
+        make(explore={"std": {"low": 0.1, "high": 1.0}}).iterate()
+    with pytest.raises(ConfigError, match="explore: agent.epochs = 1.0: .*integer"):
+        make(explore={"epochs": {"low": 1.0, "high": 4.0}})
