@@ -37,7 +37,7 @@ from agents.common.normalisation import RunningNormalizer
 from agents.common.returns import generalized_advantages
 from agents.common.reward_scale import TrialStandard
 from agents.common.schedule import annealed, changing, final_rate, share_left
-from agents.networks.base import Memory, RecurrentNetwork, cleared
+from agents.networks.base import Memory, RecurrentNetwork, cleared, refuse_uncovered
 from agents.networks.mlp import mlp
 from registry.config import Config, Part, Width
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
@@ -145,13 +145,17 @@ class RL2:
         self._value_scale = torch.ones((), device=problem.device)
         self._updates_done = 0
         self._episodes = problem.episodes
+        self._horizon = problem.horizon
 
     def reseed(self, seed: int) -> None:
         """Draw actions and minibatches from the stream of `seed` from now on."""
         self._generator.manual_seed(seed)
 
     def plan(self, episodes: int) -> CollectionPlan:
-        """One round: adaptation happens in `act`."""
+        """One round: adaptation happens in `act`. Raises `UserError` where the network would forget a trial's start."""
+        remembered = episodes if self.config.memory == "trial" else 1
+        network = self._model.network
+        refuse_uncovered(network, self.config.network.name, episodes=remembered, horizon=self._horizon)
         return CollectionPlan(rounds=1, episodes_per_round=episodes)
 
     def begin_trial(self, batch: int) -> tuple[Memory, Tensor]:

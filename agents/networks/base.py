@@ -1,10 +1,13 @@
 """The contract of recurrent networks: one map in two forms, step by step and over whole sequences."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+from registry.errors import UserError
 
 Memory: TypeAlias = tuple[Tensor, ...]
 """Hidden state: tensors [B, ...]."""
@@ -14,6 +17,9 @@ class RecurrentNetwork(nn.Module, ABC):
     """Built as `Network(config, input_size=...)`. `step` and `sequence` agree to rounding."""
 
     output_size: int
+    covers: int | None = None
+    """Steps of a trial that it can remember whole, the present one included; None: any number. Agents refuse longer
+    trials (`refuse_uncovered`)."""
 
     @abstractmethod
     def initial(self, batch: int) -> Memory:
@@ -29,7 +35,10 @@ class RecurrentNetwork(nn.Module, ABC):
 
     @torch.no_grad()
     def memories(self, inputs: Tensor, every: int, restart: Tensor | None = None) -> Memory:
-        """The hidden states before inputs 0, `every`, 2 `every`, ... of [T, B, I]: each part [N, B, ...]."""
+        """The hidden states before inputs 0, `every`, 2 `every`, ... of [T, B, I]: each part [N, B, ...].
+
+        Of a memory whose parts [B, L, ...] grow in L, the shorter ones begin with zeros.
+        """
         memory, kept = self.initial(inputs.shape[1]), list[Memory]()
         for t, row in enumerate(inputs):
             if t % every == 0:
@@ -37,7 +46,38 @@ class RecurrentNetwork(nn.Module, ABC):
             if restart is not None:
                 memory = cleared(memory, restart[t])
             _, memory = self.step(row, memory)
-        return tuple(torch.stack(part) for part in zip(*kept, strict=True))
+        return tuple(_stacked(parts) for parts in zip(*kept, strict=True))
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    if parts[0].ndim < 3:
+        return torch.stack(parts)
+    longest = max(part.shape[1] for part in parts)
+    return torch.stack(
+        [torch.cat([part.new_zeros(len(part), longest - part.shape[1], *part.shape[2:]), part], 1) for part in parts]
+    )
+
+
+def with_previous(inputs: Tensor, first: Tensor, restart: Tensor | None) -> Tensor:
+    """[T, B, 2 I]: each input of [T, B, I] behind the one before it; `first` [B, I] is before the first one.
+
+    Where `restart` [T, B] is true there is none: zeros.
+    """
+    previous = torch.cat([first[None], inputs[:-1]])
+    if restart is not None:
+        previous = previous * ~restart[..., None]
+    return torch.cat([previous, inputs], -1)
+
+
+def refuse_uncovered(network: RecurrentNetwork, name: str, *, episodes: int, horizon: int) -> None:
+    """Raise `UserError` where a trial of `episodes` x `horizon` steps is longer than the network `name` covers."""
+    steps = episodes * horizon
+    if network.covers is not None and 1 < network.covers < steps:
+        raise UserError(
+            f"network {name} remembers {network.covers} steps, but a trial of {episodes} episodes of up to {horizon} "
+            f"steps has {steps}: its start would be forgotten. Set agent.network.window={steps}, or "
+            "agent.network.truncate=true to allow it"
+        )
 
 
 def cleared(memory: Memory, where: Tensor) -> Memory:

@@ -36,4 +36,39 @@ def networks() -> list[Entry]:
             ),
             tags=("recurrent",),
         ),
+        Entry(
+            "linear-recurrence",
+            "agents.networks.linear_recurrence:LinearRecurrence",
+            "minGRU: a gated recurrence linear in its state, computed over whole trials by a parallel scan.",
+            config="agents.networks.linear_recurrence:LinearRecurrenceConfig",
+            citation="Feng et al. 2024, Were RNNs all we needed?, section 3.1",
+            tags=("recurrent",),
+        ),
+        Entry(
+            "transformer",
+            "agents.networks.transformer:Transformer",
+            "Causal attention over the steps of the trial, with rotary positions and a cache of keys and values.",
+            config="agents.networks.transformer:TransformerConfig",
+            citation=(
+                "Vaswani et al. 2017, Attention is all you need, section 3.2; Parisotto et al. 2020, Stabilizing "
+                "Transformers for Reinforcement Learning, section 3"
+            ),
+            tags=("attention",),
+        ),
+        Entry(
+            "snail",
+            "agents.networks.snail:SNAIL",
+            "SNAIL: dilated temporal convolutions below causal attention.",
+            config="agents.networks.snail:SNAILConfig",
+            citation="Mishra et al. 2018, A Simple Neural Attentive Meta-Learner, section 3",
+            tags=("attention", "convolution"),
+        ),
+        Entry(
+            "memoryless",
+            "agents.networks.memoryless:Memoryless",
+            "A perceptron of the present input alone, to see what memory buys.",
+            config="agents.networks.memoryless:MemorylessConfig",
+            citation="Rumelhart, Hinton and Williams 1986, Learning representations by back-propagating errors",
+            tags=("control",),
+        ),
     ]

@@ -84,12 +84,17 @@ def _trained_return(memory: str, network: str) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["gru", "lstm", "fast-weights"])
+@pytest.mark.parametrize("network", ["gru", "lstm", "fast-weights", "linear-recurrence", "transformer", "snail"])
 def test_memory_of_the_trial_solves_it(network):
     assert _trained_return("trial", network) > 0.95
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["gru", "fast-weights"])
+@pytest.mark.parametrize("network", ["gru", "fast-weights", "linear-recurrence", "transformer", "snail"])
 def test_memory_cut_at_episode_ends_stays_at_chance(network):
     assert abs(_trained_return("episode", network) - 0.5) < 0.07
+
+
+@pytest.mark.slow
+def test_without_memory_it_stays_at_chance():
+    assert abs(_trained_return("trial", "memoryless") - 0.5) < 0.07
