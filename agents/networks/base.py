@@ -1,7 +1,6 @@
 """The contract of recurrent networks: one map in two forms, step by step and over whole sequences."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
@@ -49,7 +48,7 @@ class RecurrentNetwork(nn.Module, ABC):
         return tuple(_stacked(parts) for parts in zip(*kept, strict=True))
 
 
-def _stacked(parts: Sequence[Tensor]) -> Tensor:
+def _stacked(parts: tuple[Tensor, ...]) -> Tensor:
     if parts[0].ndim < 3:
         return torch.stack(parts)
     longest = max(part.shape[1] for part in parts)
