@@ -102,6 +102,15 @@ def _by_inference() -> list[Entry]:
             tags=("inference", "off-policy"),
             needs=("continuous-actions",),
         ),
+        Entry(
+            "varibad",
+            "agents.varibad:VariBAD",
+            "VariBAD: a policy that acts on its belief about the task, inferred by an encoder that a decoder teaches.",
+            "agents.varibad:VariBADConfig",
+            "Zintgraf et al. 2020, VariBAD: A Very Good Method for Bayes-Adaptive Deep RL via Meta-Learning, section 3",
+            tags=("inference", "on-policy"),
+            needs=_ACTIONS,
+        ),
     ]
 
 
