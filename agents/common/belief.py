@@ -12,12 +12,18 @@ Axes: T steps of a trial, N trials, K beliefs of a trial, L width of the latent.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
+from agents.common.encoding import StepEncoder
+from agents.common.replay import Replay
 from agents.networks.mlp import mlp
+from registry.config import Config, Width
+from taskgen.interaction.agent import Metrics, Problem, Rollout
 
 
 class BeliefEncoder(nn.Module):
@@ -114,3 +120,98 @@ def evidence_terms(
     errors = decoder.errors(drawn(chosen, noise), steps)
     terms = {name: (0.5 * error * valid).sum(1).mean() for name, error in errors.items()}
     return {**terms, "kl": gaussian_kl(chosen, before).mean()}
+
+
+class BeliefConfig(Config):
+    """Settings of `BeliefModel`, which its users' settings extend."""
+
+    latent: int = Field(5, ge=1, description="Width of the latent (paper: 5).")
+    encoder_hidden: int = Field(64, ge=1, description="Width of the encoder's recurrence (paper: 64).")
+    decoder_hidden: tuple[Width, ...] = Field((64, 64), min_length=1, description="Widths of the decoder's layers.")
+    decode_states: bool = Field(default=False, description="Predict next observations too, where dynamics differ.")
+    kl_weight: float = Field(0.1, ge=0, description="Weight of the divergence between beliefs of successive steps.")
+    encoder_rate: float = Field(1e-3, gt=0, description="Adam's learning rate of encoder and decoder (paper: 1e-3).")
+    encoder_norm: float = Field(5.0, gt=0, description="Gradients of both are scaled down to this norm.")
+    encoder_updates: int = Field(8, ge=1, description="Steps of encoder and decoder for each of `learn`.")
+    encoder_trials: int = Field(64, ge=1, description="Trials of each such step.")
+    beliefs: int = Field(16, ge=1, description="Beliefs of a trial, of random steps, that are judged in it.")
+    kept: int = Field(1000, ge=1, description="Latest trials that encoder and decoder learn from.")
+
+
+class BeliefModel:
+    """Encoder and decoder with their optimiser and the latest trials; draws from `generator`, which is the agent's."""
+
+    def __init__(self, config: BeliefConfig, problem: Problem, encode: StepEncoder, generator: torch.Generator) -> None:
+        self.config = config
+        self._device = problem.device
+        self._encode = encode
+        self._generator = generator
+        seen, acted = encode.observation_size, encode.action_size
+        self.encoder = BeliefEncoder(encode.size, config.encoder_hidden, config.latent)
+        self.decoder = TrialDecoder(config.latent, seen, acted, config.decoder_hidden, states=config.decode_states)
+        self.networks = nn.ModuleList([self.encoder, self.decoder]).to(problem.device)
+        self._optimizer = torch.optim.Adam(self.networks.parameters(), lr=config.encoder_rate, fused=True)
+        self._trials = Replay(config.kept, problem.device)
+        self._steps = problem.horizon * problem.episodes
+
+    def described(self, rollout: Rollout) -> dict[str, Tensor]:
+        """The steps of `rollout` [T, B, ...] as the decoder takes them, what the encoder reads, and which are valid."""
+        return {
+            "inputs": self._encode(rollout.steps),
+            "observation": self._encode.observation(rollout.observation),
+            "action": self._encode.action(rollout.action),
+            "reward": rollout.reward,
+            "next_observation": self._encode.observation(rollout.next_observation),
+            "valid": rollout.valid,
+        }
+
+    def keep(self, rollout: Rollout) -> None:
+        """Put the trials where encoder and decoder learn from them, all of one length."""
+        missing = self._steps - len(rollout.reward)
+        columns = self.described(rollout).items()
+        rows = {name: torch.cat([column, column.new_zeros(missing, *column.shape[1:])]) for name, column in columns}
+        self._trials.append({name: row.transpose(0, 1) for name, row in rows.items()})
+
+    def learn(self) -> Metrics:
+        """Climb the bound on recent trials."""
+        config, count = self.config, min(self.config.encoder_trials, len(self._trials))
+        shape = (config.beliefs, count)
+        reported: list[Tensor] = []
+        names: list[str] = []
+        for _ in range(config.encoder_updates):
+            kept = self._trials.draw(count, self._generator)
+            steps = {name: column.transpose(0, 1) for name, column in kept.items()}
+            share = torch.rand(shape, generator=self._generator, device=self._device)
+            noise = torch.randn(*shape, config.latent, generator=self._generator, device=self._device)
+            beliefs, which = self.encoder.sequence(steps["inputs"]), (share * steps["valid"].sum(0)).to(torch.int64)
+            terms = evidence_terms(beliefs, self.decoder, steps, steps["valid"], which, noise)
+            loss = terms["reward"] + config.kl_weight * terms["kl"] + terms.get("state", 0.0)
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.networks.parameters(), config.encoder_norm)
+            self._optimizer.step()
+            names = ["losses/negative_elbo", *(f"losses/belief_{name}" for name in terms)]
+            reported.append(torch.stack([loss, *terms.values()]).detach())
+        return dict(zip(names, torch.stack(reported).mean(0).tolist(), strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimiser, recent trials; the generator is the agent's."""
+        return {
+            "networks": self.networks.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "trials": self._trials.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises `RuntimeError` when shapes differ."""
+        self.networks.load_state_dict(state["networks"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._trials.load_state_dict(state["trials"])
+
+
+def certainty(rollout: Rollout) -> Metrics:
+    """Mean standard deviation of the belief at the first step of the trial and at the last that was played."""
+    deviation = rollout.record["belief"].chunk(2, -1)[1].exp().mean(-1)
+    last = (rollout.valid.sum(0) - 1)[None]
+    ends = torch.stack([deviation[0].mean(), deviation.gather(0, last).mean()]).tolist()
+    return {"belief/first_std": ends[0], "belief/last_std": ends[1]}

@@ -19,37 +19,45 @@ def _play(**settings):
     return agent, collect(agent, family.batch(4), specs, plan=agent.plan(2))
 
 
+def _parameters(part):
+    return torch.cat([parameter.detach().flatten().clone() for parameter in part.networks.parameters()])
+
+
+def _inputs(agent, rollout):
+    return torch.cat([agent._encode.observation(rollout.observation), rollout.record["belief"]], -1)
+
+
 def test_the_policy_leaves_encoder_and_decoder_alone():
     agent, trial = _play(learning_rate=1e-2)
-    before = {name: value.clone() for name, value in agent.state_dict()["inference"].items()}
-    policy = {name: value.clone() for name, value in agent.state_dict()["policy"].items()}
-    agent._learn_policy(trial.rollout)
-    assert all(torch.equal(before[name], value) for name, value in agent.state_dict()["inference"].items())
-    assert any(not torch.equal(policy[name], value) for name, value in agent.state_dict()["policy"].items())
-    assert all(parameter.grad is None for parameter in agent._inference.parameters())
+    belief, policy = _parameters(agent._belief), _parameters(agent._policy)
+    agent._policy.learn(trial.rollout, _inputs(agent, trial.rollout), trial.rollout.reward)
+    assert torch.equal(belief, _parameters(agent._belief))
+    assert not torch.equal(policy, _parameters(agent._policy))
+    assert all(parameter.grad is None for parameter in agent._belief.networks.parameters())
 
 
 def test_encoder_and_decoder_leave_the_policy_alone():
     agent, trial = _play()
-    agent._keep(trial.rollout)
-    policy = {name: value.clone() for name, value in agent.state_dict()["policy"].items()}
-    metrics = agent._learn_inference()
-    assert all(torch.equal(policy[name], value) for name, value in agent.state_dict()["policy"].items())
+    agent._belief.keep(trial.rollout)
+    belief, policy = _parameters(agent._belief), _parameters(agent._policy)
+    metrics = agent._belief.learn()
+    assert torch.equal(policy, _parameters(agent._policy))
+    assert not torch.equal(belief, _parameters(agent._belief))
     assert metrics["losses/negative_elbo"] > 0
 
 
 def test_the_belief_is_kept_across_episodes_and_begins_anew_with_the_trial():
     agent, trial = _play()
     belief = trial.rollout.record["belief"]
-    sequence = agent._encoder.sequence(agent._encode(trial.rollout.steps))
+    sequence = agent._belief.encoder.sequence(agent._encode(trial.rollout.steps))
     torch.testing.assert_close(belief, sequence)  # over both episodes, from one empty state
-    again = agent._encoder.sequence(agent._encode(trial.rollout.steps)[5:])
+    again = agent._belief.encoder.sequence(agent._encode(trial.rollout.steps)[5:])
     assert not torch.allclose(belief[5:], again)
 
 
 def test_importance_ratios_begin_at_one():
     agent, trial = _play(epochs=1, minibatches=1)
-    metrics = agent._learn_policy(trial.rollout)
+    metrics = agent._policy.learn(trial.rollout, _inputs(agent, trial.rollout), trial.rollout.reward)
     assert metrics["losses/approx_kl"] < 1e-8
 
 
