@@ -38,9 +38,11 @@ class VariBAD:
     """Carry: the encoder's hidden state [B, H]."""
 
     needs_descriptor = False
+    initial_settings = frozenset({"std"})
 
     def __init__(self, config: VariBADConfig, problem: Problem) -> None:
         self.config = config
+        self.annealed_settings = frozenset({"entropy"} if config.entropy else ())
         self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._encode = StepEncoder(problem.observation_space, problem.action_space)
         inputs = self._encode.observation_size + 2 * config.latent
@@ -48,6 +50,10 @@ class VariBAD:
             torch.manual_seed(problem.seed)
             self._belief = BeliefModel(config, problem, self._encode, self._generator)
             self._policy = TrialActorCritic(config, problem, inputs, self._generator)
+
+    def reseed(self, seed: int) -> None:
+        """Draw actions, minibatches and latents from the stream of `seed` from now on."""
+        self._generator.manual_seed(seed)
 
     def plan(self, episodes: int) -> CollectionPlan:
         """One round: the belief is updated in `act`."""

@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from agents.common.encoding import StepEncoder
+from agents.common.optimiser import load_optimizer
 from agents.common.replay import Replay
 from agents.networks.mlp import mlp
 from registry.config import Config, Width
@@ -205,7 +206,7 @@ class BeliefModel:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises `RuntimeError` when shapes differ."""
         self.networks.load_state_dict(state["networks"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self._optimizer, state["optimizer"], self.config.encoder_rate)
         self._trials.load_state_dict(state["trials"])
 
 

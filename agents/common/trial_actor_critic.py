@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
 from agents.common.losses import approximate_kl, clipped_surrogate, weighted_mean
+from agents.common.optimiser import load_optimizer
 from agents.common.returns import generalized_advantages
+from agents.common.schedule import share_left
 from agents.networks.mlp import mlp
 from registry.config import Config, Width
 from taskgen.interaction.agent import Action, Metrics, Problem, Rollout
@@ -68,7 +70,7 @@ class TrialActorCritic:
     @property
     def left(self) -> float:
         """The share of training that is left, 1 where no end is planned."""
-        return max(0.0, 1.0 - self._updates_done / self._updates) if self._updates else 1.0
+        return share_left(self._updates_done, self._updates)
 
     @torch.no_grad()
     def act(self, inputs: Tensor) -> Action:
@@ -121,7 +123,7 @@ class TrialActorCritic:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises `RuntimeError` when shapes differ."""
         self.networks.load_state_dict(state["networks"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self._optimizer, state["optimizer"], self.config.learning_rate)
         self._value_mean = state["value_mean"].to(self._device)
         self._value_scale = state["value_scale"].to(self._device)
         self._updates_done = state["updates_done"]

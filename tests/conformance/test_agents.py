@@ -57,6 +57,7 @@ VARIANTS = {
     "maml": [{**INNER, "conjugate_steps": 2}],
     "promp": [{**INNER, "epochs": 2, "learning_rate": 0.1, "adaptive": adaptive} for adaptive in (False, True)],
     "reptile": [INNER],
+    "varibad": [{"epochs": 2, "minibatches": 1, "encoder_updates": 2, "gradient_norm": 0.01, "encoder_norm": 0.01}],
 }
 """Settings by which all of an agent's numbers act, and few of which take long."""
 SLOW = VARIANTS.keys() - {"ppo"}
