@@ -10,7 +10,8 @@ import registry
 from agents.commands import _begun
 from agents.reports.report import write_report
 from agents.training.experiment import Experiment, held_out_source, load_experiment
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from registry.errors import UserError
 from taskgen.build import build_family, build_source
