@@ -6,7 +6,8 @@ import math
 import pytest
 
 from agents.training.experiment import load_experiment
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from tests.agents.training.test_loop import Quiet
 from tests.emulated import device
