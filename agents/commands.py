@@ -89,7 +89,7 @@ def _begun(plan: "Plan[Experiment]", directory: "RunDirectory", resume: bool) ->
     What does not fit is refused before anything is written.
     """
     from agents.common import parallel
-    from agents.training.experiment import build_parts, refuse_same_tasks
+    from agents.training.experiment import build_parts, refuse_same_tasks, refuse_too_short
     from agents.training.sharing import refuse_unshared
 
     refuse_unshared(plan.config)
@@ -100,6 +100,7 @@ def _begun(plan: "Plan[Experiment]", directory: "RunDirectory", resume: bool) ->
         parallel.by_first(directory.refuse_taken)
     parts = build_parts(plan.config)
     refuse_same_tasks(plan.config, parts)
+    refuse_too_short(plan.config, parts)
     if not resumed:
         parallel.by_first(lambda: directory.create(plan))
     return plan, parts

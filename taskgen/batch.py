@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 
@@ -82,4 +82,18 @@ class TaskBatch(Protocol):
 
     def descriptor(self) -> "Tensor":
         """[B, D] float32: what an oracle may see of the task in each slot, its reward included."""
+        ...
+
+
+@runtime_checkable
+class Resting(Protocol):
+    """A `TaskBatch` that can spare slots whose outcome nobody looks at. Optional.
+
+    One whose engine computes on the host whatever its `device` also has the attribute `on_host = True`.
+    """
+
+    def rest(self, where: "Tensor") -> None:
+        """Nothing happens in the slots where the bool tensor `where` [B] is true, nor can anything go wrong there,
+        until their next reset.
+        """
         ...

@@ -94,6 +94,10 @@ class GradientAgent(ABC, Generic[C]):
             )
         return CollectionPlan(episodes // abreast, abreast, side_by_side=True)
 
+    def least_episodes(self) -> tuple[int, str]:
+        """One round to learn from and one that is played adapted."""
+        return 2 * self.config.trajectories, f"two rounds of agent.trajectories = {self.config.trajectories}"
+
     def begin_trial(self, batch: int) -> Fast:
         """Every task starts from the meta-parameters."""
         steps = torch.zeros(batch, 1, dtype=torch.int64, device=self.parameters.device)

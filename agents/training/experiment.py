@@ -18,7 +18,7 @@ from registry.plan import Plan, resolve
 from taskgen.build import SOURCES, build_family, build_source
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Problem
-from taskgen.interaction.build import build_agent, problem_of
+from taskgen.interaction.build import build_agent, problem_of, refuse_unadapted
 from taskgen.interaction.score import check_scores
 from taskgen.runner import Assignment, Runner
 from taskgen.source import Curriculum, Paced, Sparing, TaskSource
@@ -218,6 +218,22 @@ def build_parts(experiment: Experiment) -> Parts:
     if isinstance(source, Paced):
         _check_lengths(source, experiment.training.episodes, agent)
     return Parts(family, source, agent, problem, held_out)
+
+
+def refuse_too_short(experiment: Experiment, parts: Parts) -> None:
+    """Raise `UserError` where trials, of training or of the last evaluation, are too short for the agent to adapt.
+
+    Only before training: runs that were trained so can still be judged, on trials of any length.
+    """
+    episodes, judged = experiment.training.episodes, experiment.evaluation.episodes
+    agent = parts.agent or build_agent(experiment.agent, parts.problem)
+    lengths = [length.episodes for length in parts.source.lengths] if isinstance(parts.source, Paced) else []
+    refuse_unadapted(agent, episodes, "training.episodes")
+    for stage in lengths:
+        refuse_unadapted(agent, stage or episodes, "episodes of a stage of the source")
+    if judged:
+        refuse_unadapted(agent, judged, "evaluation.episodes")
+        agent.plan(judged)
 
 
 def _check_lengths(source: Paced, episodes: int, agent: Agent) -> None:

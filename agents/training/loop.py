@@ -13,7 +13,7 @@ from agents.common.acceleration import compile_networks, mixed_precision
 from agents.evaluation.play import play_counting, summarise
 from agents.evaluation.watch import Stopped, Watch
 from agents.training import checkpoint, quarantine
-from agents.training.experiment import Experiment, Parts, build_parts
+from agents.training.experiment import Experiment, Parts, build_parts, refuse_too_short
 from agents.training.held_out import SAME_TASKS
 from agents.training.highlights import keep_highlights
 from agents.training.run import RunDirectory
@@ -64,6 +64,7 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Pa
     settings = plan.config.training
     refuse_unshared(plan.config)
     parts = parts or build_parts(plan.config)
+    refuse_too_short(plan.config, parts)
     books = _Books(plan, run, parts, watcher)
     if parts.runner is not None:
         return _drive(parts.runner, settings.iterations, books)
@@ -97,7 +98,7 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Pa
         if source.feedback:
             source.tell(results)
         clock.lap("tell")
-        steps = sum(rollout.reward.numel() for rollout in trial.rounds)
+        steps = trial.played()
         told = curriculum.metrics() if curriculum else {}
         metrics = {**metrics, **trial_metrics(trial), **told, **clock.metrics(steps), **books.faults()}
         books.enter(iteration, specs, metrics)

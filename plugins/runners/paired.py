@@ -37,7 +37,7 @@ from taskgen.batch import TaskBatch
 from taskgen.engines.design import DesignConfig, DesignFamily, figures_of
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Metrics, Trial
-from taskgen.interaction.build import build_agent, problem_of
+from taskgen.interaction.build import build_agent, problem_of, refuse_unadapted
 from taskgen.interaction.collect import collect
 from taskgen.interaction.score import Solvable
 from taskgen.record import Record
@@ -83,8 +83,11 @@ class Paired:
         if objective == "regret":
             other = config.antagonist or assignment.agent
             self._antagonist = self._build("antagonist", other, assignment.family, assignment.episodes)
+            if config.antagonist is not None:  # one like the protagonist is checked where the protagonist is
+                refuse_unadapted(self._antagonist, assignment.episodes, "training.episodes (runner.antagonist)")
         self._batch: TaskBatch | None = None
         self._iterations = 0
+        self._placements = 0
         self._kept: list[tuple[int, TaskSpec, dict[str, float]]] = []
 
     def iterate(self) -> Metrics:
@@ -112,9 +115,10 @@ class Paired:
         metrics |= self._learn(designed, reward, trials)
         if playable:
             metrics["meta/trial_return"] = float(returns["protagonist"].sum(0).mean())
-        metrics["charts/batch_steps"] = float(
-            sum(rollout.reward.numel() for trial in (designed, *trials.values()) for rollout in trial.rounds)
-        )
+        metrics["charts/batch_steps"] = float(sum(trial.played() for trial in trials.values()))
+        self._placements += designed.played()
+        if self.config.teacher_objective != "random":
+            metrics["charts/teacher_steps"] = float(self._placements)
         return metrics
 
     def records(self) -> Iterable[Record]:
@@ -126,22 +130,23 @@ class Paired:
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        """All who learn, the number of iterations, the designs that were kept."""
+        """All who learn, the numbers of iterations and of placements, the designs that were kept."""
         kept = [[iteration, spec.to_json(), scores] for iteration, spec, scores in self._kept]
         return {
             **{who: agent.state_dict() for who, agent in self._agents()},
             "iterations": self._iterations,
+            "placements": self._placements,
             "kept": kept,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`. Raises `CheckpointError` where others had learned."""
         agents = dict(self._agents())
-        if set(state) != {*agents, "iterations", "kept"}:
+        if set(state) - {"placements"} != {*agents, "iterations", "kept"}:  # older states have none
             raise CheckpointError(f"state of paired: expected the agents {', '.join(agents)}, found {sorted(state)}")
         for who, agent in agents.items():
             agent.load_state_dict(state[who])
-        self._iterations = state["iterations"]
+        self._iterations, self._placements = state["iterations"], state.get("placements", 0)
         self._kept = [(iteration, TaskSpec.from_json(text), dict(scores)) for iteration, text, scores in state["kept"]]
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ import torch
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import family_of
-from taskgen.interaction.agent import Agent, Anneals, Seedable, Trial, judged, take_over
+from taskgen.interaction.agent import Agent, Anneals, Seedable, judged, take_over
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.spec import TaskSpec
@@ -164,7 +164,7 @@ def practise(work: Practice) -> Practised:
         specs = [TaskSpec.from_json(task) for task in tasks]
         trial = collect(agent, batch, specs, plan=plan, seeds=seeds)
         agent.learn(trial)
-        steps += _steps(trial)
+        steps += trial.played()
     state = agent.state_dict()
     scores, more = _judge(agent, exam, work.luck, trainee)
     score = sum(scores) / len(scores)
@@ -205,11 +205,7 @@ def _judge(agent: Agent, specs: Sequence[TaskSpec], luck: Sequence[int], trainee
     trial = collect(player, batch, [spec for spec in specs for _ in range(trials)], plan=plan, seeds=seeds)
     earned = trial.family_returns() if trainee.by_family else trial.episode_returns()
     earned = earned.double().view(plan.episodes, len(specs), trials)
-    return earned.mean((0, 2)).tolist(), _steps(trial)
-
-
-def _steps(trial: Trial) -> int:
-    return sum(int(rollout.valid.sum()) for rollout in trial.rounds)
+    return earned.mean((0, 2)).tolist(), trial.played()
 
 
 def integer(seed: np.random.SeedSequence) -> int:

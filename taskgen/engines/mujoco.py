@@ -12,6 +12,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -109,6 +110,8 @@ class MujocoBatch:
     on CPUs; on another `device` only what comes in and goes out lies there.
     """
 
+    on_host = True
+
     def __init__(
         self,
         family: TaskFamily[Any],
@@ -157,22 +160,19 @@ class MujocoBatch:
     def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
         """See `TaskBatch.set_tasks`. Raises `TaskError` for a task whose model MuJoCo refuses."""
         same_structure(specs, self.family)
-        if len(specs) != (self.slots if slots is None else len(slots)):
-            raise ValueError(f"{len(specs)} tasks for {self.slots if slots is None else len(slots)} slots")
+        rows = np.array(range(self.slots) if slots is None else slots, dtype=np.int64)
+        if len(specs) != len(rows):
+            raise ValueError(f"{len(specs)} tasks for {len(rows)} slots")
         if slots is None:
-            slots = range(self.slots)
             self._specs = list(specs)
         elif not self._specs:
             raise ValueError("the first set_tasks of a batch fills all slots")
-        rows = np.array(slots, dtype=np.int64)
         self._rewards.set_tasks(specs, slots)
         new = self._robot.tables(specs)
-        if not self._tables:
-            self._tables = {name: np.empty((self.slots, *table.shape[1:]), table.dtype) for name, table in new.items()}
         for name, table in new.items():
-            self._tables[name][rows] = table
+            self._tables.setdefault(name, np.empty((self.slots, *table.shape[1:]), table.dtype))[rows] = table
         self._rows = self._rows[:0]
-        for slot, spec in zip(slots, specs, strict=True):
+        for slot, spec in zip(rows.tolist(), specs, strict=True):
             self._specs[slot] = spec
         index = torch.from_numpy(rows)
         self._seed_key[index] = noise.keys([spec.seed for spec in specs])
@@ -211,8 +211,7 @@ class MujocoBatch:
             place, observation, reward, terminated = self._look(awake, control)
             own = reward
             if self._rewards.active:
-                arrays = (self._observation, control, observation, reward)
-                reward = self._rewards(*map(torch.from_numpy, arrays)).numpy()
+                reward = self._rewards(*map(torch.from_numpy, (self._observation, control, observation, own))).numpy()
             calm = self._calm(observation, reward, own)
         healthy = sane if calm else sane & self._healthy(observation, reward) & np.isfinite(own)
         self._place = place
@@ -224,8 +223,14 @@ class MujocoBatch:
             self._settle(np.flatnonzero(~healthy), sane)
         self._ended |= terminated | truncated
         self._observation = observation
-        seen = (observation, reward, terminated, truncated, own)[: 5 if self._rewards.active else 4]
-        return Transition(*(torch.from_numpy(x).to(self.device) for x in seen))
+        paid = (reward, own) if self._rewards.active else (reward,)
+        kinds = (observation[None], np.stack((terminated, truncated)), np.stack(paid))  # a copy to the device each
+        (seen,), flags, rewards = (torch.from_numpy(x).to(self.device).unbind() for x in kinds)
+        return Transition(seen, rewards[0], *flags, *rewards[1:])
+
+    def rest(self, where: Tensor) -> None:
+        """See `Resting.rest`."""
+        self._ended |= where.cpu().numpy()
 
     def _look(self, awake: Array, control: Array) -> tuple[Array, Array, Array, Array]:
         """Place, observation, reward and terminated of all slots after a step; those that rest get no reward."""
@@ -258,10 +263,9 @@ class MujocoBatch:
     def _edit(self, rows: Array, edits: Arrays) -> None:
         """Give the slots `rows` their model fields. Fields in which no slot has left the model's values stay shared."""
         for name, values in edits.items():
-            if name not in self._edited:
-                if bool((values == field(self._robot.model, name)).all()):
-                    continue
-                self._edited.add(name)
+            if name not in self._edited and bool((values == field(self._robot.model, name)).all()):
+                continue
+            self._edited.add(name)
             self.simulation.expand(name)[rows] = values
         if not self._edited:
             return
@@ -308,10 +312,8 @@ class MujocoBatch:
 
     def _run(self, call: Any, *arguments: Any, **settings: Any) -> None:
         """Call MuJoCo; a slot in which it raised has stood still and is found by `_healthy`."""
-        try:
+        with suppress(SimulationError):
             call(*arguments, **settings)
-        except SimulationError:
-            return
 
     def _calm(self, *values: Array) -> bool:
         """Whether all is well in all slots, `values` included, told by sums; where False, look at every slot."""
@@ -361,11 +363,9 @@ def quiet() -> None:
     config.logto_file = config.logto_console = False
     config.set()
     if mujoco.get_mjcb_time() is None:  # not a clock that somebody chose
-        try:
+        with suppress(OSError, ValueError):  # a system on which the variable cannot be reached: slower, no more
             library = ctypes.CDLL(_callbacks.__file__)
             ctypes.c_void_p.in_dll(library, "mjcb_time").value = None
-        except (OSError, ValueError):  # a system on which the variable cannot be reached: slower, no more
-            return
 
 
 def default_threads() -> int:

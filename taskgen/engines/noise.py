@@ -30,7 +30,7 @@ _HALF, _UNIT = np.float32(0.5), np.float32(2.0**-23)
 
 
 def keys(seeds: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """[B] int64 keys from integer seeds 0 <= seed < 2**63. Neighbouring seeds give unrelated sequences."""
+    """[B] int64 keys from integer seeds 0 <= seed < 2**64. Neighbouring seeds give unrelated sequences."""
     return _tensor(_finalise_bits(np.array(seeds, dtype=np.uint64) + np.uint64(_GOLDEN))).to(device)
 
 
@@ -40,6 +40,17 @@ def child(key: Tensor, index: Tensor | int) -> Tensor:
         place = _bits(index) * _U_SECOND if isinstance(index, Tensor) else np.uint64(index * _SECOND % 2**64)
         return _tensor(_finalise_bits((_bits(key) ^ _U_FIRST) + place))
     return traced_child(key, index)
+
+
+def episode_seeds(seeds: Sequence[int], episodes: Sequence[int]) -> list[int]:
+    """The seed of which the first episode is episode number `episodes[j]` of `seeds[i]`, [i, j] flattened.
+
+    So episodes that are played in slots of their own meet the noise they would meet one after another in one slot:
+    `child(keys([episode_seeds([s], [k])[0]]), 0)` is `child(keys([s]), k)`. Episode 0 gives the seed itself.
+    """
+    place = np.array(episodes, dtype=np.uint64) * _U_SECOND
+    key = ((_bits(keys(seeds))[:, None] ^ _U_FIRST) + place) ^ _U_FIRST
+    return (_unfinalise_bits(key) - np.uint64(_GOLDEN)).flatten().tolist()
 
 
 def traced_child(key: Tensor, index: Tensor | int) -> Tensor:
@@ -99,6 +110,15 @@ def _finalise_bits(x: _Bits) -> _Bits:
     x *= _U_SECOND
     x ^= x >> _U_31
     return x
+
+
+def _unfinalise_bits(x: _Bits) -> _Bits:
+    """The inverse of `_finalise_bits`: each of its steps is a bijection of 64 bits."""
+    x = x ^ (x >> _U_31) ^ (x >> np.uint64(62))
+    x = x * np.uint64(pow(_SECOND, -1, 2**64))
+    x = x ^ (x >> _U_27) ^ (x >> np.uint64(54))
+    x = x * np.uint64(pow(_FIRST, -1, 2**64))
+    return x ^ (x >> _U_30) ^ (x >> np.uint64(60))
 
 
 @lru_cache(maxsize=64)

@@ -176,6 +176,10 @@ class Trial:
         slots = (first[:, None] + torch.arange(self.plan.slots, device=device)).flatten()
         return Trial([self.specs[i] for i in trials], [rollout.of(slots) for rollout in self.rounds], self.plan)
 
+    def played(self) -> int:
+        """Environment steps that were played, those of slots that only waited left out. One host sync."""
+        return int(torch.stack([rollout.valid.sum() for rollout in self.rounds]).sum())
+
     def episode_returns(self) -> Tensor:
         """[episodes, trials] undiscounted return of every episode, in the reward that the tasks pay."""
         return self._returns([rollout.reward for rollout in self.rounds])
@@ -231,6 +235,17 @@ class Agent(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`."""
+        ...
+
+
+@runtime_checkable
+class Demanding(Protocol):
+    """An agent that adapts between episodes, not within them: a trial that is too short shows no adaptation."""
+
+    def least_episodes(self) -> tuple[int, str]:
+        """Fewest episodes of a trial of which some are played adapted; and, in words, which setting makes it so many,
+        such as "two rounds of agent.trajectories = 20".
+        """
         ...
 
 

@@ -6,9 +6,9 @@ import torch
 
 import registry
 from registry.config import Part
-from registry.errors import PluginError
+from registry.errors import PluginError, UserError
 from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent, Problem
+from taskgen.interaction.agent import Agent, Demanding, Problem
 from taskgen.spec import TaskSpec
 
 
@@ -19,6 +19,16 @@ def build_agent(part: Part, problem: Problem) -> Agent:
     if not isinstance(agent, Agent):
         raise PluginError(f"{item.full_name}: {item.entry.target} lacks part of the agent protocol")
     return agent
+
+
+def refuse_unadapted(agent: Agent, episodes: int, setting: str) -> None:
+    """Raise `UserError` where trials of so many episodes, as `setting` has it, are too short for `agent` to adapt."""
+    least, why = agent.least_episodes() if isinstance(agent, Demanding) else (1, "")
+    if episodes < least:
+        raise UserError(
+            f"{setting} = {episodes}: in so short a trial the agent never adapts, it takes {least} episodes or more "
+            f"({why}). Set {setting} to at least {least}, or lower what asks for so many."
+        )
 
 
 def problem_of(

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import gymnasium as gym
 import torch
 from torch import Tensor
 
-from taskgen.batch import TaskBatch, Transition
+from taskgen.batch import Resting, TaskBatch, Transition
+from taskgen.engines import noise
 from taskgen.interaction.agent import Agent, Carry, CollectionPlan, Rollout, Step, Trial
 from taskgen.spec import TaskSpec
-from taskgen.streams import integer_seed
+
+LOOK = 32
+"""Steps between two looks at whether a round is over, where each look is a host sync."""
 
 
 @torch.no_grad()
@@ -27,15 +31,19 @@ def collect(
     """Play `plan` on `specs` and return the trials. `batch` has `plan.slots` slots for each of them.
 
     `seeds` (one per task) decide the environments' noise; None takes each task's own seed, so that different players
-    meet the same luck on the same tasks. Episodes side by side have noise of their own, the same however many there
-    are. `horizon` cuts episodes that would be longer. A slot that has played its episodes of a round waits (`valid`
-    false) for the others; agents that advance their carry in `act` play one round, so waiting never reaches what they
-    learn from. Where these are but a part of the tasks, `agree` is asked once a round, with the steps that were enough
-    here, how many all parts need.
+    meet the same luck on the same tasks: episode k of a trial has the same noise whether it is played after the others
+    or beside them. `horizon` cuts episodes that would be longer. A slot that has played its episodes of a round waits
+    (`valid` false) for the others; agents that advance their carry in `act` play one round, so waiting never reaches
+    what they learn from. Where these are but a part of the tasks, `agree` is asked once a round, with the steps that
+    were enough here, how many all parts need.
+
+    A round has as many steps as its slowest slot needs, on every device. On an accelerator a look at the flags is a
+    host sync, so that there a round goes on for up to `LOOK` steps more; these are dropped, and whatever generators
+    (`torch.Generator`) the agent has as attributes go back to before them.
     """
     seeds = [spec.seed for spec in specs] if seeds is None else seeds
     batch.set_tasks([spec for spec in specs for _ in range(plan.slots)])
-    observation = batch.reset(seeds=[_noise_seed(seed, place) for seed in seeds for place in range(plan.slots)])
+    observation = batch.reset(seeds=_noise_seeds(seeds, plan, 0))
     descriptor = batch.descriptor() if agent.needs_descriptor else None
     step = _first_step(batch, observation, descriptor, plan.slots)
     carry = agent.begin_trial(len(specs))
@@ -44,7 +52,9 @@ def collect(
     for index in range(plan.rounds):
         if index:
             carry = agent.adapt(carry, rounds[-1])
-            step = replace(step, observation=batch.reset(), episode_start=torch.ones_like(step.episode_start))
+            # In a slot alone the noise goes on by itself.
+            observation = batch.reset(seeds=_noise_seeds(seeds, plan, index) if plan.side_by_side else None)
+            step = replace(step, observation=observation, episode_start=torch.ones_like(step.episode_start))
         goal = (index + 1) * plan.episodes_per_round
         rollout, step, carry = _play_round(agent, batch, carry, step, plan, goal, ends)
         rounds.append(rollout)
@@ -57,20 +67,64 @@ class _Ends:
     def __init__(self, own: int, horizon: int | None, agree: Callable[[int], int]) -> None:
         self.horizon = min(own, horizon or own)
         self.agree = agree
-        self._shorter = self.horizon < own
+        self.shorter = self.horizon < own
         self._time: Tensor | int = 0
 
     def cut(self, step: Step, transition: Transition) -> Transition:
         """`transition`, truncated where the episode has lasted `horizon` steps."""
-        if not self._shorter:
+        if not self.shorter:
             return transition
         self._time = torch.where(step.episode_start, 1, self._time + 1)
         return replace(transition, truncated=transition.truncated | (self._time >= self.horizon))
 
 
-def _noise_seed(seed: int, place: int) -> int:
-    """The noise seed of the place-th of the slots of a task; of the first, or only, one the seed itself."""
-    return seed if place == 0 else integer_seed(seed, "slot", place)
+class _Round:
+    """How many steps a round takes: at most `needed`; told by a look every so many steps."""
+
+    def __init__(self, agent: Agent, needed: int, agree: Callable[[int], int], every: int) -> None:
+        self.needed = needed
+        self._agree = agree
+        self.every = every
+        """Steps between two looks."""
+        self._known = False
+        self._over: list[Tensor] = []
+        own: dict[str, Any] = getattr(agent, "__dict__", {})
+        self._generators = [value for value in own.values() if isinstance(value, torch.Generator)]
+        self._states: list[list[Tensor]] = []
+
+    def before(self) -> None:
+        """A step that may turn out to be one too many is about to be made."""
+        if self.every > 1 and not self._known:
+            self._states.append([generator.get_state() for generator in self._generators])
+
+    def after(self, over: Tensor | bool, steps: int) -> None:
+        """The round has had so many `steps` and is, or is not, `over` (scalar bool) for all slots."""
+        if self._known:
+            return
+        if self.every == 1:
+            found = [bool(over)]
+        else:
+            self._over.append(torch.as_tensor(over))
+            if steps % self.every and steps < self.needed:
+                return
+            found = _booleans(self._over)
+        if any(found):
+            self.needed, self._known = self._agree(steps - len(found) + 1 + found.index(True)), True
+            self._go_back(steps - self.needed)
+        self._over.clear()
+        self._states.clear()
+
+    def _go_back(self, steps: int) -> None:
+        """Give the agent's generators the state they had so many `steps` ago."""
+        if steps > 0:
+            for generator, state in zip(self._generators, self._states[-steps], strict=True):
+                generator.set_state(state)
+
+
+def _noise_seeds(seeds: Sequence[int], plan: CollectionPlan, index: int) -> list[int]:
+    """The noise seeds of all slots, task-major, for round `index`: those of the episodes that are played there."""
+    numbers = range(index * plan.slots, (index + 1) * plan.slots)
+    return noise.episode_seeds(seeds, numbers) if plan.side_by_side else list(seeds)
 
 
 def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None, slots_of_task: int) -> Step:
@@ -96,13 +150,13 @@ def _play_round(
 
     Returns the rollout, the step that comes next, the carry.
     """
-    # On a CPU a look at a flag is free; on a GPU it would be a host sync, so there every reset goes by mask.
-    look = batch.device.type == "cpu"
     first = torch.zeros_like(step.trial_start)
-    rows: list[dict[str, Tensor]] = []
+    rows: list[Mapping[str, Tensor]] = []
     records: list[Mapping[str, Tensor]] = []
-    needed, known = plan.episodes_per_round // plan.slots * ends.horizon, False
-    while len(rows) < needed:
+    most = plan.episodes_per_round // plan.slots * ends.horizon
+    turn = _Round(agent, most, ends.agree, _look_every(batch))
+    while len(rows) < turn.needed:
+        turn.before()
         action, carry = agent.act(carry, step)
         transition = ends.cut(step, batch.step(action.value))
         valid = step.episode_index < goal
@@ -112,24 +166,10 @@ def _play_round(
             reward = torch.where(valid, reward, step.previous_reward)
         ended = (transition.terminated | transition.truncated) & valid
         episode_index = step.episode_index + ended * plan.slots
-        rows.append(
-            {
-                "observation": step.observation,
-                "action": played,
-                "reward": reward,
-                "terminated": transition.terminated,
-                "truncated": transition.truncated,
-                "next_observation": transition.observation,
-                "episode_start": step.episode_start,
-                "trial_start": step.trial_start,
-                "episode_index": step.episode_index,
-                "valid": valid,
-                **({} if transition.family_reward is None else {"family_reward": transition.family_reward}),
-            }
-        )
+        rows.append(_row(step, played, reward, transition, valid))
         records.append(action.record)
-        again = ended & (episode_index < goal)
-        observation = batch.reset(again) if not look or bool(again.any()) else transition.observation
+        waits = episode_index >= goal
+        observation, over = _next_episodes(batch, transition.observation, ended, waits, turn.every == 1, ends)
         step = Step(
             observation=observation,
             previous_action=played,
@@ -139,8 +179,58 @@ def _play_round(
             episode_index=episode_index,
             descriptor=step.descriptor,
         )
-        if look and not known and bool((episode_index >= goal).all()):
-            needed, known = ends.agree(len(rows)), True
-    stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-    record = {name: torch.stack([kept[name] for kept in records]) for name in records[0]}
+        turn.after(over, len(rows))
+    stacked, record = _stacked(rows[: turn.needed]), _stacked(records[: turn.needed])
     return Rollout(**stacked, record=record, descriptor=step.descriptor), step, carry
+
+
+def _look_every(batch: TaskBatch) -> int:
+    """Steps between two looks at the flags of `batch`.
+
+    Where its engine is on the host a look is free, or little beside the engine's own copies; on an accelerator it
+    would be a host sync, so there every reset goes by mask.
+    """
+    on_host = batch.device.type == "cpu" or bool(getattr(batch, "on_host", False))
+    return 1 if on_host else LOOK
+
+
+def _next_episodes(
+    batch: TaskBatch, observation: Tensor, ended: Tensor, waits: Tensor, look: bool, ends: "_Ends"
+) -> tuple[Tensor, Tensor | bool]:
+    """Begin an episode in the slots [B] that have `ended` one and do not wait from now on.
+
+    Returns what is observed [B, ...] then, and whether all slots wait.
+    """
+    again = ended & ~waits
+    if not look:
+        return batch.reset(again), waits.all()
+    resets, over, rests = _booleans((again.any(), waits.all(), (ended & waits).any()))
+    if rests and ends.shorter and isinstance(batch, Resting):
+        batch.rest(waits)  # the engine does not know that their last episode was cut
+    return batch.reset(again) if resets else observation, over
+
+
+def _row(step: Step, played: Tensor, reward: Tensor, transition: Transition, valid: Tensor) -> dict[str, Tensor]:
+    """What a `Rollout` keeps of one step."""
+    return {
+        "observation": step.observation,
+        "action": played,
+        "reward": reward,
+        "terminated": transition.terminated,
+        "truncated": transition.truncated,
+        "next_observation": transition.observation,
+        "episode_start": step.episode_start,
+        "trial_start": step.trial_start,
+        "episode_index": step.episode_index,
+        "valid": valid,
+        **({} if transition.family_reward is None else {"family_reward": transition.family_reward}),
+    }
+
+
+def _booleans(scalars: Sequence[Tensor]) -> list[bool]:
+    """The values of bool tensors [], by one host sync."""
+    return cast("list[bool]", torch.stack(list(scalars)).tolist())  # pyright: ignore[reportUnknownMemberType]
+
+
+def _stacked(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

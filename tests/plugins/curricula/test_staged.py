@@ -248,7 +248,7 @@ def test_a_curriculum_is_judged_on_the_tasks_of_the_source_it_wraps(family: Any)
 
 
 def test_side_by_side_agents_get_a_batch_that_fits(tmp_path: Any) -> None:
-    agent = {"name": "maml", "hidden": [4]}
+    agent = {"name": "maml", "hidden": [4], "trajectories": 2}
     source = {"name": "staged", "stages": [{"episodes": 4, "iterations": 1}, {}]}
     plan = experiment(
         family={"name": "point-navigation", "horizon": 5},

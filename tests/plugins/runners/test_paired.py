@@ -100,7 +100,9 @@ def test_regret_by_hand():
     assert metrics["tasks/regret"] == pytest.approx(sum(expected) / 8)
     assert metrics["meta/antagonist_return"] == pytest.approx(2 * metrics["meta/protagonist_return"])
     assert (metrics["tasks/walls"], metrics["tasks/shortest_path"], metrics["tasks/unsolvable"]) == (3, 2, 0)
-    assert metrics["charts/batch_steps"] == 8 * (5 + 8 + 8)
+    # Who faces the goal is there after 4 + 2 steps, the antagonist after 2 + 2; the others stand 4 + 4 steps both.
+    assert metrics["charts/batch_steps"] == sum(6 + 4 if direction == 0 else 8 + 8 for direction in facing)
+    assert metrics["charts/teacher_steps"] == 8 * 5
     assert metrics["meta/trial_return"] == pytest.approx(2 * metrics["meta/protagonist_return"])  # of two episodes
 
 
@@ -125,7 +127,7 @@ def test_random_designs_teach_nobody():
     game = runner("paired-maze", "runner.teacher_objective=random")
     metrics = game.iterate()
     assert not any("teacher" in name or "antagonist" in name for name in metrics)
-    assert set(game.state_dict()) == {"teacher", "protagonist", "iterations", "kept"}
+    assert set(game.state_dict()) == {"teacher", "protagonist", "iterations", "placements", "kept"}
     assert type(game._teacher).__name__ == "RandomPolicy"
 
 
@@ -144,7 +146,7 @@ def test_designs_that_the_family_refuses_are_not_played():
     game = scripted(UNSOLVABLE, [FORWARD], [FORWARD], "family.solvable=true")
     metrics = game.iterate()
     assert not paid(game).any()
-    assert (metrics["tasks/refused"], metrics["charts/batch_steps"]) == (1, 8 * 5)
+    assert (metrics["tasks/refused"], metrics["charts/batch_steps"], metrics["charts/teacher_steps"]) == (1, 0, 8 * 5)
     assert game.agent.learned == []
     assert list(game.records()) == []
 
@@ -247,7 +249,11 @@ def test_a_family_whose_knobs_are_set_one_by_one():
     )  # fmt: skip
     metrics = game.iterate()
     assert -0.5 <= metrics["tasks/goal"] <= 0.5
-    assert metrics["charts/batch_steps"] == 8 * (2 + 10 + 10)
+    assert (metrics["charts/batch_steps"], metrics["charts/teacher_steps"]) == (8 * (10 + 10), 8 * 2)
+    state = game.state_dict()
+    assert game.iterate()["charts/teacher_steps"] == 2 * 8 * 2
+    game.load_state_dict(state)
+    assert game.iterate()["charts/teacher_steps"] == 2 * 8 * 2  # since the run began
 
 
 def test_bad_settings_are_named():
