@@ -7,6 +7,11 @@ A policy is trained so that a few steps of policy gradient on a task's own episo
     theta_i <- theta_i - rate * grad L_i(theta_i; D_i),  D_i: E episodes side by side with theta_i
     min_theta  sum_i L_i(theta_i'; D_i')  within  mean KL(pi_old' || pi_theta_i') <= divergence,  ' after adaptation
 
+Losses and divergences are means over a task's own steps first, then over tasks: one whose episodes last long counts no
+more than one whose episodes end early.
+
+When it is judged its actions are drawn from its policy, as in training.
+
 Reference: Finn, Abbeel and Levine 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", section
 3.2 and appendix A.2; trust region: Schulman et al. 2015, "Trust Region Policy Optimization", appendix C.
 
@@ -28,7 +33,7 @@ from agents.common.divergence import kl_divergence
 from agents.common.fast_policy import FastDistribution
 from agents.common.gradient import GradientAgent, GradientConfig, counted
 from agents.common.inner_loop import Experience
-from agents.common.parallel import mean_part, own_trial, total
+from agents.common.parallel import mean_of_tasks, own_trial, total
 from agents.common.trust_region import conjugate_gradient, line_search
 from taskgen.interaction.agent import Metrics, Trial
 
@@ -92,8 +97,8 @@ class MAML(GradientAgent[MAMLConfig]):
         for (parameters, data), (old, old_log_prob) in zip(counting, played, strict=True):
             new, log_prob = self.replayed(parameters, data)
             weight, advantage = data.weight.flatten(1), data.advantage.flatten(1)
-            losses.append(-mean_part((log_prob - old_log_prob).exp() * advantage, weight))
-            divergences.append(mean_part(kl_divergence(old, new), weight))
+            losses.append(-mean_of_tasks((log_prob - old_log_prob).exp() * advantage, weight))
+            divergences.append(mean_of_tasks(kl_divergence(old, new), weight))
         return torch.stack(losses).mean(), torch.stack(divergences).mean()
 
     def _curvature(self, chain: Sequence[Tensor], rounds: Sequence[Experience]) -> Callable[[Tensor], Tensor]:
@@ -126,6 +131,6 @@ class MAML(GradientAgent[MAMLConfig]):
         here = parameters.detach().requires_grad_()
         with torch.no_grad():
             old = self.policy(here, observation)
-        divergence = mean_part(kl_divergence(old, self.policy(here, observation)), weight)
+        divergence = mean_of_tasks(kl_divergence(old, self.policy(here, observation)), weight)
         (slope,) = torch.autograd.grad(divergence, here, create_graph=True)
         return lambda vectors: torch.autograd.grad(slope, here, vectors, retain_graph=True)[0]

@@ -21,8 +21,8 @@ Differences from the paper: a context is the beginning of a trial, some whole ep
 transitions drawn one by one from all episodes; the prior is a factor of the product, so that no context gives the
 prior, and such contexts are trained on too; target critics instead of a value network; rewards are not scaled (a scale
 s is a `temperature` of 1 / s, and a `kl_weight` smaller by s^2); the KL is averaged over tasks, not summed; the
-temperature can be learned; policies act as they are sampled, at test too. Of tasks without end, the newest `tasks` are
-remembered.
+temperature can be learned; actions are drawn from the policy when it is judged too, where the paper's code plays the
+mean action. Of tasks without end, the newest `tasks` are remembered.
 
 Axes: T time, B trials, M tasks of an update, N transitions of each, E first episodes of a trial, H steps of an episode,
 L latent dimensions, D numbers of a transition in a context.
@@ -189,6 +189,10 @@ class PEARL:
         self._replay = Replay(config.capacity, problem.device, buffers=config.tasks)
         self._contexts = Replay(config.recent, problem.device, buffers=config.tasks)
         self._pace = Pace(config.warm_up, config.updates_per_step)
+        self._context_episodes = (
+            problem.episodes if config.context == "all" else min(config.exploration, problem.episodes)
+        )
+        """E, of the longest trial."""
 
     def reseed(self, seed: int) -> None:
         """Draw actions and batches from the stream of `seed` from now on."""
@@ -197,6 +201,10 @@ class PEARL:
     def plan(self, episodes: int) -> CollectionPlan:
         """A round for every episode: the posterior is drawn from before each."""
         return CollectionPlan(rounds=episodes, episodes_per_round=1)
+
+    def least_episodes(self) -> tuple[int, str]:
+        """The episodes of exploration and one more."""
+        return self.config.exploration + 1, f"one more than agent.exploration = {self.config.exploration}"
 
     def begin_trial(self, batch: int) -> Carry:
         """Nothing is known of the task: the latent comes from the prior."""
@@ -218,7 +226,9 @@ class PEARL:
         return _Beliefs(drawn.sample(self._generator), belief)
 
     def learn(self, trial: Trial) -> Metrics:
-        """Remember the trials, then make the updates their steps are worth. Few host syncs, whatever their number."""
+        """Remember the trials, then make the updates their steps are worth. Three host syncs, however many tasks and
+        updates there are, where the replay memories lie on the device.
+        """
         updates = self._pace.updates(self._remember(trial))
         metrics = {
             "replay/size": float(len(self._replay)),
@@ -280,43 +290,51 @@ class PEARL:
         rollout = trial.rollout
         names = ("observation", "action", "reward", "next_observation", "terminated")
         episodes = self._episodes(trial)
+        counts = rollout.valid.sum(0).tolist()
+        slots, times = rollout.valid.t().nonzero(as_tuple=True)  # slot by slot, each in order of time
+        rows = {name: getattr(rollout, name)[times, slots].split(counts) for name in names}
         for slot, spec in enumerate(trial.specs):
             buffer, fresh = self._shelf.place(spec.id)
             if fresh:
                 self._replay.clear(buffer)
                 self._contexts.clear(buffer)
-            valid = rollout.valid[:, slot]
-            self._replay.append({name: getattr(rollout, name)[valid, slot] for name in names}, buffer)
+            self._replay.append({name: column[slot] for name, column in rows.items()}, buffer)
             self._contexts.append({name: column[slot : slot + 1] for name, column in episodes.items()}, buffer)
-        return int(rollout.valid.sum())
+        return sum(counts)
 
     def _episodes(self, trial: Trial) -> dict[str, Tensor]:
-        """The episodes contexts are made of: transitions [B, E, H, D], and which of them were played."""
+        """The episodes contexts are made of: transitions [B, E, H, D], and which of them were played.
+
+        A trial of fewer episodes than the longest has some of which nothing was played.
+        """
         transitions: list[Tensor] = []
         played: list[Tensor] = []
-        for rollout in trial.rounds if self.config.context == "all" else trial.rounds[: self.config.exploration]:
+        for rollout in trial.rounds[: self._context_episodes]:
             missing = self._horizon - len(rollout.valid)
             transitions.append(functional.pad(self._transitions(rollout), (0, 0, 0, 0, 0, missing)).transpose(0, 1))
             played.append(functional.pad(rollout.valid, (0, 0, 0, missing)).t())
-        return {"transitions": torch.stack(transitions, dim=1), "played": torch.stack(played, dim=1)}
+        fewer = self._context_episodes - len(played)
+        return {
+            "transitions": functional.pad(torch.stack(transitions, dim=1), (0, 0, 0, 0, 0, fewer)),
+            "played": functional.pad(torch.stack(played, dim=1), (0, 0, 0, fewer)),
+        }
 
-    def _context(self, buffers: list[int]) -> Belief:
-        """The posteriors of the M tasks in `buffers`, each after none to all E of a recent trial's first episodes."""
+    def _context(self, buffers: Tensor) -> Belief:
+        """The posteriors of the M tasks in `buffers`, each after none to all of a recent trial's first episodes."""
         trials = {name: rows[:, 0] for name, rows in self._contexts.draw(1, self._generator, buffers).items()}
         played = trials["played"]
-        most = played.shape[1]
-        count = torch.randint(most + 1, (len(buffers), 1), generator=self._generator, device=self._device)
-        before = torch.arange(most, device=self._device) < count
+        share = torch.rand(len(buffers), 1, dtype=torch.float64, generator=self._generator, device=self._device)
+        count = (share * (played.any(2).sum(1, keepdim=True) + 1)).to(torch.int64)
+        before = torch.arange(played.shape[1], device=self._device) < count
         weight = (played & before[..., None]).to(torch.float32)
         mean, variance = self._encoder(trials["transitions"].flatten(1, 2))
         return Belief.prior(len(buffers), self.config.latent, self._device).times(mean, variance, weight.flatten(1))
 
     def _update(self) -> dict[str, Tensor]:
         """One step of encoder, critics, policy and targets; its losses and figures, each a scalar."""
-        choice = torch.randint(
+        buffers = torch.randint(
             len(self._shelf), (self.config.meta_batch,), generator=self._generator, device=self._device
         )
-        buffers = choice.tolist()
         belief = self._context(buffers)
         batch = {name: rows.flatten(0, 1) for name, rows in self._draw(buffers).items()}
         latent = belief.sample(self._generator).repeat_interleave(self.config.batch, dim=0)
@@ -349,7 +367,7 @@ class PEARL:
             "meta/posterior_std": belief.std.mean(),
         }
 
-    def _draw(self, buffers: list[int]) -> Mapping[str, Tensor]:
+    def _draw(self, buffers: Tensor) -> Mapping[str, Tensor]:
         """Transitions of the tasks in `buffers`, of exploration or not: columns [M, N, ...]."""
         return self._replay.draw(self.config.batch, self._generator, buffers)
 

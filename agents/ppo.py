@@ -9,6 +9,8 @@ training task it has nothing to go by on a new one.
     a_t ~ pi_theta(. | s_t, c),  max_theta  E [ min(rho_t A_t, clip(rho_t, 1 - eps, 1 + eps) A_t) ],
     rho_t = pi_theta(a_t | s_t, c) / pi_old(a_t | s_t, c)
 
+When it is judged its actions are drawn from its policy, as in training.
+
 Reference: Schulman et al. 2017, "Proximal Policy Optimization Algorithms", equation 7 and section 5.
 
 Differences from the paper: the value loss is not clipped and the networks share no layers; value targets are shifted

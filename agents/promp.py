@@ -10,7 +10,10 @@ batch of trials serves several meta-gradients, each a first derivative of adapte
 
 pi_old: the policies that played; ' : after adaptation. The inner loss is a likelihood ratio too: its Hessian estimates
 that of the return with low variance, and D_i still serves when theta has moved on. How far that is from where D_i was
-played no clipping bounds, so that the KL, before adaptation, does.
+played no clipping bounds, so that the KL, before adaptation, does. Means are over a task's own steps first, then over
+tasks.
+
+When it is judged its actions are drawn from its policy, as in training.
 
 Reference: Rothfuss, Lee, Clavera, Asfour and Abbeel 2019, "ProMP: Proximal Meta-Policy Search", section 6 and algorithm
 1; adaptive penalty: Schulman et al. 2017, "Proximal Policy Optimization Algorithms", section 4.
@@ -34,7 +37,7 @@ from agents.common.gradient import GradientAgent, GradientConfig, counted
 from agents.common.inner_loop import Experience
 from agents.common.losses import clipped_surrogate
 from agents.common.optimiser import load_optimizer
-from agents.common.parallel import mean_part, own_trial, total
+from agents.common.parallel import mean_of_tasks, own_trial, total
 from taskgen.interaction.agent import Metrics, Problem, Trial
 
 
@@ -128,6 +131,8 @@ class ProMP(GradientAgent[ProMPConfig]):
         for parameters, data, (old, old_log_prob) in zip(chain, rounds, played, strict=True):
             new, log_prob = self.replayed(parameters, data)
             weight, advantage = data.weight.flatten(1), data.advantage.flatten(1)
-            losses.append(mean_part(clipped_surrogate(log_prob - old_log_prob, advantage, self.config.clip), weight))
-            divergences.append(mean_part(kl_divergence(old, new), weight))
+            losses.append(
+                mean_of_tasks(clipped_surrogate(log_prob - old_log_prob, advantage, self.config.clip), weight)
+            )
+            divergences.append(mean_of_tasks(kl_divergence(old, new), weight))
         return torch.stack(counted(losses)).mean(), torch.stack(counted(divergences)).mean(), divergences[0]

@@ -7,6 +7,8 @@
 
 Nothing is differentiated twice; k is the number of rounds of a trial. With k = 1 this is joint training on all tasks.
 
+When it is judged its actions are drawn from its policy, as in training.
+
 Reference: Nichol, Achiam and Schulman 2018, "On First-Order Meta-Learning Algorithms", algorithm 2 and section 5.
 
 Differences from the paper: it has supervised tasks only. Here the loss is policy gradient on fresh episodes for every

@@ -8,6 +8,8 @@ policy gradient on the return of the whole trial; so the recurrence becomes a le
     h_t = f_theta(h_{t-1}, s_t, a_{t-1}, r_{t-1}, d_{t-1}),  a_t ~ pi_theta(. | h_t)
     max_theta  E_task E_trial [ sum_t discount^t r_t ],  t over the whole trial
 
+When it is judged its actions are drawn from its policy, as in training.
+
 Reference: Duan et al. 2016, "RL^2", sections 2.2-2.3; Wang et al. 2016, "Learning to reinforcement learn".
 
 Differences from the paper: PPO (Schulman et al. 2017) in place of TRPO; value targets are shifted by their mean at

@@ -16,6 +16,9 @@ Reference: Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications"
 Differences from the paper: temperature learned through its logarithm; transitions come as whole trials, after which
 the updates they are worth are made in one go.
 
+When it is judged it plays the mean action, the tanh of the Gaussian's mean, as in the paper (section 7); with
+`judged = "sampled"` it draws from its policy there too.
+
 Other rewards than the environment's: transitions keep the reward of the trial's rollout as it is when `learn` is
 called. A reward that itself keeps changing, such as that of a discriminator which learns along, is set as
 `agent.reward_of`, and is then asked for every batch that is drawn (`taskgen.interaction.agent.Relabels`). It is no part
@@ -24,8 +27,9 @@ of the state.
 Axes: T time, B trials, N transitions of a batch, A action dimensions, 2 critics.
 """
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import torch
@@ -60,6 +64,9 @@ class SACConfig(Config):
     capacity: int = Field(1_000_000, ge=1, description="Transitions remembered.")
     warm_up: int = Field(5000, ge=0, description="Environment steps with uniformly drawn actions, before any update.")
     updates_per_step: float = Field(1.0, gt=0, description="Updates per environment step after the warm-up.")
+    judged: Literal["mean", "sampled"] = Field(
+        "mean", description="Action played when it is judged: the policy's mean (paper), or one drawn as in training."
+    )
     temperature: float | None = Field(None, gt=0, description="Weight of the entropy; left out, it is learned.")
     target_entropy: float = Field(
         -1.0,
@@ -94,9 +101,19 @@ class SAC:
         learned = [self._model.log_temperature] if config.temperature is None else []
         self._critic_optimizer = adam(self._model.critics.parameters(), config.learning_rate)
         self._policy_optimizer = adam([*self._model.actor.parameters(), *learned], config.learning_rate)
-        self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
+        self.generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._replay = Replay(config.capacity, problem.device)
         self._pace = Pace(config.warm_up, config.updates_per_step)
+        self.judging = False
+        self.judged_action = config.judged
+
+    def frozen(self) -> "SAC":
+        """The agent as it is judged: it plays its policy even before the warm-up is over, by `judged`."""
+        player = copy.copy(self)
+        player.judging = True
+        player.generator = torch.Generator(self._device)
+        player.generator.set_state(self.generator.get_state())
+        return player
 
     def reseed(self, seed: int) -> None:
         """Draw actions and batches from the stream of `seed` from now on."""
@@ -111,12 +128,14 @@ class SAC:
         return ()
 
     def act(self, carry: Carry, step: Step) -> tuple[Action, Carry]:
-        """Sample from the policy; during the warm-up uniformly."""
-        if self._pace.warming_up:
+        """Sample from the policy; during the warm-up uniformly. See `judged` for how it plays when it is judged."""
+        if self._pace.warming_up and not self.judging:
             shape = (len(step.previous_reward), self._actions)
-            unit = 2 * torch.rand(shape, generator=self._generator, device=self._device) - 1
+            unit = 2 * torch.rand(shape, generator=self.generator, device=self._device) - 1
         else:
-            unit = self._model.actor(self._inputs(step.observation, step.descriptor)).sample(self._generator)
+            policy = self._model.actor(self._inputs(step.observation, step.descriptor))
+            mean = self.judging and self.config.judged == "mean"
+            unit = policy.mode() if mean else policy.sample(self.generator)
         return Action(self._box.from_unit(unit)), carry
 
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
@@ -130,7 +149,7 @@ class SAC:
         metrics = {"replay/size": float(len(self._replay)), "charts/updates": float(updates)}
         return {
             **metrics,
-            **make_updates(updates, lambda: self._update(self._replay.draw(self.config.batch, self._generator))),
+            **make_updates(updates, lambda: self._update(self._replay.draw(self.config.batch, self.generator))),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -141,7 +160,7 @@ class SAC:
             "policy_optimizer": self._policy_optimizer.state_dict(),
             "replay": self._replay.state_dict(),
             "context": self._inputs.state_dict(),
-            "generator": self._generator.get_state(),
+            "generator": self.generator.get_state(),
             **self._pace.state_dict(),
         }
 
@@ -154,7 +173,7 @@ class SAC:
         load_optimizer(self._policy_optimizer, state["policy_optimizer"], self.config.learning_rate)
         self._replay.load_state_dict(state["replay"])
         self._inputs.load_state_dict(state["context"])
-        self._generator.set_state(state["generator"].cpu())
+        self.generator.set_state(state["generator"].cpu())
         self._pace.load_state_dict(state)
 
     def _remember(self, rollout: Rollout) -> int:
@@ -166,7 +185,8 @@ class SAC:
         columns = {name: getattr(rollout, name) for name in names}
         if rollout.descriptor is not None:
             columns["descriptor"] = rollout.descriptor.expand(len(rollout.reward), -1, -1)
-        rows = {name: column[rollout.valid] for name, column in columns.items()}
+        played = rollout.valid.nonzero(as_tuple=True)  # one host sync for all columns
+        rows = {name: column[played] for name, column in columns.items()}
         self._replay.append(rows)
         return len(rows["reward"])
 
@@ -178,7 +198,7 @@ class SAC:
         critic_loss.backward()
         self._critic_optimizer.step()
 
-        policy_loss, entropy = self._model.policy_loss(inputs, self._generator)
+        policy_loss, entropy = self._model.policy_loss(inputs, self.generator)
         log_temperature = self._model.log_temperature
         surplus = entropy - self.config.target_entropy * self._actions
         self._policy_optimizer.zero_grad(set_to_none=True)
@@ -201,4 +221,4 @@ class SAC:
         if self.reward_of is not None:
             reward = self.reward_of(batch["observation"], batch["action"], observation, descriptor)
         following = self._inputs(observation, descriptor)
-        return self._model.target(reward, batch["terminated"], following, self.config.discount, self._generator)
+        return self._model.target(reward, batch["terminated"], following, self.config.discount, self.generator)

@@ -86,6 +86,10 @@ class SquashedGaussian:
         """[..., A] float32; gradients reach mean and standard deviation."""
         return self._gaussian.sample(generator).tanh()
 
+    def mode(self) -> Tensor:
+        """[..., A] tanh of the Gaussian's mean: what stands for the policy where nothing is to be drawn."""
+        return self._gaussian.mean.tanh()
+
     def sample_with_log_prob(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """[..., A] sample and its log-density [...], without the rounding that `log_prob` meets near the edge."""
         raw = self._gaussian.sample(generator)

@@ -83,6 +83,14 @@ def mean_part(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum() / total(weight.sum())
 
 
+def mean_of_tasks(values: Tensor, weight: Tensor) -> Tensor:
+    """What this process's tasks add to the mean over all tasks of each one's own mean: a task counts the same however
+    many steps it had. `values` and `weight` are [B, N], the tasks of this process; no row of weights is all zero.
+    """
+    means = (values * weight).sum(1) / weight.sum(1)
+    return means.sum() / total(means.new_full((), len(means)))
+
+
 def total(value: Tensor) -> Tensor:
     """The sum of everybody's `value` [...], in its shape, without gradient; the same bits in every process."""
     if processes() == 1:

@@ -29,6 +29,7 @@ class Replay:
         self._settled = False
         self._columns: dict[str, Tensor] = {}
         self._appended = [0] * buffers
+        self._size_table: Tensor | None = None
 
     def __len__(self) -> int:
         """Transitions held in all buffers."""
@@ -50,25 +51,35 @@ class Replay:
         for name, column in self._columns.items():
             column[buffer, place] = rows[name][count - newest :].to(self._home)
         self._appended[buffer] += count
+        self._size_table = None
 
     def clear(self, buffer: int) -> None:
         """Forget what `buffer` holds."""
         self._appended[buffer] = 0
+        self._size_table = None
 
-    def draw(self, count: int, generator: torch.Generator, buffers: Sequence[int] | None = None) -> dict[str, Tensor]:
+    def draw(
+        self, count: int, generator: torch.Generator, buffers: Sequence[int] | Tensor | None = None
+    ) -> dict[str, Tensor]:
         """`count` transitions each, uniformly with replacement: [count, ...] of the first buffer, or [M, count, ...] of
         the M buffers that are numbered. Raises `ValueError` for a buffer that is empty.
+
+        Numbers that are a tensor [M] on the device cost no host sync, and are not looked at: none may be an empty
+        buffer's.
         """
-        chosen = [0] if buffers is None else list(buffers)
-        sizes = [min(self._appended[buffer], self.capacity) for buffer in chosen]
-        if 0 in sizes:
-            raise ValueError(f"replay buffer {chosen[sizes.index(0)]} is empty: append transitions before drawing")
-        share = torch.rand(len(chosen), count, dtype=torch.float64, generator=generator, device=self._device)
-        if buffers is None:  # without a copy to the device, for which the host would wait
-            place = (share[0] * sizes[0]).to(torch.int64).to(self._home)
+        rows = 1 if buffers is None else len(buffers)
+        if not isinstance(buffers, Tensor):
+            empty = [buffer for buffer in buffers or [0] if not self._appended[buffer]]
+            if empty:
+                raise ValueError(f"replay buffer {empty[0]} is empty: append transitions before drawing")
+        share = torch.rand(rows, count, dtype=torch.float64, generator=generator, device=self._device)
+        if buffers is None:
+            place = (share[0] * self.sizes[0]).to(torch.int64).to(self._home)
             return {name: column[0, place].to(self._device) for name, column in self._columns.items()}
-        row, size = torch.tensor([chosen, sizes], device=self._device)[..., None]
-        place = (share * size).to(torch.int64).to(self._home)
+        if self._size_table is None:
+            self._size_table = torch.tensor(self.sizes, device=self._device)
+        row = torch.as_tensor(buffers, device=self._device)[:, None]
+        place = (share * self._size_table[row]).to(torch.int64).to(self._home)
         row = row.to(self._home)
         return {name: column[row, place].to(self._device) for name, column in self._columns.items()}
 
@@ -87,7 +98,7 @@ class Replay:
                 f"a replay memory of {len(self._appended)} buffers for {self.capacity} transitions cannot go on from "
                 f"one of {len(appended)} buffers or another capacity"
             )
-        self._appended = appended
+        self._appended, self._size_table = appended, None
         self._columns = {}
         if used:
             self._make({name: column[0] for name, column in columns.items()})

@@ -151,9 +151,10 @@ def evaluate(
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
     """All `players` on the same tasks: their summaries by name, and the returns [K, N] behind them.
 
-    A summary holds `faults`, their number, where simulations diverged, and `tail`, the mean return of a trial on the
-    share `tail` of tasks where it is lowest, where that is asked for and there are tasks enough. Raises `Stopped` where
-    `watch` says so.
+    A summary holds `faults`, their number, where simulations diverged; `tail`, the mean return of a trial on the share
+    `tail` of tasks where it is lowest, where that is asked for and there are tasks enough; and `judged`, which action
+    was played, of an agent for which that is a setting (its attribute `judged_action`). Raises `Stopped` where `watch`
+    says so.
     """
     summaries: dict[str, Any] = {}
     returns: dict[str, NDArray[np.float64]] = {}
@@ -163,7 +164,8 @@ def evaluate(
         returns[name], faults, values = play_ranking(agent, family, specs, episodes, device, share=tail, watch=watch)
         summary = summarise(returns[name], seed, judged(agent).plan(episodes).rounds)
         summary |= {"tail": _tail(values, tail)} if len(values) else {}
-        summaries[name] = summary | ({"faults": faults} if faults else {})
+        action = getattr(agent, "judged_action", None)
+        summaries[name] = summary | ({"faults": faults} if faults else {}) | ({"judged": action} if action else {})
     return summaries, returns
 
 

@@ -1,5 +1,6 @@
 """MAML's outer loop on played trials, and what MAML and Reptile share."""
 
+import dataclasses
 import json
 
 import pytest
@@ -100,6 +101,46 @@ def test_an_update_stays_in_the_trust_region_and_improves():
     assert 0 < metrics["losses/kl"] <= 0.02
     assert metrics["losses/policy_loss"] < 0
     assert not torch.equal(agent.parameters, before)
+
+
+def _unequal(agent, family):
+    """Rounds in which task 0 played 6 steps of each of 4 episodes, task 1 one step of one, task 2 two of two; the
+    advantage of task i is i + 1 everywhere.
+    """
+    rounds = [agent.experience(rollout, TASKS) for rollout in _trial(agent, family).rounds]
+    weight = torch.zeros_like(rounds[0].weight)
+    weight[0], weight[1, :1, 0], weight[2, :2, :2] = 1, 1, 1
+    advantage = torch.tensor([1.0, 2.0, 3.0])[:, None, None].expand_as(weight)
+    return [dataclasses.replace(data, weight=weight, advantage=advantage) for data in rounds]
+
+
+def test_tasks_count_the_same_however_long_their_episodes_last():
+    agent, family = _agent(curvature_stride=1, damping=0.0)
+    rounds = _unequal(agent, family)
+    chain = agent.adapted(agent.parameters, rounds)
+    played = [agent.replayed(*pair) for pair in counted(zip(chain, rounds, strict=True))]
+    loss, _ = agent._objective(chain, rounds, played)
+    assert loss.item() == pytest.approx(-(1 + 2 + 3) / 3)  # over all steps it would be -(24 + 2 + 12) / 29
+    moved = [parameters + 0.1 for parameters in chain]
+    _, divergence = agent._objective(moved, rounds, played)
+    ((old, _),) = played
+    each = kl_divergence(old, agent.replayed(moved[1], rounds[1])[0])
+    weight = rounds[1].weight.flatten(1)
+    assert divergence.item() == pytest.approx(sum(each[i][weight[i] > 0].mean().item() for i in range(TASKS)) / TASKS)
+
+
+def test_so_they_do_in_the_curvature():
+    agent, family = _agent(curvature_stride=1)
+    (_, data) = _unequal(agent, family)
+    start = agent.parameters.expand(TASKS, -1).clone().requires_grad_()
+    with torch.no_grad():
+        old, _ = agent.replayed(start, data)
+    each, weight = kl_divergence(old, agent.replayed(start, data)[0]), data.weight.flatten(1)
+    mean = sum(each[i][weight[i] > 0].mean() for i in range(TASKS)) / TASKS
+    (slope,) = torch.autograd.grad(mean, start, create_graph=True)
+    vectors = torch.randn(start.shape, generator=torch.Generator().manual_seed(0))
+    (expected,) = torch.autograd.grad(slope, start, vectors)
+    torch.testing.assert_close(agent._fisher(start, data)(vectors), expected)
 
 
 def test_parameters_are_kept_where_no_step_is_good(monkeypatch):

@@ -7,6 +7,7 @@ from itertools import pairwise
 import gymnasium as gym
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from agents.pearl import PEARL, Belief, PEARLConfig
 from agents.testing import check_agent
@@ -141,6 +142,57 @@ def test_exploration_data_are_kept_apart():
         agent.learn(_trial(agent, tasks))
     assert agent._contexts.sizes[:4] == [4] * 4  # the newest only
     assert agent._replay.sizes[:4] == [90] * 4
+
+
+class Looks(TorchDispatchMode):
+    """Counts what would wait for an accelerator: values read, shapes that depend on them, copies to it from the host.
+
+    Reading a tensor on the CPU by `tolist` is no operation; `counted` patches it.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        masks = name in ("index", "index_put_") and any(x is not None and x.dtype == torch.bool for x in args[1])
+        self.count += masks or name in ("_local_scalar_dense", "nonzero", "lift_fresh", "masked_select")
+        return func(*args, **(kwargs or {}))
+
+
+def test_host_syncs_do_not_grow_with_tasks_or_updates(monkeypatch):
+    def counted(updates_per_step, trials):
+        agent, tasks = _agent(updates_per_step=updates_per_step)
+        trial = _trial(agent, tasks, trials)
+        tolist = torch.Tensor.tolist
+        with Looks() as looks, monkeypatch.context() as patch:
+
+            def read(self):
+                looks.count += 1
+                return tolist(self)
+
+            patch.setattr(torch.Tensor, "tolist", read)
+            updates = agent.learn(trial)["charts/updates"]
+        return updates, looks.count
+
+    (one, few), (many, more) = counted(1 / 15, 1), counted(1 / 6, 8)
+    assert (one, many) == (1, 20)
+    assert few <= 8
+    assert more == few
+
+
+def test_shorter_trials_are_padded_and_count_as_what_was_played():
+    agent, tasks = _agent(context="all")
+    agent.learn(_trial(agent, tasks, episodes=3))
+    columns = agent._episodes(_trial(agent, tasks, episodes=1))
+    assert columns["transitions"].shape == (4, 3, 5, 5)
+    assert columns["played"].any(2).tolist() == [[True, False, False]] * 4
+    assert not columns["transitions"][:, 1:].any()
+    for _ in range(agent.config.recent):  # no longer trial is remembered
+        agent.learn(_trial(agent, tasks, episodes=1))
+    shares = torch.cat([(agent._context(torch.arange(4)).precision == 1).all(1).float() for _ in range(200)])
+    assert shares.mean().item() == pytest.approx(0.5, abs=0.06)  # one of two numbers of episodes, each as often
 
 
 def test_episodes_that_end_early_are_padded_and_waiting_shows_nothing():

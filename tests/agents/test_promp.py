@@ -53,6 +53,26 @@ def test_the_first_gradient_is_that_of_maml(episodes):
     torch.testing.assert_close(agent._start.grad, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-4)
 
 
+def test_tasks_count_the_same_however_long_their_episodes_last():
+    """Task 0 plays 6 steps of each of 4 episodes, task 1 one step of one, task 2 two of two."""
+    agent, family = _agent()
+    rounds, played = _played(agent, _trial(agent, family))
+    weight = torch.zeros_like(rounds[0].weight)
+    weight[0], weight[1, :1, 0], weight[2, :2, :2] = 1, 1, 1
+    advantage = torch.tensor([1.0, 2.0, 3.0])[:, None, None].expand_as(weight)
+    rounds = [replace(data, weight=weight, advantage=advantage) for data in rounds]
+    with torch.no_grad():
+        chain = agent.adapted(agent.parameters, rounds)
+        played = [agent.replayed(*pair) for pair in zip(chain, rounds, strict=True)]
+    loss, _, moved = agent._objective(agent.parameters, rounds, played)
+    assert loss.item() == pytest.approx(-(1 + 2 + 3) / 3)  # over all steps it would be -(24 + 2 + 12) / 29
+    assert moved.item() == pytest.approx(0, abs=1e-6)
+    _, _, moved = agent._objective(agent.parameters + 0.1, rounds, played)
+    new, _ = agent.replayed((agent.parameters + 0.1).expand(TASKS, -1), rounds[0])
+    each, rows = kl_divergence(played[0][0], new), weight.flatten(1) > 0
+    assert moved.item() == pytest.approx(sum(each[i][rows[i]].mean().item() for i in range(TASKS)) / TASKS)
+
+
 def test_two_epochs_are_those_of_the_paper_written_out():
     settings = {"epochs": 2, "learning_rate": 0.05, "clip": 0.05, "penalty": 0.3, "inner_rate": 0.5, "inner_norm": 1e9}
     agent, family = _agent(**settings)

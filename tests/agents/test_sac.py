@@ -7,12 +7,13 @@ import gymnasium as gym
 import pytest
 import torch
 
+from agents.evaluation.play import evaluate
 from agents.sac import SAC, SACConfig
 from agents.testing import check_agent
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family
-from taskgen.interaction.agent import Relabels
+from taskgen.interaction.agent import Relabels, Step, judged
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 
@@ -55,7 +56,7 @@ def test_targets_bootstrap_all_but_terminated_transitions():
     batch = _batch()
     inputs = agent._inputs(batch["next_observation"], batch["descriptor"])
     generator = torch.Generator()
-    generator.set_state(agent._generator.get_state())
+    generator.set_state(agent.generator.get_state())
     _, log_prob = agent._model.actor(inputs).sample_with_log_prob(generator)
     expected = batch["reward"] + 0.5 * (6.0 - 0.2 * log_prob)  # the smaller critic
     expected[0] = batch["reward"][0]
@@ -123,6 +124,47 @@ def test_warm_up_draws_uniformly_and_owes_no_updates():
     assert agent.learn(first)["charts/updates"] == 0
     assert agent.learn(second)["charts/updates"] == 10  # 40 + 40 - 60 steps
     assert agent.learn(_trial(agent, tasks))["charts/updates"] == 20
+
+
+def _judged_action(agent, observation, descriptor):
+    """What is played in one step of every task when the agent is judged."""
+    n = len(observation)
+    flag, player = torch.ones(n, dtype=torch.bool), judged(agent)
+    step = Step(observation, torch.zeros(n, 2), torch.zeros(n), flag, flag, torch.zeros(n).long(), descriptor)
+    return player.act(player.begin_trial(n), step)[0].value
+
+
+@pytest.mark.parametrize("warm_up", [0, 10_000])
+def test_it_is_judged_by_its_mean_action(warm_up):
+    agent, _ = _agent(warm_up=warm_up)
+    observation, descriptor = torch.rand(6, 2), torch.rand(6, 2)
+    before = agent.generator.get_state()
+    found = _judged_action(agent, observation, descriptor)
+    mean, _ = agent._model.actor.head(agent._model.actor.body(agent._inputs(observation, descriptor))).chunk(2, -1)
+    torch.testing.assert_close(found, 0.1 * mean.tanh())  # actions span [-0.1, 0.1]
+    assert torch.equal(agent.generator.get_state(), before)
+
+
+def test_or_by_one_that_is_drawn():
+    agent, _ = _agent(judged="sampled", warm_up=10_000)
+    observation, descriptor = torch.rand(2000, 2), torch.rand(1, 2).expand(2000, -1)
+    observation = observation[:1].expand(2000, -1)
+    before = agent.generator.get_state()
+    found = _judged_action(agent, observation, descriptor)
+    assert torch.equal(agent.generator.get_state(), before)  # judging leaves the agent as it is
+    policy = agent._model.actor(agent._inputs(observation, descriptor))
+    drawn = 0.1 * policy.sample(torch.Generator().manual_seed(0))
+    assert found.std(0).tolist() == pytest.approx(drawn.std(0).tolist(), rel=0.1)
+    assert len(found.unique(dim=0)) > 1900
+
+
+def test_evaluations_say_which_action_was_played():
+    agent, tasks = _agent()
+    specs = [tasks.spec({"angle": 0.1 * seed}, seed=seed) for seed in range(4)]
+    summaries, returns = evaluate({"sac": agent}, tasks, specs, 2, seed=0)
+    assert summaries["sac"].get("judged") == "mean"
+    again = evaluate({"sac": agent}, tasks, specs, 2, seed=0)[1]
+    assert returns["sac"].tolist() == again["sac"].tolist()
 
 
 def test_parts_of_updates_are_carried_over():

@@ -1,5 +1,8 @@
 """The agent conformance kit over every agent of the catalogue, on every family it fits."""
 
+import importlib
+import re
+
 import pytest
 
 import registry
@@ -28,6 +31,18 @@ def test_agent_follows_the_protocol(agent, family):
 def test_every_agent_fits_some_family():
     fitting = {values[0] for values in (parameters.values for parameters in _pairs())}
     assert fitting == {item.full_name for item in registry.catalogue().items("agents")}
+
+
+def test_every_agent_that_learns_says_what_it_plays_when_it_is_judged():
+    """In the module's text: the policy's draws, its mean, or itself without the noise of training."""
+    silent = [
+        item.entry.name
+        for item in registry.catalogue().items("agents")
+        if item.entry.target.startswith("agents.")
+        and {"on-policy", "off-policy"} & set(item.entry.tags)
+        and not re.search(r"is\s+judged", importlib.import_module(item.entry.target.partition(":")[0]).__doc__ or "")
+    ]
+    assert silent == []
 
 
 @pytest.mark.parametrize("network", [item.full_name for item in registry.catalogue().items("networks")])

@@ -49,6 +49,19 @@ def test_sums_means_and_gradients():
         assert most == 3
 
 
+def test_a_task_counts_the_same_however_many_steps_it_had():
+    values = torch.tensor([[1.0, 2.0, 9.0], [4.0, 0.0, 0.0], [2.0, 4.0, 6.0]])
+    weight = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    mean = (1.5 + 4 + 4) / 3  # over all steps it would be 19 / 6
+    assert parallel.mean_of_tasks(values, weight).item() == pytest.approx(mean)
+
+    def work(rank):
+        mine = parallel.part(3)
+        return parallel.total(parallel.mean_of_tasks(values[mine], weight[mine])).item()
+
+    assert joined(work) == pytest.approx([mean, mean])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool])
 def test_gathered_rows_keep_their_order_and_kind(dtype):
     def work(rank):
