@@ -162,13 +162,17 @@ class ES:
         """Nothing adapts."""
         return carry
 
-    def learn(self, trial: Trial) -> Metrics:
-        """One update. Raises `UserError` for trials of another number of episodes than the members'."""
-        if not self._trains(trial.plan.slots):
+    def refuse_length(self, episodes: int) -> None:
+        """Raise `UserError` for trials of another number of episodes than the members'."""
+        if not self._trains(episodes):
             raise UserError(
                 f"evolution strategies with {self.pairs} pairs learn from trials of {2 * self.pairs} episodes side by "
-                f"side, not {trial.plan.episodes}: set training.episodes to {2 * self.pairs}, or agent.pairs to 0"
+                f"side, not {episodes}: set training.episodes to {2 * self.pairs}, or agent.pairs to 0"
             )
+
+    def learn(self, trial: Trial) -> Metrics:
+        """One update. Raises `UserError` for trials of another number of episodes than the members'."""
+        self.refuse_length(trial.plan.episodes)
         returns = trial.episode_returns()[: 2 * self.pairs].double()
         utility = centred_ranks(returns).mean(1).float()
         gradient = search_gradient(utility, self.perturbations(), self.noise)

@@ -17,7 +17,7 @@ from registry.errors import PluginError, UserError
 from registry.plan import Plan, resolve
 from taskgen.build import SOURCES, build_family, build_source
 from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent, Problem
+from taskgen.interaction.agent import Agent, Choosy, Problem
 from taskgen.interaction.build import build_agent, problem_of, refuse_unadapted
 from taskgen.interaction.score import check_scores
 from taskgen.runner import Assignment, Runner
@@ -231,6 +231,9 @@ def refuse_too_short(experiment: Experiment, parts: Parts) -> None:
     refuse_unadapted(agent, episodes, "training.episodes")
     for stage in lengths:
         refuse_unadapted(agent, stage or episodes, "episodes of a stage of the source")
+    if isinstance(agent, Choosy) and parts.runner is None:
+        for length in (episodes, *(stage or episodes for stage in lengths)):
+            agent.refuse_length(length)
     if judged:
         refuse_unadapted(agent, judged, "evaluation.episodes")
         agent.plan(judged)

@@ -250,6 +250,15 @@ class Demanding(Protocol):
 
 
 @runtime_checkable
+class Choosy(Protocol):
+    """An agent that learns from trials of some lengths alone."""
+
+    def refuse_length(self, episodes: int) -> None:
+        """Raise `UserError` for trials of so many episodes, from which it cannot learn."""
+        ...
+
+
+@runtime_checkable
 class Explores(Protocol):
     """An agent that plays otherwise in training than when it is judged, such as with noise on its parameters."""
 

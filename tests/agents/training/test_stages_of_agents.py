@@ -7,6 +7,7 @@ import pytest
 from agents.training.experiment import load_experiment
 from agents.training.loop import train
 from agents.training.run import RunDirectory
+from registry.errors import UserError
 from tests.agents.training.test_loop import Quiet
 
 SMALL = "hidden=[4], batch=4, warm_up=0, updates_per_step=0.2"
@@ -54,8 +55,14 @@ def test_an_agent_learns_in_every_stage(tmp_path, agent, stages):
     run = RunDirectory(tmp_path / "run")
     run.create(plan)
     failed = None
+    watcher = Quiet()
     try:
-        train(plan, run, Quiet())
+        train(plan, run, watcher)
+    except UserError as error:  # perturbations are as many as a trial has episodes
+        assert (agent, stages) in {("es", "more episodes"), ("es", "fewer episodes")}
+        assert "learn from trials of 8 episodes side by side" in str(error)
+        assert watcher.done == 0
+        return
     except RuntimeError as error:
         failed = str(error)
     assert failed is None
