@@ -105,7 +105,9 @@ def _moved(agent, part):
 
 
 def test_critics_and_divergence_train_the_encoder_and_the_policy_does_not():
-    agent, tasks = _agent(learning_rate=1e-2, kl_weight=0.0, updates_per_step=1e-9)
+    agent, tasks = _agent(
+        learning_rate=1e-2, kl_weight=0.0, updates_per_step=1e-9, meta_batch=16
+    )  # some know something
     agent.learn(_trial(agent, tasks))
     assert _moved(agent, agent._encoder)  # by the critics alone
 

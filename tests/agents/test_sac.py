@@ -138,20 +138,20 @@ def _judged_action(agent, observation, descriptor):
 def test_it_is_judged_by_its_mean_action(warm_up):
     agent, _ = _agent(warm_up=warm_up)
     observation, descriptor = torch.rand(6, 2), torch.rand(6, 2)
-    before = agent.generator.get_state()
+    before = agent.state_dict()["generator"]
     found = _judged_action(agent, observation, descriptor)
     mean, _ = agent._model.actor.head(agent._model.actor.body(agent._inputs(observation, descriptor))).chunk(2, -1)
     torch.testing.assert_close(found, 0.1 * mean.tanh())  # actions span [-0.1, 0.1]
-    assert torch.equal(agent.generator.get_state(), before)
+    assert torch.equal(agent.state_dict()["generator"], before)
 
 
 def test_or_by_one_that_is_drawn():
     agent, _ = _agent(judged="sampled", warm_up=10_000)
     observation, descriptor = torch.rand(2000, 2), torch.rand(1, 2).expand(2000, -1)
     observation = observation[:1].expand(2000, -1)
-    before = agent.generator.get_state()
+    before = agent.state_dict()["generator"]
     found = _judged_action(agent, observation, descriptor)
-    assert torch.equal(agent.generator.get_state(), before)  # judging leaves the agent as it is
+    assert torch.equal(agent.state_dict()["generator"], before)  # judging leaves the agent as it is
     policy = agent._model.actor(agent._inputs(observation, descriptor))
     drawn = 0.1 * policy.sample(torch.Generator().manual_seed(0))
     assert found.std(0).tolist() == pytest.approx(drawn.std(0).tolist(), rel=0.1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import registry
-from agents.training.experiment import build_parts, load_experiment, refuse_too_short
+from agents.training.experiment import load_experiment
 from agents.training.loop import evaluate_run, train
 from agents.training.run import RunDirectory
 from registry.cli import main
@@ -103,6 +103,8 @@ def test_every_agent_that_adapts_between_rounds_says_how_many_episodes_that_take
 
 @pytest.mark.parametrize("item", registry.catalogue().items("experiments"), ids=lambda item: item.entry.name)
 def test_shipped_experiments_are_long_enough(item):
+    from agents.training.experiment import build_parts, refuse_too_short
+
     plan = load_experiment(item.full_name, ["device=cpu"])
     if plan.config.agent.name.partition("/")[2] in ("maml", "promp", "reptile", "pearl"):
         refuse_too_short(plan.config, build_parts(plan.config))
