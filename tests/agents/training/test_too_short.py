@@ -5,7 +5,8 @@ import torch
 
 import registry
 from agents.training.experiment import load_experiment
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from registry.cli import main
 from registry.config import Part
