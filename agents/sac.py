@@ -117,7 +117,7 @@ class SAC:
 
     def reseed(self, seed: int) -> None:
         """Draw actions and batches from the stream of `seed` from now on."""
-        self._generator.manual_seed(seed)
+        self.generator.manual_seed(seed)
 
     def plan(self, episodes: int) -> CollectionPlan:
         """One round: nothing adapts."""
