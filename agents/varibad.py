@@ -14,7 +14,7 @@ Reference: Zintgraf, Shiarlis, Igl, Schulze, Gal, Hofmann and Whiteson 2020, "Va
 
 Differences from the paper: the bound is averaged over a sample of a trial's steps, not summed over all; the belief of
 the first step has seen the first observation; value targets are shifted by their mean at each step of the trial and
-scaled by one running standard deviation.
+scaled by one running standard deviation. When it is judged it samples its actions, as in training.
 
 Axes: T time (all episodes of the trial), B trials.
 """
