@@ -28,7 +28,7 @@ def test_train_leaves_a_run_that_its_own_config_repeats(run, tmp_path, capsys):
     assert (run / "report.html").stat().st_size > 10_000
     assert main(["train", str(run / "config.toml"), "--run", str(tmp_path / "again")]) == 0
     out = capsys.readouterr().out
-    assert "iteration 6: held-out trial return" in out
+    assert "iteration 6: held-out: trial return" in out
     assert "greedy" in out
     newest = "checkpoints/000000006/tensors.safetensors"
     assert (tmp_path / "again" / newest).read_bytes() == (run / newest).read_bytes()

@@ -146,7 +146,7 @@ def test_a_run_without_a_checkpoint_or_twice_is_named(runs, tmp_path) -> None:
 
 def test_a_runner_of_many_agents_is_refused(runs, monkeypatch) -> None:
     trained = load_trained(RunDirectory(runs[0]))
-    many = dataclasses.replace(trained, parts=dataclasses.replace(trained.parts, agent=None))
+    many = dataclasses.replace(trained, parts=dataclasses.replace(trained.parts, learner=None))
     monkeypatch.setattr(agents.reports.comparison, "load_trained", lambda run: many)
     with pytest.raises(UserError, match="rl2-0: its runner trains many agents"):
         compare(runs[:1])
