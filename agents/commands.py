@@ -158,8 +158,8 @@ def evaluate(
 
     torch.set_num_threads(threads)
     specs = None if tasks is None else TaskSet.read(tasks)
-    if specs is not None and len(specs) < 2:
-        raise UserError(f"{tasks} holds {len(specs)} task: an interval needs at least 2")
+    if specs is not None and not specs:
+        raise UserError(f"{tasks} holds no task to be judged on")
     summary = _evaluated(RunDirectory(run), tasks=specs, episodes=episodes)
     if as_json:
         typer.echo(json.dumps(summary, indent=1))
@@ -259,10 +259,12 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
     Of players that adapt between rounds of several episodes, a round's mean episode stands for it. The last column is
     the mean trial return on the tasks where a player earns least.
     """
+    from agents.evaluation.luck import counted
     from agents.training.held_out import SAME_TASKS
 
     for name, evaluated in summary["sets"].items():
-        typer.echo(f"{name}: {evaluated['tasks']} tasks, {summary['episodes']} episodes each")
+        tasks = counted(evaluated["tasks"], evaluated["plays"])
+        typer.echo(f"{name}: {tasks}, {summary['episodes']} episodes each; 95% intervals {evaluated['interval']}")
         if "trained_on" in evaluated:
             known = "as far as the sample in the run's archive tells"
             typer.echo(f"  of these {evaluated['trained_on']} were trained on, {known}: {SAME_TASKS}")
@@ -272,7 +274,7 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
         typer.echo(f"  {'player':<20} {'trial return':>12}  {'95% interval':<20} {columns}")
         for player, figures in players:
             trial, mean = figures["trial"], figures.get("rounds", figures["returns"])["mean"]
-            interval = f"[{trial['low']:.3f}, {trial['high']:.3f}]"
+            interval = "" if trial["low"] is None else f"[{trial['low']:.3f}, {trial['high']:.3f}]"
             tail = f" {figures['tail']['mean']:>12.3f}" if "tail" in figures else ""
             faults = f"  {figures['faults']} episodes diverged" if "faults" in figures else ""
             typer.echo(

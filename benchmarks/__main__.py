@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.harness import RESULTS
 
 HERE = Path(__file__).parent
-TOOLS = ("__main__", "speed", "table")
+TOOLS = ("__main__", "recompute", "speed", "table")
 """Modules with a `main` that are no benchmarks of their own."""
 
 

@@ -22,12 +22,11 @@ from typing import Any
 
 import torch
 
-from agents.evaluation.statistics import mean_interval
 from agents.reports.comparison import Comparison, compare
 from agents.reports.comparison_report import figure, table, write_comparison
 from agents.training.experiment import load_experiment
 from agents.training.run import RunDirectory
-from benchmarks.harness import ROOT, Row, Target, record, row
+from benchmarks.harness import ROOT, Row, Target, ahead_row, record, seeds_row
 from benchmarks.learning import RUNS, train_seed
 from taskgen.build import build_family
 
@@ -168,13 +167,13 @@ def rows(world: str, comparison: Comparison) -> Iterator[Row]:
     """Every player's return by episode or by step of adaptation, on every set, and what training took."""
     for tasks, courses in comparison.sets.items():
         for course in courses:
-            for point, interval in enumerate(course.mean if course.trained else course.mean[:EPISODES]):
+            for point in range(len(course.mean) if course.trained else min(EPISODES, len(course.mean))):
                 when = f"after {point} gradient steps" if course.by_round else f"of episode {point + 1}"
-                yield row(f"{world}, {tasks} goals, {course.name}: return {when}", *interval)
+                yield seeds_row(f"{world}, {tasks} goals, {course.name}: return {when}", list(course.samples[:, point]))
     for agent, members in comparison.agents.items():
         last = [_last(run.path) for run in members]
         for what, key in (("environment steps", "steps"), ("seconds of training, one thread", "seconds")):
-            yield row(f"{world}, {agent}: {what}", *mean_interval([line[key] for line in last]))
+            yield seeds_row(f"{world}, {agent}: {what}", [line[key] for line in last])
 
 
 def claims(comparisons: Mapping[str, Comparison]) -> Iterator[Row]:
@@ -182,13 +181,14 @@ def claims(comparisons: Mapping[str, Comparison]) -> Iterator[Row]:
     varibad = comparisons[VARIBAD].sets["held-out"] if VARIBAD in comparisons else ()
     for course in varibad:
         target, source = TRIALS.get(course.name, (None, ""))
-        yield row(f"{VARIBAD}, {course.name}: return of a trial", *course.trial, target=target, source=source)
+        trials = list(course.samples.sum(1) * course.abreast)
+        yield seeds_row(f"{VARIBAD}, {course.name}: return of a trial", trials, target, source)
     for world, comparison in comparisons.items():
         found = {course.name: course for course in comparison.sets["held-out"]}
         for agent in comparison.agents:
             if not found[agent].told:
-                gains = found[agent].mean[-1].value - found[agent].mean[0].value
-                yield row(f"{world}, {agent}: gain from first to last episode", gains, target="> 0", source="it adapts")
+                first, last = (list(found[agent].samples[:, place]) for place in (0, -1))
+                yield ahead_row(f"{world}, {agent}: gain from first to last episode", last, first, "it adapts")
 
 
 def main() -> None:

@@ -14,12 +14,11 @@ from typing import Any
 
 import torch
 
-from agents.evaluation.statistics import mean_interval
 from agents.reports.report import write_report
 from agents.training.experiment import Experiment, load_experiment
 from agents.training.run import RunDirectory
-from benchmarks.harness import Row, Target, record, row
-from benchmarks.learning import RUNS, run_seed
+from benchmarks.harness import Row, Target, ahead_row, record, row, seeds_row
+from benchmarks.learning import RUNS, run_seed, trials
 
 NAME, EXPERIMENT, SEEDS = "bandit_horizon", "rl2-bandit-horizon", (0, 1, 2)
 KINDS = ("staged", "direct")
@@ -60,11 +59,6 @@ def run(kind: str, seed: int) -> RunDirectory:
     return run_seed(f"{NAME}-{kind}", EXPERIMENT, seed, overrides(kind))
 
 
-def learned(run: RunDirectory) -> float:
-    """Mean trial return of the agent of `run` on its held-out tasks."""
-    return json.loads((run.path / "evaluation.json").read_text())["sets"]["held-out"]["players"]["rl2"]["trial"]["mean"]
-
-
 def rows_of(kind: str, runs: list[RunDirectory]) -> list[Row]:
     """What the runs of one kind came to."""
     summaries: list[dict[str, Any]] = [json.loads((run.path / "evaluation.json").read_text()) for run in runs]
@@ -74,11 +68,11 @@ def rows_of(kind: str, runs: list[RunDirectory]) -> list[Row]:
         name = kind if player == "rl2" else player
         if player != "rl2" and kind != KINDS[0]:
             continue  # the same players on the same tasks
-        found = [summary["sets"]["held-out"]["players"][player]["trial"]["mean"] for summary in summaries]
+        found = [trials(run, "held-out", player) for run in runs]
         target, source = TARGETS[name]
-        rows.append(row(f"{name}: mean return of a trial of 100 pulls", *mean_interval(found), target, source))
-    seconds = mean_interval([curve[-1]["seconds"] for curve in curves])
-    rows.append(row(f"{kind}: seconds of training, one thread", *seconds, target=f"<= {BUDGET}", source="budget"))
+        rows.append(seeds_row(f"{name}: mean return of a trial of 100 pulls", found, target, source))
+    seconds = [curve[-1]["seconds"] for curve in curves]
+    rows.append(seeds_row(f"{kind}: seconds of training, one thread", seconds, f"<= {BUDGET}", "budget"))
     rows.append(row(f"{kind}: environment steps", summaries[0]["steps"]))
     for point in curves[0]:
         what = f"{kind}, seed {SEEDS[0]}: after {point['steps']:,} steps and {point['seconds']:.0f} s"
@@ -97,8 +91,8 @@ def main() -> None:
         return
     runs = {kind: [run(kind, seed) for seed in SEEDS] for kind in KINDS}
     rows = [found for kind in KINDS for found in rows_of(kind, runs[kind])]
-    gap = mean_interval([learned(one) - learned(other) for one, other in zip(*runs.values(), strict=True)])
-    rows.append(row("staged less direct, per seed", *gap, target="> 0", source="what the curriculum is worth"))
+    staged, direct = ([trials(one, "held-out", "rl2") for one in found] for found in runs.values())
+    rows.append(ahead_row("staged less direct, per seed", staged, direct, "what the curriculum is worth"))
     record(NAME, rows, seeds=SEEDS)
     write_report([one.path for found in runs.values() for one in found], RUNS / f"{NAME}.html")
 

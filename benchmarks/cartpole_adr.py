@@ -14,13 +14,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from agents.evaluation.statistics import mean_interval
 from agents.reports.report import write_report
 from agents.training.run import RunDirectory
-from benchmarks.harness import Row, record, row
-from benchmarks.learning import RUNS, inline, run_seed
+from benchmarks.harness import Row, ahead_row, record, seeds_row
+from benchmarks.learning import RUNS, inline, run_seed, trials
 
 NAME, EXPERIMENT, SEEDS = "cartpole_adr", "ppo-cartpole", (0, 1, 2)
 FULL = {"force": (2.0, 30.0), "half_length": (0.1, 1.5), "pole_mass": (0.02, 1.0), "gravity": (2.0, 30.0)}
@@ -61,10 +62,9 @@ def run(kind: str, seed: int) -> RunDirectory:
     return run_seed(f"{NAME}-{kind}", EXPERIMENT, seed, changes)
 
 
-def returns(runs: Sequence[RunDirectory], tasks: str, player: str) -> list[float]:
-    """Mean return of `player` on a set of tasks, per seed."""
-    summaries = [json.loads((run.path / "evaluation.json").read_text()) for run in runs]
-    return [summary["sets"][tasks]["players"][player]["trial"]["mean"] for summary in summaries]
+def returns(runs: Sequence[RunDirectory], tasks: str, player: str) -> list[NDArray[np.float64]]:
+    """Returns [N] of `player` on a set of tasks, per seed."""
+    return [trials(run, tasks, player) for run in runs]
 
 
 def rows_of(runs: Mapping[str, Sequence[RunDirectory]]) -> list[Row]:
@@ -72,20 +72,18 @@ def rows_of(runs: Mapping[str, Sequence[RunDirectory]]) -> list[Row]:
     rows: list[Row] = []
     for tasks, title in SETS.items():
         rows += [
-            row(f"{kind}: return, {title} (of 200)", *mean_interval(returns(found, tasks, "ppo")))
-            for kind, found in runs.items()
+            seeds_row(f"{kind}: return, {title} (of 200)", returns(found, tasks, "ppo")) for kind, found in runs.items()
         ]
         for player in ("random", "cartpole-oracle"):
-            rows.append(row(f"{player}: return, {title}", *mean_interval(returns(runs["uniform"], tasks, player))))
+            rows.append(seeds_row(f"{player}: return, {title}", returns(runs["uniform"], tasks, player)))
         plain = returns(runs["uniform"], tasks, "ppo")
         for kind in ("adr", "alp-gmm"):
-            pairs = zip(returns(runs[kind], tasks, "ppo"), plain, strict=True)
-            gain = mean_interval([curriculum - uniform for curriculum, uniform in pairs])
-            rows.append(row(f"{kind} less uniform per seed, {title}", *gain, target="> 0", source="it must help"))
+            what = f"{kind} less uniform per seed, {title}"
+            rows.append(ahead_row(what, returns(runs[kind], tasks, "ppo"), plain, "it must help"))
     for kind, found in runs.items():
         last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in found]
-        rows.append(row(f"{kind}: seconds of training, one thread", *mean_interval([line["seconds"] for line in last])))
-        rows.append(row(f"{kind}: environment steps", *mean_interval([float(line["steps"]) for line in last])))
+        rows.append(seeds_row(f"{kind}: seconds of training, one thread", [line["seconds"] for line in last]))
+        rows.append(seeds_row(f"{kind}: environment steps", [float(line["steps"]) for line in last]))
     return rows
 
 

@@ -17,9 +17,8 @@ from typing import Any
 
 import torch
 
-from agents.evaluation.statistics import mean_interval
-from benchmarks.harness import Row, record, row
-from benchmarks.learning import RUNS, run_seed
+from benchmarks.harness import Row, record, seeds_row
+from benchmarks.learning import RUNS, run_seed, trials
 from registry.config import Part
 from taskgen.build import build_family, build_source
 from taskgen.family import TaskFamily
@@ -57,15 +56,15 @@ def _endless(experiment: str, family: str) -> Iterator[Row]:
     sets = [_players(run.path)["held-out"] for run in runs]
     agent, oracle = experiment.partition("-")[0], f"{family}-oracle"
     for player, target in ((agent, None), (oracle, OPTIMUM[family]), ("random", None)):
-        returns = mean_interval([found[player] for found in sets])
-        yield row(f"{experiment}, {player}: mean trial return", *returns, target=target, source="exact")
-    shares = mean_interval([_share(found, agent, oracle) for found in sets])
-    yield row(f"{experiment}, {agent}: share of the optimum", *shares, target=">= 0.95", source=ISSUE)
-    ratios = mean_interval([_ratio(found, agent, oracle) for found in sets])
-    yield row(f"{experiment}, {agent}: plain ratio of return and optimum, at most 1", *ratios)
+        returns = [trials(run, "held-out", player) for run in runs]
+        yield seeds_row(f"{experiment}, {player}: mean trial return", returns, target, "exact")
+    shares = [_share(found, agent, oracle) for found in sets]
+    yield seeds_row(f"{experiment}, {agent}: share of the optimum", shares, ">= 0.95", ISSUE)
+    ratios = [_ratio(found, agent, oracle) for found in sets]
+    yield seeds_row(f"{experiment}, {agent}: plain ratio of return and optimum, at most 1", ratios)
     last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in runs]
     for what, key in (("seconds of training, one thread", "seconds"), ("environment steps", "steps")):
-        yield row(f"{experiment}, {agent}: {what}", *mean_interval([line[key] for line in last]))
+        yield seeds_row(f"{experiment}, {agent}: {what}", [line[key] for line in last])
 
 
 def _fixed(experiment: str, family: str) -> Iterator[Row]:
@@ -96,7 +95,7 @@ def _fixed(experiment: str, family: str) -> Iterator[Row]:
         ):
             shares = [_share(found[goals], "ppo", f"{family}-oracle") for found in sets]
             what = f"{family}, ppo told the {_TOLD[context]} of {len(training)} goals: share of the optimum on "
-            yield row(f"{what}{count} {goals} goals", *mean_interval(shares), target=wanted, source=ISSUE)
+            yield seeds_row(f"{what}{count} {goals} goals", shares, wanted, ISSUE)
 
 
 _TOLD = {"descriptor": "descriptor", "one-hot": "one-hot number"}

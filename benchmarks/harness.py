@@ -1,7 +1,10 @@
 """What every benchmark shares: rows, the file they are recorded in, and parts that survive a kill.
 
-rows = [harness.row("mean trial return, 3 seeds", 6.63, 6.61, 6.65, target=">= 6.62", source="Duan et al. 2016")]
+rows = [harness.seeds_row("mean trial return", [6.62, 6.63, 6.64], target=">= 6.62", source="Duan et al. 2016")]
 harness.record("rl2_bandit", rows, seeds=[0, 1, 2])
+
+What "met" means: ">= 6.62" by the mean over seeds, its interval beside it (`seeds_row`); "this is ahead of that" when
+the interval of the difference, seed by seed, is above 0 (`ahead_row`), which takes 3 seeds or more.
 """
 
 import json
@@ -14,6 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from agents.evaluation.statistics import LEAST_SEEDS, Spread, basis, seeds_interval, spread_of
 from agents.training.provenance import commit, machine, versions
 from taskgen.files import write_atomically
 
@@ -54,7 +61,7 @@ def row(
     Raises:
         ValueError: a figure that is not finite, or a target that is none of these.
     """
-    low, high = (None if end is None or math.isnan(end) else float(end) for end in (low, high))
+    low, high = (_end(end) for end in (low, high))
     for name, number in (("value", value), ("low", low), ("high", high)):
         if number is not None and not math.isfinite(number):
             raise ValueError(f"{what}: {name} = {number} is not a figure")
@@ -67,6 +74,67 @@ def row(
         "source": source,
         "met": met if met is not None else _met(float(value), target),
     }
+
+
+def seeds_row(what: str, values: Sequence[ArrayLike], target: Target = None, source: str = "") -> Row:
+    """A figure over seeds, judged by its mean, its interval beside it; the values are kept, for `recomputed`.
+
+    Args:
+        what: as in `row`.
+        values: one for each seed, in the order of the result's `seeds`: a number, or [N] numbers of the N tasks that
+            all seeds share. Then the interval is over seeds and tasks, as in a report; else over seeds.
+        target: as in `row`.
+        source: as in `row`.
+    """
+    kept: Row = {"values": [float(np.mean(value)) for value in values]}
+    if all(np.ndim(value) for value in values):
+        spread = spread_of(np.stack([np.asarray(value, dtype=np.float64) for value in values]))
+        kept |= {} if spread is None else {"spread": list(spread)}
+    return recomputed({**row(what, 0.0, target=target, source=source), **kept})
+
+
+def ahead_row(
+    what: str,
+    values: Sequence[ArrayLike],
+    others: Sequence[ArrayLike] | None = None,
+    source: str = "",
+    *,
+    claim: bool = True,
+) -> Row:
+    """By how much one is ahead of another, seed by seed: a claim is met when the interval of the difference is above 0.
+
+    Args:
+        what: as in `row`.
+        values: as in `seeds_row`.
+        others: as many of what is to be beaten, paired with them; left out: 0.
+        source: as in `row`.
+        claim: whether it is a claim; else the difference is only shown.
+    """
+    pairs = [(value, 0.0) for value in values] if others is None else zip(values, others, strict=True)
+    differences = [np.subtract(one, other) for one, other in pairs]
+    shown = seeds_row(what, differences, "> 0" if claim else None, source)
+    return recomputed({**shown, "ahead": True}) if claim else shown
+
+
+def recomputed(old: Row) -> Row:
+    """The row with interval and `met` as its kept values and today's rules have them.
+
+    A row without values of 2 seeds or more keeps its figures; that of a claim to be ahead is met by its interval.
+    """
+    new = {key: value for key, value in old.items() if key != "why"}
+    values = old.get("values", ())
+    if len(values) > 1 or (values and old["low"] is None):
+        value, *ends = seeds_interval(values, Spread(*old["spread"]) if "spread" in old else None)
+        new |= {"value": value, **{name: _end(end) for name, end in zip(("low", "high"), ends, strict=True)}}
+        if len(values) < LEAST_SEEDS:
+            new["why"] = "no interval: " + basis(len(values), 1).removeprefix("none: ")
+    target = tuple(old["target"]) if isinstance(old["target"], list) else old["target"]
+    if new.get("ahead"):
+        new["met"] = new["low"] is not None and new["low"] > 0
+        new |= {"why": "no interval was recorded"} if new["low"] is None and not values else {}
+    elif values:
+        new["met"] = _met(new["value"], target)
+    return new
 
 
 def record(name: str, rows: Sequence[Row], seeds: Sequence[int], notes: str = "") -> Path:
@@ -134,6 +202,10 @@ def source_commit() -> str:
         return head
     changed = subprocess.run([program, "diff", "--quiet", "HEAD", "--", "*.py"], cwd=ROOT, check=False).returncode
     return f"{head}-dirty" if changed else head
+
+
+def _end(end: float | None) -> float | None:
+    return None if end is None or math.isnan(end) else float(end)
 
 
 def _met(value: float, target: Target) -> bool | None:

@@ -4,16 +4,18 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import safetensors.numpy
 import torch
+from numpy.typing import NDArray
 
 from agents.commands import Progress
-from agents.evaluation.statistics import mean_interval
 from agents.reports.report import write_report
 from agents.training.experiment import load_experiment
 from agents.training.judge import evaluate_run
 from agents.training.loop import train
 from agents.training.run import RunDirectory
-from benchmarks.harness import Row, record, row
+from benchmarks.harness import Row, record, row, seeds_row
 
 RUNS = Path("runs") / "benchmarks"
 
@@ -47,6 +49,16 @@ def run_seed(name: str, experiment: str, seed: int, overrides: Sequence[str]) ->
     return run
 
 
+def played(run: RunDirectory, tasks: str, player: str) -> NDArray[np.float64]:
+    """Returns [K, N] of a player in the run's last evaluation on a set of tasks, the same N for all seeds."""
+    return np.asarray(safetensors.numpy.load_file(run.path / "evaluation.safetensors")[f"{tasks}/{player}"], np.float64)
+
+
+def trials(run: RunDirectory, tasks: str, player: str) -> NDArray[np.float64]:
+    """Returns [N] of whole trials."""
+    return played(run, tasks, player).sum(0)
+
+
 def measure(
     name: str,
     experiment: str,
@@ -65,21 +77,19 @@ def measure(
     agent = load_experiment(experiment).config.agent.name.partition("/")[2]
     rows: list[Row] = []
     for player in summaries[0]["sets"]["held-out"]["players"]:
-        trials = [summary["sets"]["held-out"]["players"][player]["trial"] for summary in summaries]
-        interval = mean_interval([trial["mean"] for trial in trials])
         anchor = None if anchors is None else anchors.get(player)
         learned = player == agent
         rows.append(
-            row(
+            seeds_row(
                 f"{player}: mean trial return",
-                *interval,
+                [trials(run, "held-out", player) for run in runs],
                 target=target if learned else anchor,
                 source=source if learned else "exact planning or large Monte-Carlo",
             )
         )
     last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in runs]
-    times = mean_interval([line["seconds"] for line in last])
-    rows.append(row(f"{agent}: seconds of training, one thread", *times, target=training_seconds, source="budget"))
+    times = [line["seconds"] for line in last]
+    rows.append(seeds_row(f"{agent}: seconds of training, one thread", times, training_seconds, "budget"))
     rows.append(row(f"{agent}: environment steps", last[0]["steps"]))
     for line in (runs[0].path / "evaluations.jsonl").read_text().splitlines():
         point = json.loads(line)

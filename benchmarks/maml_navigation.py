@@ -10,13 +10,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from agents.evaluation.statistics import mean_interval
 from agents.reports.report import write_report
 from agents.training.run import RunDirectory
-from benchmarks.harness import Row, Target, record, row, source_commit
-from benchmarks.learning import RUNS, run_seed
+from benchmarks.harness import Row, Target, ahead_row, record, row, seeds_row, source_commit
+from benchmarks.learning import RUNS, played, run_seed
 
 NAME, SEEDS = "maml_navigation", (0, 1, 2)
 AGENTS = {"maml": NAME, "promp": f"{NAME}-promp"}
@@ -31,29 +32,32 @@ TARGETS: tuple[tuple[Target, str], ...] = (
 """By gradient steps."""
 
 
-def _course_rows(agent: str, courses: Sequence[Sequence[float]]) -> Iterator[Row]:
+def _course(run: RunDirectory, agent: str) -> NDArray[np.float64]:
+    """Return [rounds, N] of a round's mean episode on each task: after 0, 1, ... gradient steps."""
+    returns = played(run, "held-out", agent)
+    return returns.reshape(len(TARGETS), -1, returns.shape[1]).mean(1)
+
+
+def _course_rows(agent: str, courses: Sequence[NDArray[np.float64]]) -> Iterator[Row]:
     for steps, (target, source) in enumerate(TARGETS):
-        returns = mean_interval([course[steps] for course in courses])
-        yield row(f"{agent}: mean return after {steps} gradient steps", *returns, target=target, source=source)
+        returns = [course[steps] for course in courses]
+        yield seeds_row(f"{agent}: mean return after {steps} gradient steps", returns, target, source)
     for steps in (2, 3):
-        gains = mean_interval([course[steps] - course[1] for course in courses])
-        what = f"{agent}: gain of {steps} gradient steps over 1"
-        yield row(what, *gains, target="> 0", source="further steps must improve")
+        further, one = ([course[place] for course in courses] for place in (steps, 1))
+        yield ahead_row(f"{agent}: gain of {steps} gradient steps over 1", further, one, "further steps must improve")
 
 
 def _player_rows(players: Sequence[dict[str, Any]]) -> Iterator[Row]:
     for player in sorted(set(players[0]) - {"maml"}):
-        found = mean_interval(
-            [some[player]["trial"]["mean"] / len(some[player]["returns"]["mean"]) for some in players]
-        )
+        found = [some[player]["trial"]["mean"] / len(some[player]["returns"]["mean"]) for some in players]
         oracle = player == "point-navigation-oracle"
-        yield row(f"{player}: mean return", *found, target=-0.504 if oracle else None, source="exact" if oracle else "")
+        yield seeds_row(f"{player}: mean return", found, -0.504 if oracle else None, "exact" if oracle else "")
 
 
 def _cost_rows(agent: str, runs: Sequence[RunDirectory]) -> Iterator[Row]:
     last = [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in runs]
-    seconds = mean_interval([line["seconds"] for line in last])
-    yield row(f"{agent}: seconds of training, one thread", *seconds, target="<= 1200", source="budget")
+    seconds = [line["seconds"] for line in last]
+    yield seeds_row(f"{agent}: seconds of training, one thread", seconds, "<= 1200", "budget")
     yield row(f"{agent}: environment steps", last[0]["steps"])
 
 
@@ -62,13 +66,12 @@ def _rows(runs: Mapping[str, Sequence[RunDirectory]]) -> Iterator[Row]:
         agent: [json.loads((run.path / "evaluation.json").read_text())["sets"]["held-out"]["players"] for run in those]
         for agent, those in runs.items()
     }
-    courses = {agent: [found[agent]["rounds"]["mean"] for found in those] for agent, those in players.items()}
+    courses = {agent: [_course(run, agent) for run in those] for agent, those in runs.items()}
     for agent in AGENTS:
         yield from _course_rows(agent, courses[agent])
     for steps in (1, 2, 3):
-        pairs = zip(courses["promp"], courses["maml"], strict=True)
-        apart = mean_interval([promp[steps] - maml[steps] for promp, maml in pairs])
-        yield row(f"promp above maml after {steps} gradient steps, same tasks", *apart)
+        promp, maml = ([course[steps] for course in courses[agent]] for agent in ("promp", "maml"))
+        yield ahead_row(f"promp above maml after {steps} gradient steps, same tasks", promp, maml, claim=False)
     yield from _player_rows(players["maml"])
     for agent in AGENTS:
         yield from _cost_rows(agent, runs[agent])

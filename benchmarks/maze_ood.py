@@ -18,12 +18,11 @@ import torch
 from numpy.typing import NDArray
 
 from agents.evaluation.play import play
-from agents.evaluation.statistics import mean_interval
 from agents.reports.report import write_report
 from agents.training.experiment import build_parts, load_experiment
 from agents.training.judge import evaluate_run
 from agents.training.run import RunDirectory
-from benchmarks.harness import Row, Target, record, row
+from benchmarks.harness import Row, Target, ahead_row, record, row, seeds_row
 from benchmarks.learning import RUNS, train_seed
 from registry.config import Part
 from taskgen.build import build_family, build_source
@@ -93,23 +92,20 @@ def reference(name: str) -> dict[str, float]:
 def _rows(found: dict[str, list[dict[str, Any]]]) -> list[Row]:
     means = {name: [float(np.mean([*run["solved"].values()])) for run in runs] for name, runs in found.items()}
     rows = [
-        row(f"{name}: mean solve rate on the 12 named mazes", *mean_interval(values), *PUBLISHED[name])
+        seeds_row(f"{name}: mean solve rate on the 12 named mazes", values, *PUBLISHED[name])
         for name, values in means.items()
     ]
     for name in PLAYERS:
         rates = reference(name)
         rows.append(row(f"{name}: mean solve rate on the 12 named mazes", float(np.mean([*rates.values()]))))
     for better, worse in (("robust-plr-maze", "dr-maze"), ("accel-maze", "dr-maze"), ("accel-maze", "robust-plr-maze")):
-        gains = [a - b for a, b in zip(means[better], means[worse], strict=True)]
-        rows.append(row(f"gain of {better} over {worse}", *mean_interval(gains), target="> 0", source=PAPER))
+        rows.append(ahead_row(f"gain of {better} over {worse}", means[better], means[worse], PAPER))
     for name, runs in found.items():
-        rows += [row(f"{name}: {maze}", *mean_interval([run["solved"][maze] for run in runs])) for maze in names()]
+        rows += [seeds_row(f"{name}: {maze}", [run["solved"][maze] for run in runs]) for maze in names()]
         for key, what in (("updates", "updates"), ("steps", "environment steps"), ("seconds", "seconds of training")):
-            rows.append(row(f"{name}: {what}", *mean_interval([run[key] for run in runs])))
+            rows.append(seeds_row(f"{name}: {what}", [run[key] for run in runs]))
     speeds = [run["speed"] for run in found["dr-maze"]]
-    rows.append(
-        row("dr-maze: steps per second, collecting and learning, one thread", *mean_interval(speeds), 23_000, SPEED)
-    )
+    rows.append(seeds_row("dr-maze: steps per second, collecting and learning, one thread", speeds, 23_000, SPEED))
     return rows
 
 

@@ -18,10 +18,9 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from agents.evaluation.statistics import mean_interval
 from agents.reports.report import write_report
 from agents.training.run import RunDirectory
-from benchmarks.harness import Row, record, row
+from benchmarks.harness import Row, ahead_row, record, row, seeds_row
 from benchmarks.learning import RUNS, run_seed
 
 NAME, SEEDS = "paired_maze", (0, 1, 2)
@@ -59,13 +58,13 @@ class Finished:
             json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()
         ]
 
-    def solved(self, tasks: str, player: str = "rl2") -> float:
-        """Share of the episodes that reach the goal: nothing else is paid."""
-        return float((self.returns[f"{tasks}/{player}"] > 0).mean())
+    def solved(self, tasks: str, player: str = "rl2") -> NDArray[np.float64]:
+        """Share [N] of the episodes on each task that reach the goal: nothing else is paid."""
+        return (self.returns[f"{tasks}/{player}"] > 0).mean(0, dtype=np.float64)
 
-    def mean(self, tasks: str, player: str = "rl2") -> float:
-        """Mean return of an episode."""
-        return float(self.returns[f"{tasks}/{player}"].mean())
+    def mean(self, tasks: str, player: str = "rl2") -> NDArray[np.float64]:
+        """Mean return [N] of an episode on each task."""
+        return self.returns[f"{tasks}/{player}"].mean(0, dtype=np.float64)
 
     def late(self, metric: str) -> float | None:
         """Mean over the last iterations; None where none had a design that could be measured."""
@@ -78,18 +77,15 @@ def _results(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
     for tasks, walls in SETS.items():
         for teacher, runs in found.items():
             shares = [run.solved(tasks) for run in runs]
-            yield row(f"{teacher}: share of mazes with {walls} solved", *mean_interval(shares))
-            yield row(f"{teacher}: mean return, {walls}", *mean_interval([run.mean(tasks) for run in runs]))
+            yield seeds_row(f"{teacher}: share of mazes with {walls} solved", shares)
+            yield seeds_row(f"{teacher}: mean return, {walls}", [run.mean(tasks) for run in runs])
         for other in ("minimax", "random"):
-            pairs = zip(found["paired"], found[other], strict=True)
-            gain = mean_interval([one.solved(tasks) - two.solved(tasks) for one, two in pairs])
-            what = f"paired less {other}, share solved, {walls}"
-            yield row(
-                what, *gain, target="> 0" if other == "minimax" else None, source=source if other == "minimax" else ""
-            )
+            ours, theirs = ([run.solved(tasks) for run in found[teacher]] for teacher in ("paired", other))
+            what, claim = f"paired less {other}, share solved, {walls}", other == "minimax"
+            yield ahead_row(what, ours, theirs, source if claim else "", claim=claim)
         for player in PLAYERS:
             shares = [run.solved(tasks, player) for run in found["paired"]]
-            yield row(f"player {player}: share of mazes with {walls} solved", *mean_interval(shares))
+            yield seeds_row(f"player {player}: share of mazes with {walls} solved", shares)
 
 
 def _designs(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
@@ -98,13 +94,13 @@ def _designs(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
             values = [value for run in runs if (value := run.late(metric)) is not None]
             if values:
                 seeds = f", {len(values)} of {len(runs)} seeds" if len(values) < len(runs) else ""
-                yield row(f"{teacher}, last {LAST} iterations: {what}{seeds}", *mean_interval(values))
+                yield seeds_row(f"{teacher}, last {LAST} iterations: {what}{seeds}", values)
 
 
 def _budget(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
     for teacher, runs in found.items():
-        seconds = mean_interval([run.curve[-1]["seconds"] for run in runs])
-        yield row(f"{teacher}: seconds of training, one thread", *seconds, target="<= 1200", source="budget")
+        seconds = [run.curve[-1]["seconds"] for run in runs]
+        yield seeds_row(f"{teacher}: seconds of training, one thread", seconds, "<= 1200", "budget")
         yield row(f"{teacher}: environment steps, designs and antagonist included", runs[0].curve[-1]["steps"])
         for point in runs[0].curve:
             trial = point["trial"]

@@ -19,11 +19,10 @@ from typing import Any
 
 import torch
 
-from agents.evaluation.statistics import mean_interval
 from agents.training.run import RunDirectory
 from benchmarks.cartpole_adr import FULL
-from benchmarks.harness import Row, record, row
-from benchmarks.learning import inline, run_seed
+from benchmarks.harness import Row, ahead_row, record, row, seeds_row
+from benchmarks.learning import inline, run_seed, trials
 
 NAME, EXPERIMENT, SEEDS = "pbt_cartpole", "es-cartpole", (0, 1, 2, 3, 4)
 ITERATIONS, MEMBERS, READY_EVERY = 40, 8, 5
@@ -79,9 +78,8 @@ class Finished:
     """What is read of a finished run."""
 
     def __init__(self, run: RunDirectory) -> None:
-        summary = json.loads((run.path / "evaluation.json").read_text())["sets"]["held-out"]["players"]
-        self.returns: dict[str, float] = {player: found["trial"]["mean"] for player, found in summary.items()}
-        """Mean return of an episode, by player."""
+        self.returns = {player: trials(run, "held-out", player) for player in ("es", *PLAYERS)}
+        """Returns [N] of an episode on each task, by player."""
         lines = (run.path / "metrics.jsonl").read_text().splitlines()
         self.metrics: list[dict[str, float]] = [json.loads(line)["metrics"] for line in lines]
         self.judged: dict[str, Any] = json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1])
@@ -89,27 +87,26 @@ class Finished:
 
 def _results(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
     for kind, runs in found.items():
-        yield row(f"{TITLES[kind]}: held-out return", *mean_interval([run.returns["es"] for run in runs]))
+        yield seeds_row(f"{TITLES[kind]}: held-out return", [run.returns["es"] for run in runs])
     for player in PLAYERS:
         returns = [run.returns[player] for run in found["pbt"]]
-        yield row(f"player {player}: held-out return", *mean_interval(returns))
+        yield seeds_row(f"player {player}: held-out return", returns)
     source = "Jaderberg et al. 2017: better than settings drawn at random, or by hand, that stay as they are"
     for other in ("random search", "shipped", "one agent"):
-        pairs = zip(found["pbt"], found[other], strict=True)
-        gain = mean_interval([one.returns["es"] - two.returns["es"] for one, two in pairs])
-        yield row(f"PBT less {TITLES[other]}, per seed", *gain, target="> 0", source=source)
+        ours, theirs = ([run.returns["es"] for run in found[kind]] for kind in ("pbt", other))
+        yield ahead_row(f"PBT less {TITLES[other]}, per seed", ours, theirs, source)
 
 
 def _populations(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
     for kind in ("pbt", "random search", "shipped"):
         medians = [run.metrics[-1]["pbt/median_return"] for run in found[kind]]
-        yield row(f"{TITLES[kind]}: return of the median member when last judged", *mean_interval(medians))
+        yield seeds_row(f"{TITLES[kind]}: return of the median member when last judged", medians)
         curves = [[line["meta/trial_return"] for line in run.metrics] for run in found[kind]]
-        on_the_way = mean_interval([sum(curve) / len(curve) for curve in curves])
-        yield row(f"{TITLES[kind]}: return of the best member when judged, mean over all updates", *on_the_way)
+        on_the_way = [sum(curve) / len(curve) for curve in curves]
+        yield seeds_row(f"{TITLES[kind]}: return of the best member when judged, mean over all updates", on_the_way)
     pairs = zip(found["pbt"], found["random search"], strict=True)
     medians = [one.metrics[-1]["pbt/median_return"] - two.metrics[-1]["pbt/median_return"] for one, two in pairs]
-    yield row("median member, PBT less random search, per seed", *mean_interval(medians))
+    yield seeds_row("median member, PBT less random search, per seed", medians)
     for kind in ("pbt", "random search"):
         for name in REACH:
             for seed, run in zip(SEEDS, found[kind], strict=True):
@@ -118,7 +115,7 @@ def _populations(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
 
 def _budget(found: Mapping[str, Sequence[Finished]]) -> Iterator[Row]:
     for kind, runs in found.items():
-        yield row(f"{TITLES[kind]}: environment steps", *mean_interval([float(run.judged["steps"]) for run in runs]))
+        yield seeds_row(f"{TITLES[kind]}: environment steps", [float(run.judged["steps"]) for run in runs])
 
 
 def rows(found: Mapping[str, Sequence[Finished]]) -> list[Row]:

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from agents.evaluation.play import play
-from agents.evaluation.statistics import mean_interval
 from agents.reference.player import Player
 from agents.reference.steering import nearest, told
 from agents.reports.report import write_report
 from agents.training.experiment import build_parts, held_out_source, load_experiment
-from benchmarks.harness import Row, Target, record, row
-from benchmarks.learning import RUNS, run_seed
+from agents.training.run import RunDirectory
+from benchmarks.harness import Row, Target, ahead_row, record, row, seeds_row
+from benchmarks.learning import RUNS, played, run_seed
 from registry.config import Config
 from taskgen.interaction.agent import Action, CollectionPlan, Rollout, Step
 
@@ -100,24 +100,26 @@ def _searches() -> Iterator[tuple[str, list[float]]]:
         yield what, returns.mean(axis=1).tolist()
 
 
-def _rows(summaries: Sequence[dict[str, Any]], curves: Sequence[Sequence[dict[str, Any]]]) -> Iterator[Row]:
+def _rows(
+    runs: Sequence[RunDirectory], summaries: Sequence[dict[str, Any]], curves: Sequence[Sequence[dict[str, Any]]]
+) -> Iterator[Row]:
     players = [summary["sets"]["held-out"]["players"] for summary in summaries]
+    own = [played(run, "held-out", "pearl") for run in runs]
     for episode in range(1, EPISODES + 1):
-        returns = mean_interval([found["pearl"]["returns"]["mean"][episode - 1] for found in players])
         target, source = TARGETS.get(episode, (None, ""))
-        yield row(f"pearl: mean return of episode {episode}", *returns, target=target, source=source)
-    gains = [found["pearl"]["returns"]["mean"] for found in players]
-    gain = mean_interval([returns[-1] - returns[0] for returns in gains])
-    yield row(f"pearl: gain from episode 1 to {EPISODES}", *gain, target="> 0", source="adaptation must help")
+        returns = [earned[episode - 1] for earned in own]
+        yield seeds_row(f"pearl: mean return of episode {episode}", returns, target, source)
+    first, last = ([earned[episode] for earned in own] for episode in (0, -1))
+    yield ahead_row(f"pearl: gain from episode 1 to {EPISODES}", last, first, "adaptation must help")
     for what, means in _searches():
         for episode in (1, EPISODES):
             yield row(f"search, {what}: mean return of episode {episode}", means[episode - 1])
     for player in sorted(set(players[0]) - {"pearl"}):
-        found = mean_interval([some[player]["trial"]["mean"] / EPISODES for some in players])
+        found = [some[player]["trial"]["mean"] / EPISODES for some in players]
         oracle = player == "point-navigation-oracle"
-        yield row(f"{player}: mean return", *found, target=13.39 if oracle else None, source="exact" if oracle else "")
-    seconds = mean_interval([curve[-1]["seconds"] for curve in curves])
-    yield row("pearl: seconds of training, one thread", *seconds, target=f"<= {BUDGET}", source="budget")
+        yield seeds_row(f"{player}: mean return", found, 13.39 if oracle else None, "exact" if oracle else "")
+    seconds = [curve[-1]["seconds"] for curve in curves]
+    yield seeds_row("pearl: seconds of training, one thread", seconds, f"<= {BUDGET}", "budget")
     yield row("pearl: environment steps", summaries[0]["steps"])
     for point in curves[0]:
         what = f"pearl, seed {SEEDS[0]}: trial return after {point['steps']:,} steps and {point['seconds']:.0f} s"
@@ -131,7 +133,7 @@ def main() -> None:
     runs = [run_seed(NAME, EXPERIMENT, seed, ()) for seed in SEEDS]
     summaries = [json.loads((run.path / "evaluation.json").read_text()) for run in runs]
     curves = [[json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()] for run in runs]
-    record(NAME, list(_rows(summaries, curves)), seeds=SEEDS)
+    record(NAME, list(_rows(runs, summaries, curves)), seeds=SEEDS)
     write_report([run.path for run in runs], RUNS / f"{NAME}.html")
 
 

@@ -183,7 +183,8 @@ def _wanted(row: Mapping[str, Any]) -> str:
 
 
 def _met(row: Mapping[str, Any]) -> str:
-    return {None: "", True: "yes", False: "**no**"}[row["met"]]
+    met = {None: "", True: "yes", False: "**no**"}[row["met"]]
+    return f"{met} ({row['why']})" if met and "why" in row else met
 
 
 def _target(target: Any) -> str:

@@ -15,10 +15,9 @@ from typing import Any
 import torch
 
 from agents.evaluation.play import play
-from agents.evaluation.statistics import mean_interval
 from agents.reports.report import write_report
 from agents.training.experiment import held_out_source, load_experiment
-from benchmarks.harness import Row, record, row
+from benchmarks.harness import Row, ahead_row, record, seeds_row
 from benchmarks.learning import RUNS, run_seed
 from registry.config import Part
 from taskgen.build import build_family
@@ -53,18 +52,17 @@ def _compared(found: dict[str, list[dict[str, Any]]]) -> list[Row]:
     scratch = next(player for player in found["uml-goals"][0] if player.startswith("maml"))
     trials["scratch"] = [some[scratch]["trial"]["mean"] for some in found["uml-goals"]]
     for name, text in (*SOURCES.items(), ("scratch", "nothing: from scratch")):
-        rows.append(row(f"trained on {text}: mean trial return", *mean_interval(trials[name])))
+        rows.append(seeds_row(f"trained on {text}: mean trial return", trials[name]))
         runs, player = (found["uml-goals"], scratch) if name == "scratch" else (found[name], "rl2")
         courses = [some[player]["returns"]["mean"] for some in runs]
         for episode, values in enumerate(zip(*courses, strict=True), 1):
-            rows.append(row(f"trained on {text}: return of episode {episode}", *mean_interval(values)))
+            rows.append(seeds_row(f"trained on {text}: return of episode {episode}", values))
     for player in ("point-navigation-oracle", "random"):
         values = [some[player]["trial"]["mean"] for some in found["uml-goals"]]
-        rows.append(row(f"{player}: mean trial return", *mean_interval(values)))
+        rows.append(seeds_row(f"{player}: mean trial return", values))
     for better, worse in (("uml-random", "scratch"), ("uml-diayn", "scratch"), ("uml-diayn", "uml-random")):
-        gains = [a - b for a, b in zip(trials[better], trials[worse], strict=True)]
         what = f"gain in trial return of {SOURCES[better]} over {SOURCES.get(worse, 'from scratch')}"
-        rows.append(row(what, *mean_interval(gains), target="> 0", source=CLAIM))
+        rows.append(ahead_row(what, trials[better], trials[worse], CLAIM))
     return rows
 
 
@@ -77,8 +75,8 @@ def main() -> None:
     courses = [from_scratch(seed) for seed in SEEDS]
     every = LONG_SCRATCH["trajectories"]
     for number in (0, 4, 9, 14, 24):
-        values = mean_interval([course[number] for course in courses])
-        rows.append(row(f"from scratch, episodes {number * every + 1} to {(number + 1) * every}: return", *values))
+        values = [course[number] for course in courses]
+        rows.append(seeds_row(f"from scratch, episodes {number * every + 1} to {(number + 1) * every}: return", values))
     record("unsupervised_meta_rl", rows, SEEDS)
     write_report([run.path for done in runs.values() for run in done], RUNS / "unsupervised_meta_rl.html")
 

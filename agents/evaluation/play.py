@@ -1,8 +1,8 @@
 """Evaluation, one protocol for every agent: frozen meta-parameters, adaptation allowed, return per adaptation episode.
 
-All players meet the same tasks with the same environment noise (each task's own seed), so differences between them are
-paired. Players that adapt between rounds of episodes are judged by round too: after 0, 1, 2, ... steps of adaptation.
-Axes: K episodes, N tasks.
+All players meet the same tasks with the same environment noise, so differences between them are paired. A task that is
+given several times is played as often, with other noise each time, and counts once. Players that adapt between rounds
+of episodes are judged by round too: after 0, 1, 2, ... steps of adaptation. Axes: K episodes, N tasks.
 """
 
 import copy
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.statistics import iqm_interval, mean_interval
+from agents.evaluation.luck import plays
+from agents.evaluation.statistics import Interval, intervals
 from agents.evaluation.tail import ranked_tasks, ranking_luck, tail_interval, tail_tasks, tail_values
 from agents.evaluation.watch import Watch
 from taskgen.engines.faults import Faulting
@@ -22,7 +23,6 @@ from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, judged
 from taskgen.interaction.collect import collect
 from taskgen.spec import TaskSpec
-from taskgen.streams import stream
 
 SLOTS = 4096
 """Played at once."""
@@ -33,7 +33,10 @@ STEPS = 2**22
 def play(
     agent: Agent, family: TaskFamily[Any], specs: Sequence[TaskSpec], episodes: int, device: Any = "cpu"
 ) -> NDArray[np.float64]:
-    """Return of every episode of one trial on every task, [K, N]. The agent's state afterwards is as before."""
+    """Return of every episode of one trial on each of `specs`, [K, len(specs)], with their own seeds' noise.
+
+    The agent's state afterwards is as before.
+    """
     return play_counting(agent, family, specs, episodes, device)[0]
 
 
@@ -45,13 +48,33 @@ def play_counting(
     device: Any = "cpu",
     *,
     watch: Watch | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> tuple[NDArray[np.float64], int]:
     """As `play`; also how many episodes were cut short because their simulation diverged. They count as they are.
 
-    Raises `Stopped` where `watch` says so; the agent is as before then too.
+    `seeds`, one for each of `specs`, decide the noise in place of their own. Raises `Stopped` where `watch` says so;
+    the agent is as before then too.
     """
     with _at_play(agent) as player:
-        return _played(player, family, specs, episodes, device, watch)
+        return _played(player, family, specs, episodes, device, watch, seeds)
+
+
+def play_distinct(
+    agent: Agent,
+    family: TaskFamily[Any],
+    specs: Sequence[TaskSpec],
+    episodes: int,
+    device: Any = "cpu",
+    *,
+    watch: Watch | None = None,
+) -> tuple[NDArray[np.float64], int]:
+    """Mean return of every episode on each of the distinct tasks of `specs`, [K, N], and the number of faults.
+
+    A task is played as often as it is given, with fresh luck each time: see `luck.plays`. Raises as `play_counting`.
+    """
+    played = plays(specs)
+    returns, faults = play_counting(agent, family, specs, episodes, device, watch=watch, seeds=played.seeds)
+    return played.averaged(returns), faults
 
 
 def play_ranking(
@@ -64,13 +87,15 @@ def play_ranking(
     share: float,
     watch: Watch | None = None,
 ) -> tuple[NDArray[np.float64], int, NDArray[np.float64]]:
-    """As `play_counting`; also the `tail_values` of the trial's return, [M] of the tasks ranked, which may be none.
+    """As `play_distinct`; also the `tail_values` of the trial's return, [M] of the tasks ranked, which may be none.
 
     The ranking is played after the trial that is measured, so that the agent's own luck is other luck too.
     """
-    ranked = specs[: ranked_tasks(len(specs), share)]
+    distinct = plays(specs)
+    ranked = distinct.tasks[: ranked_tasks(len(distinct.tasks), share)]
     with _at_play(agent) as player:
-        returns, faults = _played(player, family, specs, episodes, device, watch)
+        returns, faults = _played(player, family, specs, episodes, device, watch, distinct.seeds)
+        returns = distinct.averaged(returns)
         if not ranked:
             return returns, faults, np.zeros(0)
         again, _ = _played(player, family, ranked, episodes, device, watch, seeds=ranking_luck(ranked))
@@ -112,30 +137,33 @@ def _played(
     return np.concatenate(parts, axis=1), faults
 
 
-def summarise(returns: NDArray[np.float64], seed: int, rounds: int = 1) -> dict[str, Any]:
-    """Mean and interquartile mean per episode and mean per trial, each with its 95% interval, as JSON values.
+def summarise(returns: NDArray[np.float64], rounds: int = 1) -> dict[str, Any]:
+    """Of one run, mean and interquartile mean per episode and mean per trial, with 95% intervals, as JSON values.
 
-    Where the K episodes were played in several `rounds` of more than one, also the same for the mean episode of each
-    round, under "rounds". `seed` decides the bootstrap of the interquartile mean.
+    `returns` are of distinct tasks, [K, N], and the intervals over these; of a single task they are None. Where the K
+    episodes were played in several `rounds` of more than one, also the same for the mean episode of each round, under
+    "rounds".
     """
-    trial = mean_interval(returns.sum(axis=0))
-    summary = {"returns": _rows(returns, seed), "trial": trial._asdict() | {"mean": trial.value}}
+    trial, _ = intervals(returns.sum(axis=0)[None])
+    ends = {name: json_end(value) for name, value in trial._asdict().items()}
+    summary = {"returns": _rows(returns), "trial": ends | {"mean": trial.value}}
     if 1 < rounds < len(returns):
-        summary["rounds"] = _rows(returns.reshape(rounds, -1, returns.shape[1]).mean(axis=1), seed)
+        summary["rounds"] = _rows(returns.reshape(rounds, -1, returns.shape[1]).mean(axis=1))
     return summary
 
 
-def _rows(returns: NDArray[np.float64], seed: int) -> dict[str, list[float]]:
-    means = [mean_interval(row) for row in returns]
-    middles = [iqm_interval(row, stream(seed, "bootstrap", k)) for k, row in enumerate(returns)]
-    return {
-        "mean": [interval.value for interval in means],
-        "low": [interval.low for interval in means],
-        "high": [interval.high for interval in means],
-        "iqm": [interval.value for interval in middles],
-        "iqm_low": [interval.low for interval in middles],
-        "iqm_high": [interval.high for interval in middles],
-    }
+def _rows(returns: NDArray[np.float64]) -> dict[str, list[float | None]]:
+    means, middles = zip(*(intervals(row[None]) for row in returns), strict=True)
+    return _columns(means, ("mean", "low", "high")) | _columns(middles, ("iqm", "iqm_low", "iqm_high"))
+
+
+def _columns(rows: Sequence[Interval], names: tuple[str, str, str]) -> dict[str, list[float | None]]:
+    return {name: [json_end(row[place]) for row in rows] for place, name in enumerate(names)}
+
+
+def json_end(value: float) -> float | None:
+    """An end of an interval as JSON, which has no NaN."""
+    return None if math.isnan(value) else value
 
 
 def evaluate(
@@ -143,13 +171,12 @@ def evaluate(
     family: TaskFamily[Any],
     specs: Sequence[TaskSpec],
     episodes: int,
-    *,
-    seed: int,
     device: Any = "cpu",
+    *,
     tail: float = 0.0,
     watch: Watch | None = None,
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
-    """All `players` on the same tasks: their summaries by name, and the returns [K, N] behind them.
+    """All `players` on the distinct tasks of `specs`: their summaries by name, and the returns [K, N] behind them.
 
     A summary holds `faults`, their number, where simulations diverged; `tail`, the mean return of a trial on the share
     `tail` of tasks where it is lowest, where that is asked for and there are tasks enough; and `judged`, which action
@@ -162,7 +189,7 @@ def evaluate(
         if watch is not None:
             watch.what = name
         returns[name], faults, values = play_ranking(agent, family, specs, episodes, device, share=tail, watch=watch)
-        summary = summarise(returns[name], seed, judged(agent).plan(episodes).rounds)
+        summary = summarise(returns[name], judged(agent).plan(episodes).rounds)
         summary |= {"tail": _tail(values, tail)} if len(values) else {}
         action = getattr(agent, "judged_action", None)
         summaries[name] = summary | ({"faults": faults} if faults else {}) | ({"judged": action} if action else {})
@@ -171,6 +198,5 @@ def evaluate(
 
 def _tail(values: NDArray[np.float64], share: float) -> dict[str, Any]:
     found = tail_interval(values, share)
-    ends = [None if math.isnan(end) else end for end in found[1:]]
     sizes = {"share": share, "tasks": tail_tasks(len(values), share), "ranked": len(values)}
-    return {"mean": found.value, "low": ends[0], "high": ends[1], **sizes}
+    return {"mean": found.value, "low": json_end(found.low), "high": json_end(found.high), **sizes}

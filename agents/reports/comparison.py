@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.play import play_ranking
-from agents.evaluation.statistics import Interval, crossed_intervals
+from agents.evaluation.luck import plays
+from agents.evaluation.play import json_end, play_ranking
+from agents.evaluation.statistics import Interval, basis, intervals, seeds_interval
 from agents.evaluation.tail import LEAST, tail_interval, tail_tasks
 from agents.evaluation.watch import Watch
 from agents.reports.results import grouped
@@ -32,10 +33,6 @@ from taskgen.build import task_key
 from taskgen.family import TaskFamily, same_structure
 from taskgen.interaction.agent import Agent, Problem
 from taskgen.spec import TaskSpec
-from taskgen.streams import stream
-
-RESAMPLES = 1000
-"""Of a bootstrap interval."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,8 @@ class Course:
     told: bool
     """Whether it is told the task's descriptor."""
     seeds: int
+    basis: str
+    """What the intervals are over, or why there are none."""
     episodes: int
     mean: tuple[Interval, ...]
     """[P] of an episode of each stretch."""
@@ -93,6 +92,8 @@ class Course:
     """[P] the interquartile means."""
     trial: Interval
     """Mean return of all K episodes."""
+    samples: NDArray[np.float64]
+    """[S, P, N] of an episode of each stretch, on each task."""
     faults: int
     """Episodes cut short because their simulation diverged."""
     tail: Interval | None = None
@@ -116,7 +117,9 @@ class Comparison:
     agents: Mapping[str, Sequence[Contender]]
     """The runs behind each agent, seeds ascending."""
     tasks: Mapping[str, int]
-    """Number of tasks of each set."""
+    """Number of distinct tasks of each set."""
+    plays: Mapping[str, int]
+    """And how often they are played in all."""
     sets: Mapping[str, Sequence[Course]]
     """By set: agents and reference players, those who end best first."""
     remarks: Sequence[str]
@@ -146,7 +149,11 @@ class Comparison:
             for name, runs in self.agents.items()
         }
         sets = {
-            name: {"tasks": self.tasks[name], "players": {course.name: _summary(course) for course in courses}}
+            name: {
+                "tasks": self.tasks[name],
+                "plays": self.plays[name],
+                "players": {course.name: _summary(course) for course in courses},
+            }
             for name, courses in self.sets.items()
         }
         return {
@@ -169,6 +176,8 @@ def compare(
 ) -> Comparison:
     """The agents of `runs` on the same tasks, beside the reference players of the first run's experiment.
 
+    Reference players take part once with each seed of the first agent's runs, as in the reports on these.
+
     Args:
         runs: run directories; several seeds of one experiment are one agent.
         tasks: sets of tasks by name; left out: the held-out and out-of-distribution tasks of the first run.
@@ -179,7 +188,7 @@ def compare(
 
     Raises:
         UserError: no runs, a run twice or without a checkpoint, a run of another family or structure (named with what
-            differs), or a set of fewer than 2 tasks.
+            differs), or a set of no tasks.
         TaskError: a task of another family or structure.
         CheckpointError: a damaged run.
         Stopped: the onlooker asked for it.
@@ -196,10 +205,10 @@ def compare(
     for name, specs in tasks.items():
         _refuse_unfit(name, specs, contenders)
     problem = replace(first.trained.parts.problem, episodes=episodes or first.episodes)
-    players, left_out = reference_players(first.trained.experiment, problem) if with_players else ({}, {})
+    players, left_out = _players(next(iter(agents.values())), problem.episodes) if with_players else ({}, {})
     say = say or (lambda _: None)
     tail = first.trained.experiment.evaluation.tail
-    everybody = len(contenders) + len(players)
+    everybody = len(contenders) + sum(map(len, players.values()))
     watch = watch_over(onlooker, everybody * sum(trials(specs, tail) for specs in tasks.values()))
     sets: dict[str, list[Course]] = {}
     for name, specs in tasks.items():
@@ -208,14 +217,15 @@ def compare(
         for label, members in agents.items():
             say(f"{name}: {label} plays {len(specs)} tasks with {len(members)} seed{'s' * (len(members) != 1)} ...")
             courses.append(_course(label, members, game, episodes))
-        for label, agent in players.items():
+        for label, seeds in players.items():
             say(f"{name}: {label} plays ...")
-            courses.append(_played(label, [agent], game, problem, trained=False))
+            courses.append(_played(label, seeds, game, problem, trained=False))
         sets[name] = sorted(courses, key=lambda course: -course.mean[-1].value)
-    counts = {name: len(specs) for name, specs in tasks.items()}
+    distinct = {name: len(plays(specs).tasks) for name, specs in tasks.items()}
+    every = {name: len(specs) for name, specs in tasks.items()}
     remarks = [f"{label} is left out: {reason}" for label, reason in left_out.items()]
     remarks += [*_overlong(agents, episodes), *_remarks(tasks, contenders)]
-    return Comparison(agents, counts, sets, remarks, tail)
+    return Comparison(agents, distinct, every, sets, remarks, tail)
 
 
 @dataclass(frozen=True)
@@ -245,6 +255,15 @@ def _by_agent(contenders: Sequence[Contender]) -> dict[str, list[Contender]]:
     }
 
 
+def _players(members: Sequence[Contender], episodes: int) -> tuple[dict[str, list[Agent]], dict[str, str]]:
+    """Reference players of an agent's experiment, one for each of its seeds, and why others cannot play."""
+    found = [
+        reference_players(run.trained.experiment, replace(run.trained.parts.problem, episodes=episodes))
+        for run in members
+    ]
+    return {label: [players[label] for players, _ in found] for label in found[0][0]}, found[0][1]
+
+
 def _course(label: str, members: Sequence[Contender], game: _Game, episodes: int | None) -> Course:
     problem = members[0].trained.parts.problem
     problem = replace(problem, episodes=episodes or members[0].episodes)
@@ -263,36 +282,33 @@ def _played(label: str, agents: Sequence[Agent], game: _Game, problem: Problem, 
     ]
     returns = np.stack([found for found, _, _ in played])
     stretches = plan.rounds if plan.side_by_side else episodes
-    by_stretch = returns.reshape(len(agents), stretches, -1, len(specs)).mean(axis=2)
-    pairs = [_intervals(by_stretch[:, p], label, p) for p in range(stretches)]
+    by_stretch = returns.reshape(len(agents), stretches, -1, returns.shape[2]).mean(axis=2)
+    pairs = [intervals(by_stretch[:, p]) for p in range(stretches)]
     return Course(
         name=label,
         trained=trained,
         told=agents[0].needs_descriptor,
         seeds=len(agents),
+        basis=basis(len(agents), returns.shape[2]),
         episodes=episodes,
         mean=tuple(mean for mean, _ in pairs),
         middle=tuple(middle for _, middle in pairs),
-        trial=_intervals(returns.sum(axis=1), label, stretches)[0],
+        trial=intervals(returns.sum(axis=1))[0],
+        samples=by_stretch,
         faults=sum(faults for _, faults, _ in played),
-        tail=_tail(np.stack([values for _, _, values in played]), game.tail, label),
+        tail=_tail(np.stack([values for _, _, values in played]), game.tail),
     )
 
 
-def _tail(values: NDArray[np.float64], share: float, label: str) -> Interval | None:
-    """Of `tail_values` [S, N] of all seeds; the interval is one of means."""
+def _tail(values: NDArray[np.float64], share: float) -> Interval | None:
+    """Of `tail_values` [S, N] of all seeds; of several, an interval over these, as in reports."""
     if not values.size:
         return None
     if len(values) == 1:
         return tail_interval(values[0], share)
-    found = _intervals(values, label, -1)[0]
+    found = seeds_interval(values.mean(1))
     enough = tail_tasks(values.shape[1], share) >= LEAST
     return found if enough else Interval(found.value, math.nan, math.nan)
-
-
-def _intervals(samples: NDArray[np.float64], label: str, place: int) -> tuple[Interval, Interval]:
-    """Mean and interquartile mean of [S, N], on a random stream of its own."""
-    return crossed_intervals(samples, stream(0, "comparison", label, place), resamples=RESAMPLES)
 
 
 def _refuse_other_tasks(first: Contender, other: Contender) -> None:
@@ -312,9 +328,9 @@ def _refuse_other_tasks(first: Contender, other: Contender) -> None:
 
 
 def _refuse_unfit(name: str, specs: Sequence[TaskSpec], contenders: Sequence[Contender]) -> None:
-    """Raise for a set that is too small or that an agent cannot be told of."""
-    if len(specs) < 2:
-        raise UserError(f"{name} holds {len(specs)} task{'s' * (len(specs) != 1)}: an interval needs at least 2")
+    """Raise for a set that is empty or that an agent cannot be told of."""
+    if not specs:
+        raise UserError(f"{name} holds no task to compare on")
     same_structure(specs, contenders[0].family)
     batch = contenders[0].family.batch(1)
     batch.set_tasks(specs[:1])
@@ -359,6 +375,7 @@ def _summary(course: Course) -> dict[str, Any]:
         "trained": course.trained,
         "told_the_task": course.told,
         "seeds": course.seeds,
+        "intervals": course.basis,
         "episodes": course.episodes,
         "adapts_by": "round" if course.by_round else "episode",
         "course": points,
@@ -369,5 +386,4 @@ def _summary(course: Course) -> dict[str, Any]:
 
 
 def _estimate(name: str, interval: Interval) -> dict[str, float | None]:
-    low, high = (None if math.isnan(end) else end for end in interval[1:])
-    return {name: interval.value, f"{name}_low": low, f"{name}_high": high}
+    return {name: interval.value, f"{name}_low": json_end(interval.low), f"{name}_high": json_end(interval.high)}

@@ -1,5 +1,6 @@
 """A comparison as its readers see it: a table for the terminal and one self-contained HTML page."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from agents.evaluation.luck import counted
 from agents.evaluation.statistics import Interval
-from agents.reports.comparison import RESAMPLES, Comparison, Contender, Course
+from agents.reports.comparison import Comparison, Contender, Course
 from agents.reports.figures import Band, adaptation_figure
 from agents.reports.report import digits, write_page
 from agents.reports.results import band
@@ -25,7 +27,6 @@ def write_comparison(comparisons: Mapping[str, Comparison], output: Path) -> Non
     context = {
         "comparisons": [_context(i, *pair) for i, pair in enumerate(comparisons.items())],
         "names": list(dict.fromkeys(agent for comparison in comparisons.values() for agent in comparison.agents)),
-        "resamples": RESAMPLES,
     }
     write_page("comparison.html.j2", context, output)
 
@@ -56,7 +57,8 @@ def table(comparison: Comparison) -> Iterator[str]:
     for name, courses in comparison.sets.items():
         width = max(len(_called(course)) for course in courses)
         told = "; * is told the task" if any(course.told for course in courses) else ""
-        yield f"{name}: {comparison.tasks[name]} tasks, the same for all; mean returns with 95% intervals{told}"
+        tasks = counted(comparison.tasks[name], comparison.plays[name])
+        yield f"{name}: {tasks}, the same for all; mean returns with 95% intervals{told}"
         columns = f"{'first':>9} {'last episode':>13}  {'':<20} {'its IQM':>9}  {'':<20} {'trial':>9}"
         columns += f"  {f'worst {comparison.tail:.0%}':>9}" if any(course.tail for course in courses) else ""
         yield f"  {'player':<{width}} {'seeds':>5} {'episodes':>8} {columns}"
@@ -68,6 +70,7 @@ def table(comparison: Comparison) -> Iterator[str]:
             seeds = course.seeds if course.trained else "-"
             faults = f"  {course.faults} episodes diverged" if course.faults else ""
             yield f"  {_called(course):<{width}} {seeds:>5} {course.episodes:>8} {figures}{faults}"
+        yield from (f"  95% intervals {line}" for line in bases(courses))
         for course in courses:
             if course.by_round:
                 steps = ", ".join(f"{interval.value:.3f}" for interval in course.mean)
@@ -80,7 +83,17 @@ def _called(course: Course) -> str:
     return f"{course.name} *" if course.told else course.name
 
 
+def bases(courses: Sequence[Course]) -> list[str]:
+    """What intervals are over, or why there are none, with the players of whom that is so."""
+    found: dict[str, list[str]] = {}
+    for course in courses:
+        found.setdefault(course.basis, []).append(course.name)
+    return [f"of {', '.join(names)}: {over}" for over, names in found.items()]
+
+
 def _ends(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return ""
     return f"[{interval.low:.3f}, {interval.high:.3f}]"
 
 
@@ -127,6 +140,8 @@ def _set(name: str, comparison: Comparison, prefix: str) -> dict[str, Any]:
     return {
         "name": name,
         "tasks": comparison.tasks[name],
+        "counted": counted(comparison.tasks[name], comparison.plays[name]),
+        "bases": bases(courses),
         "courses": courses,
         "best": min((course for course in courses if course.trained), key=lambda course: course.told),
         "rounds": [course for course in courses if course.by_round],

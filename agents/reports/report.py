@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from agents.evaluation.luck import counted
 from agents.evaluation.statistics import Interval
 from agents.reports.curriculum_report import curriculum_section
 from agents.reports.evolution import evolves
@@ -84,8 +85,8 @@ def _problem(number: int, members: Sequence[Experiment]) -> dict[str, Any]:
         "learning": _learning(members, f"learning-{number}"),
         "sets": [_played(members, name, f"adaptation-{number}-{i}") for i, name in enumerate(sets)],
         "several": any(len(member.runs) > 1 for member in members),
+        "two": any(len(member.runs) == 2 for member in members),
         "episodes": first.evaluation.episodes,
-        "tasks": first.evaluation.tasks,
         "trained": _trained_episodes(members[0]),
         "left_out": {
             player: reason for member in members for player, reason in member.first.evaluation.left_out.items()
@@ -131,6 +132,8 @@ def _played(members: Sequence[Experiment], tasks: str, name: str) -> dict[str, A
     ends = ", ".join(f"{row.name} from {row.course[0].value:.4g} to {row.course[-1].value:.4g}" for row in rows)
     return {
         "name": _called(members[0], tasks),
+        "counted": _counted(present[0], tasks),
+        "basis": "; ".join(dict.fromkeys(row.basis for row in rows)),
         "rows": rows,
         "rounds": [row for row in rows if row.rounds],
         "svg": adaptation_figure(
@@ -141,6 +144,13 @@ def _played(members: Sequence[Experiment], tasks: str, name: str) -> dict[str, A
         "alt": f"Return per adaptation episode on {tasks} tasks, from the first episode to the last: {ends}.",
         **_decimals(rows),
     }
+
+
+def _counted(experiment: Experiment, tasks: str) -> str:
+    """How many tasks a set has and how often they were played."""
+    played = experiment.first.evaluation.sets[tasks]
+    count = played.tasks or experiment.first.evaluation.tasks
+    return counted(count, played.plays or count)
 
 
 def _episodes(row: Standing) -> NDArray[np.float64]:
@@ -165,6 +175,7 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         "set": _called(experiment, tasks),
         "same_tasks": _same_tasks(experiment),
         "trained_on": first.evaluation.sets[tasks].trained_on,
+        "counted": _counted(experiment, tasks),
         "lead": next(row for row in rows if row.lead),
         "best": next((row for row in rows if not row.lead), None),
         **_decimals(rows),

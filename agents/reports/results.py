@@ -1,7 +1,7 @@
 """What runs say together: seeds of one experiment pooled, players ranked, learning curves averaged.
 
-Runs whose configurations differ only in seed and device are one experiment. With one run, intervals are over tasks, as
-the run recorded them; with three or more, over the runs' means (Student's t); two give none.
+Runs whose configurations differ only in seed and device are one experiment. Its intervals are those of
+`agents.evaluation.statistics` over the returns that the runs recorded, as in a comparison.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.statistics import Interval, mean_interval
+from agents.evaluation.statistics import Interval, basis, intervals, seeds_interval
 from agents.reports.figures import Band, Curve
 from agents.reports.settings import labelled
 from agents.training.records import Estimate, Record, Returns, Tail
@@ -128,6 +128,8 @@ class Standing:
     rounds_middle: tuple[Interval, ...] = ()
     tail: Interval | None = None
     """Of a trial, on the share of tasks where it is lowest; None where that was not measured."""
+    basis: str = ""
+    """What the intervals are over, or why there are none."""
 
     @property
     def course(self) -> tuple[Interval, ...]:
@@ -147,17 +149,39 @@ def standings(experiments: Sequence[Experiment], tasks: str) -> list[Standing]:
     """
     found: dict[str, Standing] = {}
     for experiment in experiments:
-        evaluated = [run.evaluation.sets[tasks].players for run in experiment.runs]
-        for player in evaluated[0]:
+        for player in experiment.first.evaluation.sets[tasks].players:
             lead = player == experiment.lead
             name = experiment.label if lead and len(experiments) > 1 else player
-            players = [players[player] for players in evaluated]
-            trial = _trial([player.trial for player in players])
-            returns = _means_and_middles([player.returns for player in players])
-            rounds = _means_and_middles([player.rounds for player in players if player.rounds is not None])
-            tail = _tail([player.tail for player in players])
-            found.setdefault(name, Standing(name, lead, trial, *returns, *rounds, tail=tail))
+            found.setdefault(name, _standing(name, experiment.runs, tasks, player, lead=lead))
     return sorted(found.values(), key=lambda standing: -standing.trial.value)
+
+
+def _standing(name: str, runs: Sequence[Record], tasks: str, player: str, *, lead: bool) -> Standing:
+    """What the runs' evaluations amount to: over seeds and tasks where all played the same tasks, else over seeds."""
+    sets = [run.evaluation.sets[tasks] for run in runs]
+    players = [played.players[player] for played in sets]
+    same = len({played.content for played in sets}) == 1 and sets[0].content is not None
+    count = sets[0].tasks or runs[0].evaluation.tasks
+    over = basis(len(runs), count, same_tasks=same)
+    tail = _tail([figures.tail for figures in players])
+    if same and len(runs) > 1:
+        returns = np.stack([run.played(tasks, player) for run in runs])
+        trial, _ = intervals(returns.sum(1))
+        courses = [*_crossed(returns)]
+        if players[0].rounds is not None:
+            rounds = len(players[0].rounds.mean)
+            courses += _crossed(returns.reshape(len(runs), rounds, -1, returns.shape[2]).mean(2))
+        return Standing(name, lead, trial, *courses, tail=tail, basis=over)
+    trial = _trial([figures.trial for figures in players])
+    returns = _means_and_middles([figures.returns for figures in players])
+    rounds = _means_and_middles([figures.rounds for figures in players if figures.rounds is not None])
+    return Standing(name, lead, trial, *returns, *rounds, tail=tail, basis=over)
+
+
+def _crossed(returns: NDArray[np.float64]) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
+    """Means and interquartile means of returns [S, K, N] by episode."""
+    means, middles = zip(*(intervals(returns[:, k]) for k in range(returns.shape[1])), strict=True)
+    return means, middles
 
 
 def _means_and_middles(runs: Sequence[Returns]) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
@@ -168,15 +192,19 @@ def _means_and_middles(runs: Sequence[Returns]) -> tuple[tuple[Interval, ...], t
 def _over_runs(runs: Sequence[Returns], value: str, low: str, high: str) -> tuple[Interval, ...]:
     if len(runs) == 1:
         figures = runs[0].model_dump()
-        return tuple(map(Interval, figures[value], figures[low], figures[high]))
-    return tuple(map(_over_seeds, zip(*(run.model_dump()[value] for run in runs), strict=True)))
+        return tuple(itertools.starmap(_interval, zip(figures[value], figures[low], figures[high], strict=True)))
+    return tuple(map(seeds_interval, zip(*(run.model_dump()[value] for run in runs), strict=True)))
+
+
+def _interval(value: float, low: float | None, high: float | None) -> Interval:
+    return Interval(value, math.nan if low is None else low, math.nan if high is None else high)
 
 
 def curve(experiment: Experiment) -> Curve:
     """The learning curve of an experiment, in at most `CURVE_POINTS` averages per run."""
     runs = [(_thin(run.steps), _thin(run.returns)) for run in experiment.runs]
     steps = min((x for x, _ in runs), key=lambda x: x[-1])  # as far as all have come
-    mean = [_over_seeds(samples) for samples in zip(*(np.interp(steps, x, y) for x, y in runs), strict=True)]
+    mean = [seeds_interval(samples) for samples in zip(*(np.interp(steps, x, y) for x, y in runs), strict=True)]
     checkups = [{checkup.iteration: checkup for checkup in run.checkups} for run in experiment.runs]
     shared = [[found[i] for found in checkups] for i in checkups[0] if all(i in found for found in checkups)]
     held_out = [_trial([checkup.trial for checkup in found]) for found in shared]
@@ -186,8 +214,8 @@ def curve(experiment: Experiment) -> Curve:
 
 def _trial(estimates: Sequence[Estimate]) -> Interval:
     if len(estimates) == 1:
-        return Interval(estimates[0].mean, estimates[0].low, estimates[0].high)
-    return _over_seeds([estimate.mean for estimate in estimates])
+        return _interval(estimates[0].mean, estimates[0].low, estimates[0].high)
+    return seeds_interval([estimate.mean for estimate in estimates])
 
 
 def _tail(tails: Sequence[Tail | None]) -> Interval | None:
@@ -197,12 +225,7 @@ def _tail(tails: Sequence[Tail | None]) -> Interval | None:
     if len(measured) == 1:
         ends = (math.nan if end is None else end for end in (measured[0].low, measured[0].high))
         return Interval(measured[0].mean, *ends)
-    return _over_seeds([tail.mean for tail in measured])
-
-
-def _over_seeds(samples: Sequence[float]) -> Interval:
-    """Mean over runs; two of them are too few for an interval, which would span 13 times their distance."""
-    return mean_interval(samples) if len(samples) > 2 else Interval(sum(samples) / len(samples), math.nan, math.nan)
+    return seeds_interval([tail.mean for tail in measured])
 
 
 def _thin(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -60,12 +60,18 @@ class Training(Config):
 class Evaluation(Config):
     """On what the agent is judged, and beside whom."""
 
-    tasks: int = Field(default=1000, ge=2, description="Held-out tasks per evaluation during training.")
+    tasks: int = Field(default=1000, ge=1, description="Held-out tasks per evaluation during training.")
     final_tasks: int = Field(
         default=0,
         ge=0,
         description="Tasks of each set of the last evaluation; 0: as many as take a tenth of the episodes of training, "
         "those of the reference players included, between 100 and 20,000.",
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**53,
+        description="Root of the tasks it is judged on: the same for all seeds of an experiment.",
     )
     episodes: int = Field(
         default=0, ge=0, description="Episodes per trial of the last evaluation; 0: as many as in training."
@@ -280,7 +286,7 @@ def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.
 
 
 def held_out_source(experiment: Experiment, family: TaskFamily[Any]) -> TaskSource:
-    """The source of held-out tasks, on a stream that training never draws from; see `held_out`."""
+    """The source of held-out tasks, the same for all seeds, on a stream of its own; see `held_out`."""
     return held_out(experiment, family)[1]
 
 
@@ -291,7 +297,7 @@ def held_out(experiment: Experiment, family: TaskFamily[Any]) -> tuple[Part, Tas
     of the source that it wraps. One that keeps to the training side of the family's split gives test tasks here, unless
     the run is to be judged on training tasks (`evaluation.same_tasks`).
     """
-    evaluation, seed = experiment.evaluation, seed_sequence(experiment.seed, "held-out")
+    evaluation, seed = experiment.evaluation, seed_sequence(experiment.evaluation.seed, "held-out")
     apart = evaluation.source is None and not evaluation.same_tasks
     return source_apart(evaluation.source or experiment.source, family, seed, apart=apart)
 

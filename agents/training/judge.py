@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import registry
+from agents.evaluation.luck import plays
 from agents.evaluation.play import evaluate
 from agents.evaluation.tail import ranked_tasks
 from agents.evaluation.watch import Watch
@@ -63,7 +64,7 @@ def evaluate_run(
         "iteration": trained.iteration,
         "steps": trained.steps,
         "episodes": count,
-        "tasks": len(next(iter(sets.values()))[1]),
+        "tasks": len(plays(next(iter(sets.values()))[1]).tasks),
         "left_out": left_out,
         "sets": {},
     }
@@ -77,19 +78,12 @@ def evaluate_run(
             parts.family,
             specs,
             count,
-            seed=experiment.seed,
-            device=parts.problem.device,
+            parts.problem.device,
             tail=tail,
             watch=watch,
         )
-        keys = [task_key(spec) for spec in specs]
-        summary["sets"][name] = {
-            "source": source,
-            "tasks": len(specs),
-            "distinct": len(set(keys)),
-            "players": summaries,
-        }
-        if met := sum(key in known for key in keys):
+        summary["sets"][name] = {"source": source, **plays(specs).summary(), "players": summaries}
+        if met := sum(task_key(spec) in known for spec in plays(specs).tasks):
             summary["sets"][name]["trained_on"] = met
         returns |= {f"{name}/{player}": array for player, array in arrays.items()}
     if tasks is None and episodes is None and with_players:
@@ -99,7 +93,7 @@ def evaluate_run(
 
 def trials(specs: Sequence[TaskSpec], tail: float) -> int:
     """Trials of one player on the set `specs`, with those that rank tasks for its tail."""
-    return len(specs) + ranked_tasks(len(specs), tail)
+    return len(specs) + ranked_tasks(len(plays(specs).tasks), tail)
 
 
 def watch_over(onlooker: Onlooker | None, trials: int) -> Watch | None:
@@ -138,12 +132,15 @@ def called(part: Part, kind: str) -> str:
 
 
 def judged_on(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, tuple[str, list[TaskSpec]]]:
-    """The tasks that an experiment is judged on at its end and what they come from; "held-out" is the first set."""
+    """The tasks that an experiment is judged on at its end and what they come from; "held-out" is the first set.
+
+    They are a function of `evaluation.seed`, not of the run's own, so that runs of all seeds are judged on the same.
+    """
     count = experiment.evaluation.final_tasks
     part, source = held_out(experiment, family)
     sets = {"held-out": (called(part, SOURCES), source.ask(count))}
     for name, part in experiment.evaluation.out_of_distribution.items():
-        seed = seed_sequence(experiment.seed, "out-of-distribution", name)
+        seed = seed_sequence(experiment.evaluation.seed, "out-of-distribution", name)
         sets[name] = called(part, SOURCES), build_source(part, family, seed).ask(count)
     return sets
 

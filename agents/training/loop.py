@@ -10,7 +10,7 @@ import numpy as np
 import registry
 from agents.common import parallel
 from agents.common.acceleration import compile_networks, mixed_precision
-from agents.evaluation.play import play_counting, summarise
+from agents.evaluation.play import play_distinct, summarise
 from agents.evaluation.watch import Stopped, Watch
 from agents.training import checkpoint, quarantine
 from agents.training.experiment import Experiment, Parts, build_parts, refuse_too_short
@@ -305,21 +305,21 @@ class _Books:
             return
         problem, watch = parts.problem, Watch(self._watcher.stop_requested)
         try:
-            returns, faults = play_counting(
+            returns, faults = play_distinct(
                 parts.agent, parts.family, self._held_out, problem.episodes, problem.device, watch=watch
             )
         except Stopped:
             self._cut = True
             return
-        trial = summarise(returns, self._plan.config.seed)["trial"]
+        trial = summarise(returns)["trial"]
         line = {"iteration": iteration, "steps": self._steps, "seconds": round(self._seconds, 3), "trial": trial}
         line |= {"faults": faults} if faults else {}
         self._run.append_evaluation(line)
         registry.catalogue().notify("evaluation_finished", iteration=iteration, summary=line)
-        interval = f"[{trial['low']:.3f}, {trial['high']:.3f}]"
+        interval = "" if trial["low"] is None else f" [{trial['low']:.3f}, {trial['high']:.3f}] over tasks"
         diverged = f"; {faults} episodes diverged" if faults else ""
         what = SAME_TASKS if self._plan.config.evaluation.same_tasks else "held-out"
-        self._watcher.say(f"iteration {iteration}: {what}: trial return {trial['mean']:.3f} {interval}{diverged}")
+        self._watcher.say(f"iteration {iteration}: {what}: trial return {trial['mean']:.3f}{interval}{diverged}")
 
     def _refuse_divergence(self, iteration: int, metrics: Metrics) -> None:
         bad = [f"{name} = {value}" for name, value in metrics.items() if not math.isfinite(value)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import safetensors
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -28,22 +29,22 @@ class Stored(BaseModel):
 
 
 class Estimate(Stored):
-    """A mean with its 95% interval."""
+    """A mean with its 95% interval over tasks; None where there is but one."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 class Returns(Stored):
     """Return of each adaptation episode over tasks, [K] each: mean and interquartile mean with 95% intervals."""
 
     mean: list[float] = Field(min_length=1)
-    low: list[float]
-    high: list[float]
+    low: list[float | None]
+    high: list[float | None]
     iqm: list[float]
-    iqm_low: list[float]
-    iqm_high: list[float]
+    iqm_low: list[float | None]
+    iqm_high: list[float | None]
 
 
 class Tail(Stored):
@@ -72,11 +73,15 @@ class PlayedSet(Stored):
     """All players on one set of tasks; what these came from is not known of old runs."""
 
     source: str | None = None
-    tasks: int | None = None
-    distinct: int | None = None
     players: dict[str, Player] = Field(min_length=1)
     trained_on: int = 0
     """Tasks of the set that the run was trained on, as far as the sample in its archive tells."""
+    tasks: int | None = None
+    """Distinct ones; None of runs of before they were counted."""
+    plays: int | None = None
+    """Of all distinct tasks together."""
+    content: str | None = None
+    """A hash of the tasks and the order of their plays: where it is the same, so are tasks and luck."""
 
 
 class Evaluation(Stored):
@@ -139,6 +144,20 @@ class Record:
     def agent(self) -> str:
         """Short name of the agent."""
         return short(self.config["agent"])
+
+    def played(self, tasks: str, player: str) -> NDArray[np.float64]:
+        """Returns [K, N] of one player on the distinct tasks of a set, which the last evaluation kept.
+
+        Raises `CheckpointError` where they are missing or damaged.
+        """
+        file = self.path / "evaluation.safetensors"
+        try:
+            with safetensors.safe_open(file, framework="numpy") as stored:
+                found = stored.get_tensor(f"{tasks}/{player}")
+        except (OSError, safetensors.SafetensorError) as error:
+            remedy = f"write it and evaluation.json with `taskgen evaluate {self.path}`"
+            raise CheckpointError(f"{file} cannot be read ({error}): {remedy}") from None
+        return np.asarray(found, dtype=np.float64)
 
     @property
     def seed(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as listing
-from benchmarks import harness, table
+from benchmarks import harness, recompute, table
 from registry.errors import UserError
 
 KEYS = ["benchmark", "commit", "date", "machine", "versions", "seeds", "rows"]
@@ -102,7 +102,7 @@ def test_every_benchmark_is_listed_with_its_standing(results: Path) -> None:
     lines = listing.listing()
     names = {line.split()[0] for line in lines}
     assert "reference_players" in names
-    assert names.isdisjoint({"__init__", "__main__", "harness", "table"})
+    assert names.isdisjoint({"__init__", "__main__", "harness", "recompute", "table"})
     for line in lines:
         assert re.fullmatch(r"\w+ +not recorded +\w.*\.", line), line
 
@@ -173,3 +173,71 @@ def test_without_results_headlines_or_markers(
     assert "needs the lines <!-- figures:start --> and <!-- figures:end -->" in capsys.readouterr().err
     with pytest.raises(UserError):
         table.rewrite("no markers", "", "figures")
+
+
+def test_over_seeds_the_mean_is_judged_and_values_are_kept() -> None:
+    row = harness.seeds_row("return", [1.0, 2.0, 3.0], ">= 2", "a paper")
+    half = 4.302653 / math.sqrt(3)  # t(0.975, 2) times the standard error
+    assert (row["value"], row["met"], row["values"]) == (2.0, True, [1.0, 2.0, 3.0])
+    assert (row["low"], row["high"]) == pytest.approx((2 - half, 2 + half), rel=1e-6)
+    assert harness.seeds_row("return", [1.0, 2.0, 2.9], ">= 2")["met"] is False
+    assert harness.seeds_row("return", [1.0, 2.0, 3.0])["met"] is None
+    two = harness.seeds_row("return", [1.0, 3.0], ">= 2")
+    assert (two["value"], two["low"], two["high"], two["met"]) == (2.0, None, None, True)
+    assert two["why"] == "no interval: two seeds are too few, it takes 3"
+
+
+def test_values_by_task_widen_the_interval_by_the_tasks() -> None:
+    tasks = [0.0, 4.0, 8.0, 12.0]
+    row = harness.seeds_row("return", [[seed + task for task in tasks] for seed in (1.0, 2.0, 3.0)])
+    assert (row["value"], row["values"]) == (8.0, [7.0, 8.0, 9.0])
+    assert row["spread"] == pytest.approx([20 / 3, 0.0, 3])  # squares of tasks about 6: 80, over 3, over 4 tasks
+    weighted = (1 / 3 * 4.302653 + 20 / 3 * 3.182446) / 7  # t(0.975, 2) and t(0.975, 3)
+    assert row["high"] - 8 == pytest.approx(weighted * math.sqrt(7), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "others", "met"),
+    [
+        ([1.0, 1.1, 1.2], None, True),
+        ([-1.0, 2.0, 1.0], None, False),  # a mean above 0 whose interval holds 0
+        ([5.0, 9.0, 1.0], [4.0, 8.1, 0.1], True),  # far apart each, but always ahead
+        ([5.0, 9.0, 1.0], [4.0, 9.5, 0.1], False),
+        ([-1.0, -1.1, -1.2], None, False),
+        ([1.0, 1.1], None, False),
+        ([2.0], [1.0], False),
+    ],
+)
+def test_ahead_means_that_the_interval_of_the_difference_is(values, others, met) -> None:
+    row = harness.ahead_row("gain", values, others, "a paper")
+    assert (row["met"], row["target"]) == (met, "> 0")
+    assert ("why" in row) is (len(values) < 3)
+    assert harness.ahead_row("gain", values, others, claim=False)["met"] is None
+
+
+def test_recorded_results_are_recomputed(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        harness.seeds_row("return", [1.0, 2.0, 3.0], ">= 2"),
+        harness.ahead_row("gain", [[1.0, 2.0], [3.0, 1.0], [2.0, 2.0]]),
+        harness.row("old", 1.0, -1.0, 3.0, "> 0"),
+    ]
+    path = harness.record("toy", rows, [0, 1, 2])
+    assert recompute.main([], results) == 0
+    assert json.loads(path.read_text())["rows"] == rows
+    assert capsys.readouterr().out == "toy: 1 of 3 rows over seeds keep no values; record it anew\n"
+    wrong = [{**rows[0], "low": 0.0, "met": False}, {**rows[1], "met": not rows[1]["met"]}, {**rows[2], "ahead": True}]
+    harness.record("toy", wrong, [0, 1, 2])
+    assert recompute.main(["--check"], results) == 1
+    assert json.loads(path.read_text())["rows"] == wrong
+    assert "toy: old: met True -> False" in capsys.readouterr().out
+    assert recompute.main([], results) == 0
+    assert json.loads(path.read_text())["rows"] == [*rows[:2], {**wrong[2], "met": False}]
+
+
+def test_committed_claims_to_be_ahead_are_met_by_their_intervals() -> None:
+    """Of the results in the repository: each "> 0" is a claim, and its interval is above 0 where it is met."""
+    for path in sorted((harness.ROOT / "benchmarks" / "results").glob("*.json")):
+        for row in json.loads(path.read_text())["rows"]:
+            if row["target"] == "> 0":
+                assert row["met"] is (row["low"] is not None and row["low"] > 0), (path.stem, row["what"])
+            assert harness.recomputed(row) == row, (path.stem, row["what"])

@@ -78,7 +78,7 @@ def test_tasks_that_are_worse_are_the_tail() -> None:
     worths = [(0.05, 0.05) if number % 10 == 0 else (0.6, 0.6) for number in range(1000)]
     specs = [family.spec({"probabilities": worth}, seed=number) for number, worth in enumerate(worths)]
     player = random_player(family, 20)
-    summary = evaluate({"random": player}, family, specs, 20, seed=0, tail=0.1)[0]["random"]
+    summary = evaluate({"random": player}, family, specs, 20, tail=0.1)[0]["random"]
     assert summary["tail"] | {"mean": 0, "low": 0, "high": 0} == {
         "mean": 0, "low": 0, "high": 0, "share": 0.1, "tasks": 25, "ranked": 250,
     }  # fmt: skip
@@ -96,11 +96,11 @@ def test_what_is_measured_is_the_evaluation_and_nothing_else_changes() -> None:
     assert (plain == returns).all()
     assert len(values) == 60
     assert (player.state_dict()["generator"] == before).all()
-    summaries, _ = evaluate({"random": player}, family, specs, 4, seed=0)
+    summaries, _ = evaluate({"random": player}, family, specs, 4)
     assert "tail" not in summaries["random"]
-    few, _ = evaluate({"random": player}, family, specs[:9], 4, seed=0, tail=0.1)
+    few, _ = evaluate({"random": player}, family, specs[:9], 4, tail=0.1)
     assert "tail" not in few["random"]
-    some, _ = evaluate({"random": player}, family, specs, 4, seed=0, tail=0.1)
+    some, _ = evaluate({"random": player}, family, specs, 4, tail=0.1)
     assert some["random"]["tail"]["low"] is some["random"]["tail"]["high"] is None
 
 

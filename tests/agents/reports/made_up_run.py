@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.evaluation.statistics import iqm_interval, mean_interval
+from agents.evaluation.statistics import intervals
 from taskgen.archive import Archive
 from taskgen.spec import TaskSpec
 
@@ -41,9 +41,8 @@ def player(rng: np.random.Generator, total: float, episodes: int, *, adapts: boo
     base = 0.5 if adapts else total / episodes
     gain = (total - base * episodes) / max(curve.sum(), 1e-9) if adapts else 0.0
     returns = rng.normal((base + gain * curve)[:, None], 0.45, (episodes, 400))
-    means = [mean_interval(row) for row in returns]
-    middles = [iqm_interval(row, rng, resamples=50) for row in returns]
-    trial = mean_interval(returns.sum(0))
+    means, middles = zip(*(intervals(row[None]) for row in returns), strict=True)
+    trial, _ = intervals(returns.sum(0)[None])
     columns = {"mean": means, "low": means, "high": means, "iqm": middles, "iqm_low": middles, "iqm_high": middles}
     places = {"mean": 0, "low": 1, "high": 2, "iqm": 0, "iqm_low": 1, "iqm_high": 2}
     return {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_one_run_is_judged_as_its_evaluation_judges_it(runs) -> None:
         assert [interval.value for interval in course.mean] == pytest.approx(figures["returns"]["mean"])
         assert [interval.value for interval in course.middle] == pytest.approx(figures["returns"]["iqm"])
         assert course.trial.value == pytest.approx(figures["trial"]["mean"])
-    assert comparison.tasks == {"held-out": 32}
+    assert comparison.tasks == comparison.plays == {"held-out": 32}
     assert comparison.remarks == []
 
 
@@ -83,7 +84,8 @@ def test_seeds_are_one_agent_on_the_first_runs_tasks(runs) -> None:
     assert both.seeds == 2
     expected = np.mean([figures["mean"] for figures in means], axis=0)
     assert [interval.value for interval in both.mean] == pytest.approx(expected)
-    assert all(interval.low <= interval.value <= interval.high for interval in (*both.mean, *both.middle, both.trial))
+    assert all(math.isnan(interval.low) for interval in (*both.mean, *both.middle, both.trial))
+    assert both.basis == "none: two seeds are too few, it takes 3"
 
 
 def evaluation_tasks(run):
@@ -226,5 +228,10 @@ def test_the_verb(runs, tmp_path, capsys) -> None:
     assert main([*command, "--tasks", str(tmp_path / "." / "far.jsonl")]) == 2
     assert "which must differ" in capsys.readouterr().err
     write_tasks(tasks, evaluation_tasks(runs[1])[:1], overwrite=True)
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "far: 1 task, the same for all" in out
+    assert "95% intervals of rl2, random, greedy: none: two seeds" in out.replace("greedy, random", "random, greedy")
+    tasks.write_text("")
     assert main(command) == 2
-    assert "far holds 1 task: an interval needs at least 2" in capsys.readouterr().err
+    assert "far holds no task to compare on" in capsys.readouterr().err

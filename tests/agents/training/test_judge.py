@@ -103,7 +103,7 @@ def test_what_is_wrong_with_a_plugin_is_not_survived(run, monkeypatch, capsys) -
 
 def test_the_sets_say_where_they_are_from(run) -> None:
     played = json.loads((run / "evaluation.json").read_text())["sets"]["held-out"]
-    assert (played["source"], played["tasks"], played["distinct"]) == ("domain-randomization", 40, 40)
+    assert (played["source"], played["tasks"], played["plays"]) == ("domain-randomization", 40, 40)
     assert played["players"]["rl2"]["tail"]["tasks"] == 4
     easy = '{name="domain-randomization", vary={probabilities={kind="uniform", low=0.9, high=1.0}}}'
     from agents.training.judge import judged_on

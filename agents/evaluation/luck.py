@@ -1,0 +1,74 @@
+"""Which tasks of a list are the same, and the luck of each play: what repeats a task says more of it, not of others.
+
+A source of few tasks gives them over and over. They are judged as the tasks they are: each is played as often as it was
+given, every time with other luck, and counts once, by its mean.
+"""
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evaluation.statistics import basis
+from taskgen.spec import TaskSpec
+from taskgen.streams import integer_seed
+
+
+class Plays(NamedTuple):
+    """A list of tasks as it is played."""
+
+    tasks: tuple[TaskSpec, ...]
+    """The distinct ones, N, in the order in which they come first."""
+    place: NDArray[np.int64]
+    """[plays] which of the distinct tasks each is."""
+    seeds: tuple[int, ...]
+    """[plays] of the environment's noise."""
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers of distinct tasks and of plays, a hash of both, what intervals of one run are over: JSON values."""
+        order = "".join([self.tasks[place].id for place in self.place])
+        return {
+            "tasks": len(self.tasks),
+            "plays": len(self.place),
+            "content": hashlib.sha256(order.encode()).hexdigest(),
+            "interval": basis(1, len(self.tasks)),
+        }
+
+    def averaged(self, returns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns [K, plays] as the means of each task, [K, N]."""
+        times = np.bincount(self.place, minlength=len(self.tasks))
+        return np.stack([np.bincount(self.place, row, len(self.tasks)) / times for row in returns])
+
+
+def counted(tasks: int, plays: int) -> str:
+    """How many tasks there are and how often they are played, for a reader."""
+    noun = f"{tasks:,} task{'s' * (tasks != 1)}"
+    return noun if plays == tasks else f"{noun}, played {plays:,} times in all with fresh luck"
+
+
+def plays(specs: Sequence[TaskSpec]) -> Plays:
+    """How `specs` are played: a function of the list alone, so that all players meet the same tasks with the same luck.
+
+    A play has the task's own seed, or where an earlier one had that, one of the task's stream "luck".
+    """
+    tasks: dict[Hashable, int] = {}
+    distinct: list[TaskSpec] = []
+    place = np.empty(len(specs), dtype=np.int64)
+    seeds: list[int] = []
+    met: set[int] = set()
+    for number, spec in enumerate(specs):
+        key = _same_task(spec)
+        if key not in tasks:
+            tasks[key] = len(distinct)
+            distinct.append(spec)
+        place[number] = tasks[key]
+        seeds.append(integer_seed(spec.seed, "luck", spec.id, number) if spec.seed in met else spec.seed)
+        met.add(spec.seed)
+    return Plays(tuple(distinct), place, tuple(seeds))
+
+
+def _same_task(spec: TaskSpec) -> Hashable:
+    """Equal for specifications of one and the same task."""
+    return spec.id

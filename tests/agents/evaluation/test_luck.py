@@ -1,0 +1,109 @@
+"""Few tasks given over and over: judged as the tasks they are, each on as many sets of luck."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from agents.evaluation.luck import counted, plays
+from agents.evaluation.play import evaluate, play_counting, play_distinct
+from agents.training.experiment import load_experiment
+from agents.training.loop import evaluate_run, train
+from agents.training.run import RunDirectory
+from registry.cli import main
+from registry.config import Part
+from taskgen.build import build_family
+from taskgen.interaction.build import build_agent, problem_of
+from taskgen.taskset import write_tasks
+from tests.agents.training.test_loop import QUICK, Quiet
+
+
+@pytest.fixture(scope="module")
+def family():
+    return build_family("bandit")
+
+
+def player(family, episodes=10):
+    return build_agent(Part(name="thompson"), problem_of(family, episodes=episodes, seed=0, device=torch.device("cpu")))
+
+
+def test_a_repeated_task_counts_once_and_has_other_luck_each_time(family) -> None:
+    one, two, three = (family.spec(seed=seed) for seed in range(3))
+    found = plays([one, two, one, three, one, two])
+    assert found.tasks == (one, two, three)
+    assert found.place.tolist() == [0, 1, 0, 2, 0, 1]
+    assert len(set(found.seeds)) == 6
+    assert [found.seeds[n] for n in (0, 1, 3)] == [0, 1, 2]  # first plays: the tasks' own
+    assert found == plays([one, two, one, three, one, two]) or found.seeds == plays(found_specs(found)).seeds
+    returns = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [0.0, 8.0, 0.0, 0.0, 3.0, 0.0]])
+    assert found.averaged(returns).tolist() == [[3.0, 4.0, 4.0], [1.0, 4.0, 0.0]]
+
+
+def found_specs(found):
+    return [found.tasks[place] for place in found.place]
+
+
+def test_tasks_that_share_a_seed_have_luck_of_their_own(family) -> None:
+    specs = [family.spec({"probabilities": [0.1 * n] * 5}, seed=7) for n in range(4)]
+    assert len(set(plays(specs).seeds)) == 4
+
+
+def test_how_many_there_are_is_said() -> None:
+    assert counted(1, 1) == "1 task"
+    assert counted(1000, 1000) == "1,000 tasks"
+    assert counted(50, 2000) == "50 tasks, played 2,000 times in all with fresh luck"
+
+
+def test_repetitions_do_not_narrow_the_interval(family) -> None:
+    """50 tasks 40 times: the spread is that of 50 tasks, not of 2,000, and each is measured better."""
+    specs = [family.spec(seed=seed) for seed in range(50)]
+    summaries, returns = evaluate({"thompson": player(family)}, family, specs * 40, 10)
+    assert returns["thompson"].shape == (10, 50)
+    trial = summaries["thompson"]["trial"]
+    means = returns["thompson"].sum(0)
+    half = 2.009575 * means.std(ddof=1) / math.sqrt(50)  # t with 49 degrees of freedom
+    assert trial["high"] - trial["mean"] == pytest.approx(half, rel=1e-5)
+    assert trial["mean"] == pytest.approx(means.mean())
+    once = evaluate({"thompson": player(family)}, family, specs, 10)[0]["thompson"]["trial"]
+    assert half > 0.6 * (once["high"] - once["mean"])
+
+
+def test_luck_is_fresh(family) -> None:
+    spec = family.spec(seed=3)
+    agent = build_agent(Part(name="bandit-oracle"), problem_of(family, episodes=10, seed=0, device=torch.device("cpu")))
+    returns, _ = play_counting(agent, family, [spec] * 30, 10, seeds=plays([spec] * 30).seeds)
+    assert len(np.unique(returns, axis=1).T) > 10
+    assert play_distinct(agent, family, [spec] * 30, 10)[0].shape == (10, 1)
+
+
+def test_a_finite_source_is_judged_on_its_distinct_tasks(family, tmp_path, capsys) -> None:
+    write_tasks(tmp_path / "few.jsonl", [family.spec(seed=1000 + seed) for seed in range(5)])
+    source = f'evaluation.source={{name = "task-set", path = "{tmp_path / "few.jsonl"}"}}'
+    plan = load_experiment("rl2-bandit", [*QUICK, "training.iterations=1", source, "evaluation.final_tasks=20"])
+    run = RunDirectory(tmp_path / "run")
+    run.create(plan)
+    assert train(plan, run, Quiet())
+    summary = evaluate_run(run)
+    assert summary["tasks"] == 5
+    assert (summary["sets"]["held-out"]["tasks"], summary["sets"]["held-out"]["plays"]) == (5, 20)
+    assert main(["evaluate", str(run.path)]) == 0
+    out = capsys.readouterr().out
+    assert "held-out: 5 tasks, played 20 times in all with fresh luck, 3 episodes each; 95% intervals over" in out
+
+
+def test_one_task_may_be_judged_and_has_no_interval_over_tasks(family, tmp_path, capsys) -> None:
+    plan = load_experiment("rl2-bandit", [*QUICK, "training.iterations=1", "evaluation.tasks=1"])
+    run = RunDirectory(tmp_path / "run")
+    run.create(plan)
+    assert train(plan, run, Quiet())
+    checkup = json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1])
+    assert checkup["trial"]["low"] is None
+    write_tasks(tmp_path / "one.jsonl", [family.spec(seed=5)])
+    assert main(["evaluate", str(run.path), "--tasks", str(tmp_path / "one.jsonl")]) == 0
+    out = capsys.readouterr().out
+    assert "tasks: 1 task, 3 episodes each; 95% intervals none: one run, one task" in out
+    (tmp_path / "none.jsonl").write_text("")
+    assert main(["evaluate", str(run.path), "--tasks", str(tmp_path / "none.jsonl")]) == 2
+    assert "holds no task" in capsys.readouterr().err

@@ -1,0 +1,43 @@
+"""A small version of the coverage simulation: 95% holds the truth about as often, and the bootstrap does not."""
+
+import math
+
+import numpy as np
+import pytest
+
+from agents.evaluation.statistics import intervals
+from benchmarks.interval_coverage import Effects, bootstrap, coverage, satterthwaite
+
+REPETITIONS = 1200
+
+
+def effects(seed: float, task: float, rest: float) -> Effects:
+    rng = np.random.default_rng(0)
+    values = rng.exponential(size=(2, 4000))
+    values = (values - values.mean(1, keepdims=True)) / values.std(1, keepdims=True)
+    return Effects(seed, task * values[0], rest * values[1])
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(("seed", "task", "rest"), [(1.0, 1.0, 0.3), (0.1, 1.5, 1.6)])
+def test_intervals_hold_the_truth_as_often_as_they_say(seeds: int, seed: float, task: float, rest: float) -> None:
+    error = 3 * math.sqrt(0.95 * 0.05 / REPETITIONS)  # binomial, three standard errors
+    for share in coverage(effects(seed, task, rest), seeds, 40, REPETITIONS, normal=True):
+        assert 0.93 - error < share < 0.97 + error
+
+
+def test_a_percentile_bootstrap_over_few_seeds_does_not() -> None:
+    rng = np.random.default_rng(1)
+    held = np.zeros(3)
+    for _ in range(400):
+        x = rng.normal(size=(3, 1)) + rng.normal(size=(1, 60)) + 0.3 * rng.normal(size=(3, 60))
+        ends = (bootstrap(x, rng, 300), satterthwaite(x), intervals(x)[0][1:])
+        held += [low <= 0 <= high for low, high in ends]
+    assert held[0] / 400 < 0.82 < 0.88 < held[1] / 400 < held[2] / 400 + 0.02
+    assert held[2] / 400 > 0.91
+
+
+def test_recorded_effects_have_the_unbiased_variances() -> None:
+    # the table of three runs and tasks: runs' means vary by 4 and the rest by 3, of which 3 / 3 is in the runs' means
+    x = np.array([[1.0, 2.0, 6.0], [3.0, 4.0, 8.0], [2.0, 6.0, 13.0]])
+    assert Effects.recorded(x).deviations == pytest.approx((math.sqrt(4 - 1), math.sqrt(13 - 1), math.sqrt(3)))
