@@ -1,6 +1,5 @@
 """Few tasks given over and over: judged as the tasks they are, each on as many sets of luck."""
 
-import json
 import math
 
 import numpy as np
@@ -9,15 +8,9 @@ import torch
 
 from agents.evaluation.luck import counted, plays
 from agents.evaluation.play import evaluate, play_counting, play_distinct
-from agents.training.experiment import load_experiment
-from agents.training.loop import evaluate_run, train
-from agents.training.run import RunDirectory
-from registry.cli import main
 from registry.config import Part
 from taskgen.build import build_family
 from taskgen.interaction.build import build_agent, problem_of
-from taskgen.taskset import write_tasks
-from tests.agents.training.test_loop import QUICK, Quiet
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +29,9 @@ def test_a_repeated_task_counts_once_and_has_other_luck_each_time(family) -> Non
     assert found.place.tolist() == [0, 1, 0, 2, 0, 1]
     assert len(set(found.seeds)) == 6
     assert [found.seeds[n] for n in (0, 1, 3)] == [0, 1, 2]  # first plays: the tasks' own
-    assert found == plays([one, two, one, three, one, two]) or found.seeds == plays(found_specs(found)).seeds
+    assert found.seeds == plays([one, two, one, three, one, two]).seeds
     returns = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [0.0, 8.0, 0.0, 0.0, 3.0, 0.0]])
     assert found.averaged(returns).tolist() == [[3.0, 4.0, 4.0], [1.0, 4.0, 0.0]]
-
-
-def found_specs(found):
-    return [found.tasks[place] for place in found.place]
 
 
 def test_tasks_that_share_a_seed_have_luck_of_their_own(family) -> None:
@@ -76,34 +65,3 @@ def test_luck_is_fresh(family) -> None:
     returns, _ = play_counting(agent, family, [spec] * 30, 10, seeds=plays([spec] * 30).seeds)
     assert len(np.unique(returns, axis=1).T) > 10
     assert play_distinct(agent, family, [spec] * 30, 10)[0].shape == (10, 1)
-
-
-def test_a_finite_source_is_judged_on_its_distinct_tasks(family, tmp_path, capsys) -> None:
-    write_tasks(tmp_path / "few.jsonl", [family.spec(seed=1000 + seed) for seed in range(5)])
-    source = f'evaluation.source={{name = "task-set", path = "{tmp_path / "few.jsonl"}"}}'
-    plan = load_experiment("rl2-bandit", [*QUICK, "training.iterations=1", source, "evaluation.final_tasks=20"])
-    run = RunDirectory(tmp_path / "run")
-    run.create(plan)
-    assert train(plan, run, Quiet())
-    summary = evaluate_run(run)
-    assert summary["tasks"] == 5
-    assert (summary["sets"]["held-out"]["tasks"], summary["sets"]["held-out"]["plays"]) == (5, 20)
-    assert main(["evaluate", str(run.path)]) == 0
-    out = capsys.readouterr().out
-    assert "held-out: 5 tasks, played 20 times in all with fresh luck, 3 episodes each; 95% intervals over" in out
-
-
-def test_one_task_may_be_judged_and_has_no_interval_over_tasks(family, tmp_path, capsys) -> None:
-    plan = load_experiment("rl2-bandit", [*QUICK, "training.iterations=1", "evaluation.tasks=1"])
-    run = RunDirectory(tmp_path / "run")
-    run.create(plan)
-    assert train(plan, run, Quiet())
-    checkup = json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1])
-    assert checkup["trial"]["low"] is None
-    write_tasks(tmp_path / "one.jsonl", [family.spec(seed=5)])
-    assert main(["evaluate", str(run.path), "--tasks", str(tmp_path / "one.jsonl")]) == 0
-    out = capsys.readouterr().out
-    assert "tasks: 1 task, 3 episodes each; 95% intervals none: one run, one task" in out
-    (tmp_path / "none.jsonl").write_text("")
-    assert main(["evaluate", str(run.path), "--tasks", str(tmp_path / "none.jsonl")]) == 2
-    assert "holds no task" in capsys.readouterr().err
