@@ -47,7 +47,8 @@ def test_how_many_there_are_is_said() -> None:
 
 def test_repetitions_do_not_narrow_the_interval(family) -> None:
     """50 tasks 40 times: the spread is that of 50 tasks, not of 2,000, and each is measured better."""
-    specs = [family.spec(seed=seed) for seed in range(50)]
+    arms = np.random.default_rng(0).random((50, 5)).tolist()
+    specs = [family.spec({"probabilities": arms[seed]}, seed=seed) for seed in range(50)]
     summaries, returns = evaluate({"thompson": player(family)}, family, specs * 40, 10)
     assert returns["thompson"].shape == (10, 50)
     trial = summaries["thompson"]["trial"]
@@ -55,8 +56,9 @@ def test_repetitions_do_not_narrow_the_interval(family) -> None:
     half = 2.009575 * means.std(ddof=1) / math.sqrt(50)  # t with 49 degrees of freedom
     assert trial["high"] - trial["mean"] == pytest.approx(half, rel=1e-5)
     assert trial["mean"] == pytest.approx(means.mean())
+    # as 2,000 tasks it would be 40 ** -0.5 = 0.16 of that of one play each
     once = evaluate({"thompson": player(family)}, family, specs, 10)[0]["thompson"]["trial"]
-    assert half > 0.6 * (once["high"] - once["mean"])
+    assert half > 0.4 * (once["high"] - once["mean"])
 
 
 def test_luck_is_fresh(family) -> None:
