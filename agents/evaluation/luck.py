@@ -42,9 +42,9 @@ class Plays(NamedTuple):
         return np.stack([np.bincount(self.place, row, len(self.tasks)) / times for row in returns])
 
 
-def counted(tasks: int, plays: int) -> str:
-    """How many tasks there are and how often they are played, for a reader."""
-    noun = f"{tasks:,} task{'s' * (tasks != 1)}"
+def counted(tasks: int, plays: int, kind: str = "") -> str:
+    """How many tasks of a kind there are and how often they are played, for a reader."""
+    noun = f"{tasks:,} {kind}{' ' * bool(kind)}task{'s' * (tasks != 1)}"
     return noun if plays == tasks else f"{noun}, played {plays:,} times in all with fresh luck"
 
 

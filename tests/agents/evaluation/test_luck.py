@@ -41,7 +41,7 @@ def test_tasks_that_share_a_seed_have_luck_of_their_own(family) -> None:
 
 def test_how_many_there_are_is_said() -> None:
     assert counted(1, 1) == "1 task"
-    assert counted(1000, 1000) == "1,000 tasks"
+    assert counted(1000, 1000, "held-out") == "1,000 held-out tasks"
     assert counted(50, 2000) == "50 tasks, played 2,000 times in all with fresh luck"
 
 

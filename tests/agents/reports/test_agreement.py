@@ -11,7 +11,8 @@ from agents.reports.comparison import compare
 from agents.reports.report import write_report
 from agents.reports.results import group, standings
 from agents.training.experiment import load_experiment
-from agents.training.loop import evaluate_run, evaluation_sets, train
+from agents.training.judge import evaluate_run, evaluation_sets
+from agents.training.loop import train
 from agents.training.records import read_record
 from agents.training.run import RunDirectory
 from benchmarks.harness import seeds_row

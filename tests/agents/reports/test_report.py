@@ -372,10 +372,10 @@ def test_where_training_ended_is_marked(tmp_path: Path) -> None:
 
 
 def test_where_the_tasks_came_from(tmp_path: Path) -> None:
-    run = evaluated(make_run(tmp_path / "a"), source="given(path=far.jsonl)", tasks=360, distinct=6)
-    assert (
-        "The tasks are from given(path=far.jsonl) , 6 distinct among 360." in render(tmp_path / "p.html", run)[1].text
-    )
+    run = evaluated(make_run(tmp_path / "a"), source="given(path=far.jsonl)", tasks=6, plays=360)
+    text = render(tmp_path / "p.html", run)[1].text
+    assert "The tasks are from given(path=far.jsonl) ." in text
+    assert "6 held-out tasks, played 360 times in all with fresh luck" in text
 
 
 def test_knobs_have_units(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from agents.training.experiment import load_experiment
-from agents.training.loop import evaluate_run, train
+from agents.training.judge import evaluate_run
+from agents.training.loop import train
 from agents.training.run import RunDirectory
 from registry.cli import main
 from taskgen.build import build_family
