@@ -5,13 +5,14 @@ given, every time with other luck, and counts once, by its mean.
 """
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation.statistics import basis
+from taskgen.build import task_key
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed
 
@@ -28,7 +29,7 @@ class Plays(NamedTuple):
 
     def summary(self) -> dict[str, Any]:
         """Numbers of distinct tasks and of plays, a hash of both, what intervals of one run are over: JSON values."""
-        order = "".join([self.tasks[place].id for place in self.place])
+        order = "".join([f"{self.tasks[place].id}/{seed} " for place, seed in zip(self.place, self.seeds, strict=True)])
         return {
             "tasks": len(self.tasks),
             "plays": len(self.place),
@@ -53,13 +54,13 @@ def plays(specs: Sequence[TaskSpec]) -> Plays:
 
     A play has the task's own seed, or where an earlier one had that, one of the task's stream "luck".
     """
-    tasks: dict[Hashable, int] = {}
+    tasks: dict[str, int] = {}
     distinct: list[TaskSpec] = []
     place = np.empty(len(specs), dtype=np.int64)
     seeds: list[int] = []
     met: set[int] = set()
     for number, spec in enumerate(specs):
-        key = _same_task(spec)
+        key = task_key(spec)
         if key not in tasks:
             tasks[key] = len(distinct)
             distinct.append(spec)
@@ -67,8 +68,3 @@ def plays(specs: Sequence[TaskSpec]) -> Plays:
         seeds.append(integer_seed(spec.seed, "luck", spec.id, number) if spec.seed in met else spec.seed)
         met.add(spec.seed)
     return Plays(tuple(distinct), place, tuple(seeds))
-
-
-def _same_task(spec: TaskSpec) -> Hashable:
-    """Equal for specifications of one and the same task."""
-    return spec.id

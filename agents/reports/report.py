@@ -150,7 +150,7 @@ def _counted(experiment: Experiment, tasks: str) -> str:
     """How many tasks a set has and how often they were played."""
     played = experiment.first.evaluation.sets[tasks]
     count = played.tasks or experiment.first.evaluation.tasks
-    return counted(count, played.plays or count, tasks)
+    return counted(count, played.plays or count, _called(experiment, tasks))
 
 
 def _episodes(row: Standing) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ def player(family, episodes=10):
 
 
 def test_a_repeated_task_counts_once_and_has_other_luck_each_time(family) -> None:
-    one, two, three = (family.spec(seed=seed) for seed in range(3))
+    one, two, three = (family.spec({"probabilities": [0.1 * (seed + 1)] * 5}, seed=seed) for seed in range(3))
     found = plays([one, two, one, three, one, two])
     assert found.tasks == (one, two, three)
     assert found.place.tolist() == [0, 1, 0, 2, 0, 1]
@@ -32,6 +32,14 @@ def test_a_repeated_task_counts_once_and_has_other_luck_each_time(family) -> Non
     assert found.seeds == plays([one, two, one, three, one, two]).seeds
     returns = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [0.0, 8.0, 0.0, 0.0, 3.0, 0.0]])
     assert found.averaged(returns).tolist() == [[3.0, 4.0, 4.0], [1.0, 4.0, 0.0]]
+
+
+def test_other_luck_makes_no_other_task_unless_dynamics_are_drawn_from_the_seed(family) -> None:
+    found = plays([family.spec(seed=seed) for seed in (4, 5, 6)])
+    assert len(found.tasks) == 1
+    assert found.seeds == (4, 5, 6)
+    tables = build_family("tabular-mdp")
+    assert len(plays([tables.spec(seed=seed) for seed in (4, 5, 6)]).tasks) == 3
 
 
 def test_tasks_that_share_a_seed_have_luck_of_their_own(family) -> None:

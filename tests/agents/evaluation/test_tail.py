@@ -11,8 +11,10 @@ from taskgen.interaction.build import problem_of
 
 
 def bandit(probabilities, count):
+    """So many bandits that are as good as equal, and yet different tasks."""
     family = build_family("bandit", {"arms": len(probabilities)})
-    return family, [family.spec({"probabilities": probabilities}, seed=seed) for seed in range(count)]
+    worths = [[p * (1 - 1e-9 * number) for p in probabilities] for number in range(count)]
+    return family, [family.spec({"probabilities": worth}, seed=seed) for seed, worth in enumerate(worths)]
 
 
 def random_player(family, episodes):
@@ -75,7 +77,7 @@ def test_equal_tasks_have_no_tail(probabilities) -> None:
 
 def test_tasks_that_are_worse_are_the_tail() -> None:
     family = build_family("bandit", {"arms": 2})
-    worths = [(0.05, 0.05) if number % 10 == 0 else (0.6, 0.6) for number in range(1000)]
+    worths = [((0.05 if number % 10 == 0 else 0.6) * (1 - 1e-9 * number),) * 2 for number in range(1000)]
     specs = [family.spec({"probabilities": worth}, seed=number) for number, worth in enumerate(worths)]
     player = random_player(family, 20)
     summary = evaluate({"random": player}, family, specs, 20, tail=0.1)[0]["random"]

@@ -19,8 +19,12 @@ def family():
     return build_family("bandit")
 
 
+def few(family):
+    return [family.spec({"probabilities": [0.1 * (n + 1)] * 5}, seed=1000 + n) for n in range(5)]
+
+
 def test_a_finite_source_is_judged_on_its_distinct_tasks(family, tmp_path, capsys) -> None:
-    write_tasks(tmp_path / "few.jsonl", [family.spec(seed=1000 + seed) for seed in range(5)])
+    write_tasks(tmp_path / "few.jsonl", few(family))
     source = f'evaluation.source={{name = "task-set", path = "{tmp_path / "few.jsonl"}"}}'
     plan = load_experiment("rl2-bandit", [*QUICK, "training.iterations=1", source, "evaluation.final_tasks=20"])
     run = RunDirectory(tmp_path / "run")

@@ -1,6 +1,7 @@
 """What a run is judged on is not what it was trained on: kept apart, refused, or said."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def test_same_tasks_are_judged_on_by_name(tmp_path: Path):
     assert 0 < evaluated["trained_on"] <= 60
     write_report([run.path], tmp_path / "report.html")
     first = (tmp_path / "report.html").read_text().split('<p class="lede">')[1].split("</p>")[0]
-    assert "it met 60 training tasks" in " ".join(first.split())
+    assert re.search(r"it met \d\d training tasks, played 60 times in all with fresh luck", " ".join(first.split()))
     assert "same tasks, new luck" in first
     assert "held-out" not in first
 
@@ -138,7 +139,7 @@ def test_held_out_tasks_are_held_out_in_the_report(tmp_path: Path):
     assert "trained_on" not in evaluate_run(run)["sets"]["held-out"]
     write_report([run.path], tmp_path / "report.html")
     first = (tmp_path / "report.html").read_text().split('<p class="lede">')[1].split("</p>")[0]
-    assert "it met 60 held-out tasks" in " ".join(first.split())
+    assert "it met 1 held-out task, played 60 times in all with fresh luck" in " ".join(first.split())
     assert "new luck" not in first
     stored = run.path / "evaluation.json"
     told = json.loads(stored.read_text())
