@@ -62,6 +62,7 @@ _EXPERIMENTS = (
     ),
     ("maml-grid", "MAML on GridNavi: 20 episodes before the first step of adaptation.", _MAML),
     ("reptile-navigation", "Reptile on goals in the plane.", _REPTILE),
+    ("varibad-grid", "VariBAD on GridNavi: it acts on its belief where the goal may be.", f"{_VARIBAD}, section 5.1"),
     ("reptile-grid", "Reptile on GridNavi.", _REPTILE),
     (
         "promp-navigation",
