@@ -158,7 +158,8 @@ def check_take_over(
     An heir plays by its own settings: every number among them acts, in one of the `variants` of settings at least, on
     what an agent does or learns once it has taken over another one's state, but for its `initial_settings`, which do
     not. It has a random stream of its own; judged with the same stream and luck it earns what the other one earns.
-    Schedules change what is learned where an end is planned, and only there. Raises `AssertionError` with every problem.
+    Schedules change what is learned where an end is planned, and only there. Raises `AssertionError` with every
+    problem.
     """
     problems: list[str] = []
     acting: set[str] = set()
