@@ -42,6 +42,18 @@ class Plays(NamedTuple):
         times = np.bincount(self.place, minlength=len(self.tasks))
         return np.stack([np.bincount(self.place, row, len(self.tasks)) / times for row in returns])
 
+    def halves(self, returns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """As `averaged`, of every other play of each task and of the rest, [K, N] both; None unless all repeat."""
+        times = np.zeros(len(self.tasks), dtype=np.int64)
+        second = np.empty(len(self.place), dtype=bool)
+        for play, place in enumerate(self.place):
+            second[play] = times[place] % 2
+            times[place] += 1
+        if times.min() < 2:
+            return None
+        first, other = (self._replace(place=self.place[part]).averaged(returns[:, part]) for part in (~second, second))
+        return first, other
+
 
 def counted(tasks: int, plays: int, kind: str = "") -> str:
     """How many tasks of a kind there are and how often they are played, for a reader."""

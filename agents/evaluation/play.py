@@ -89,15 +89,18 @@ def play_ranking(
 ) -> tuple[NDArray[np.float64], int, NDArray[np.float64]]:
     """As `play_distinct`; also the `tail_values` of the trial's return, [M] of the tasks ranked, which may be none.
 
-    The ranking is played after the trial that is measured, so that the agent's own luck is other luck too.
+    Tasks that repeat are ranked by every other play and measured on the rest; others are played once more, after the
+    trial that is measured, so that the agent's own luck is other luck too.
     """
     distinct = plays(specs)
     ranked = distinct.tasks[: ranked_tasks(len(distinct.tasks), share)]
     with _at_play(agent) as player:
         returns, faults = _played(player, family, specs, episodes, device, watch, distinct.seeds)
-        returns = distinct.averaged(returns)
+        halves, returns = distinct.halves(returns), distinct.averaged(returns)
         if not ranked:
             return returns, faults, np.zeros(0)
+        if halves is not None:
+            return returns, faults, tail_values(*(half[:, : len(ranked)].sum(0) for half in halves), share)
         again, _ = _played(player, family, ranked, episodes, device, watch, seeds=ranking_luck(ranked))
     return returns, faults, tail_values(again.sum(0), returns[:, : len(ranked)].sum(0), share)
 

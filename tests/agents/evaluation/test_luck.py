@@ -34,6 +34,22 @@ def test_a_repeated_task_counts_once_and_has_other_luck_each_time(family) -> Non
     assert found.averaged(returns).tolist() == [[3.0, 4.0, 4.0], [1.0, 4.0, 0.0]]
 
 
+def test_halves_are_every_other_play_of_a_task(family) -> None:
+    one, two, three = (family.spec({"probabilities": [0.1 * (seed + 1)] * 5}, seed=seed) for seed in range(3))
+    found = plays([one, two, one, one, two])
+    first, other = found.halves(np.array([[1.0, 2.0, 3.0, 4.0, 7.0]]))
+    assert first.tolist() == [[2.5, 2.0]]  # plays 1 and 3 of the first task, play 1 of the second
+    assert other.tolist() == [[3.0, 7.0]]
+    assert plays([one, two, one, three, two]).halves(np.zeros((1, 5))) is None
+
+
+def test_repeated_tasks_are_ranked_by_one_half_of_their_plays_and_measured_on_the_other(family) -> None:
+    specs = [family.spec({"probabilities": [0.05 * (seed + 1)] * 5}, seed=seed) for seed in range(18)]
+    summaries, returns = evaluate({"thompson": player(family)}, family, specs * 100, 10, tail=0.17)
+    worst = np.sort(returns["thompson"].sum(0))[:3]  # a tenth of a win in each of ten pulls apart: no luck hides it
+    assert summaries["thompson"]["tail"]["mean"] == pytest.approx(worst.mean(), abs=0.25)
+
+
 def test_other_luck_makes_no_other_task_unless_dynamics_are_drawn_from_the_seed(family) -> None:
     found = plays([family.spec(seed=seed) for seed in (4, 5, 6)])
     assert len(found.tasks) == 1
