@@ -9,6 +9,7 @@ import torch
 from agents.common.divergence import kl_divergence
 from agents.common.gradient import counted
 from agents.common.losses import weighted_mean
+from agents.common.trust_region import Step
 from agents.reports.film import film
 from agents.training.experiment import load_experiment
 from agents.training.judge import evaluate_run
@@ -225,3 +226,35 @@ def test_a_film_shows_the_first_episode_of_every_round(finished):
     watched = film(build_family("point-navigation", {"horizon": 5}).spec(seed=3), str(finished.path), episodes=6)
     assert [moment.episode for moment in watched.moments if moment.step == 0] == [1, 2]
     assert [moment.step for moment in watched.moments if moment.ending] == [5, 5]
+
+
+def test_the_length_of_a_step_by_hand(monkeypatch):
+    """A direction d of ones where the curvature is 4: d' H d = 4 P, and a step of sqrt(2 * 0.02 / 4 P) d."""
+    agent, family = _agent(divergence=0.02)
+    trial = _trial(agent, family)
+    size = len(agent.parameters)
+    monkeypatch.setattr(agent, "_curvature", lambda chain, rounds: lambda vector: 4.0 * vector)
+    monkeypatch.setattr("agents.maml.conjugate_gradient", lambda product, target, steps: torch.ones(size))
+    searched = {}
+
+    def search(evaluate, start, step, **limits):
+        searched.update(limits, step=step)
+        return Step(start, accepted=True, divergence=0.5, improvement=0.25)
+
+    monkeypatch.setattr("agents.maml.line_search", search)
+    metrics = agent.learn(trial)
+    torch.testing.assert_close(searched["step"], torch.full((size,), (2 * 0.02 / (4 * size)) ** 0.5))
+    assert searched["limit"] == 0.02
+    assert metrics["losses/policy_loss"] == pytest.approx(searched["loss"] - 0.25)
+    assert (metrics["losses/kl"], metrics["losses/step_accepted"]) == (0.5, 1.0)
+
+
+def test_damping_is_added_to_the_curvature():
+    products = []
+    for damping in (0.0, 0.3):
+        agent, family = _agent(damping=damping)
+        rounds = [agent.experience(rollout, TASKS) for rollout in _trial(agent, family).rounds]
+        chain = agent.adapted(agent.parameters.clone().requires_grad_(), rounds, differentiable=True)
+        vector = torch.linspace(-1.0, 1.0, len(agent.parameters))
+        products.append(agent._curvature(chain, rounds)(vector))
+    torch.testing.assert_close(products[1] - products[0], 0.3 * vector, atol=1e-5, rtol=1e-4)

@@ -331,3 +331,28 @@ def test_unbounded_actions_are_refused():
 def test_follows_the_protocol_while_it_learns(settings):
     family = {"goals": "half-circle", "horizon": 6}
     check_agent("pearl", {**SMALL, **settings}, family="point-navigation", family_settings=family)
+
+
+def test_the_divergence_is_added_by_its_weight():
+    """Where critics lose nothing, the encoder's slope is that of the divergence times 2."""
+    agent, tasks = _agent(kl_weight=2.0, updates_per_step=1e-9)
+    agent.learn(_trial(agent, tasks))
+    agent._critic_optimizer.step = lambda: None
+    critic_loss = agent._model.critic_loss
+    agent._model.critic_loss = lambda *given: tuple(0.0 * part for part in critic_loss(*given))
+    state = agent._generator.get_state()
+    choice = torch.randint(len(agent._shelf), (3,), generator=agent._generator)
+    divergence = agent._context(choice.tolist()).divergence().mean()
+    expected = torch.autograd.grad(2.0 * divergence, list(agent._encoder.parameters()))
+    agent._generator.set_state(state)
+    agent._update()
+    for parameter, slope in zip(agent._encoder.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, slope)
+
+
+def test_the_temperature_s_slope_is_the_surplus_of_entropy():
+    agent, tasks = _agent(target_entropy=-1.5, updates_per_step=1e-9)
+    agent.learn(_trial(agent, tasks))
+    agent._policy_optimizer.step = lambda: None
+    entropy = agent._update()["losses/entropy"]
+    torch.testing.assert_close(agent._model.log_temperature.grad, entropy + 1.5 * 2)  # two action dimensions

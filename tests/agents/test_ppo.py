@@ -1,10 +1,12 @@
 """What PPO computes, on hand-made rollouts."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
 
+from agents.common.distributions import Categorical
 from agents.ppo import PPO
 from agents.testing import check_agent
 from registry.config import Part
@@ -136,3 +138,68 @@ def test_a_small_learning_rate_is_what_was_asked():
     assert [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(3)] == pytest.approx(
         [1e-5, 2e-5, 3e-5]
     )
+
+
+def test_values_and_advantages_by_hand():
+    """The critic says 1, 2, 3, 4 in units of 0.5 above 1, so 1.5, 2, 2.5, 3; 6 and 11 of the true last ones."""
+    agent, tasks = _agent(discount=0.5, trace=1.0)
+    _values(agent, [1.0, 2.0, 10.0, 3.0, 4.0, 20.0])
+    agent._value_mean, agent._value_scale = torch.tensor(1.0), torch.tensor(0.5)
+    agent._updates_done = 1
+    rollout = _hand_made(agent, tasks)
+    value, advantage = agent.estimates(rollout)
+    torch.testing.assert_close(value[:, 0], torch.tensor([1.5, 2.0, 2.5, 3.0]))
+    # returns: 2 + .5 * 6 = 5, 1 + .5 * 5 = 3.5;  4 + .5 * 11 = 9.5, 3 + .5 * 9.5 = 7.75
+    torch.testing.assert_close(advantage[:, 0], torch.tensor([2.0, 3.0, 5.25, 6.5]))
+    advantage, target = agent._advantages(rollout)
+    # advantages: mean 4.1875, variance 12.671875 / 4; returns: mean 6.4375, variance 21.796875 / 4
+    spread = (12.671875 / 4) ** 0.5
+    torch.testing.assert_close(advantage[:, 0], torch.tensor([-2.1875, -1.1875, 1.0625, 2.3125]) / spread)
+    mean, scale = 0.9 * 1.0 + 0.1 * 6.4375, 0.9 * 0.5 + 0.1 * (21.796875 / 4) ** 0.5
+    torch.testing.assert_close(target[:, 0], (torch.tensor([3.5, 5.0, 7.75, 9.5]) - mean) / scale)
+
+
+def test_what_hardly_differs_is_not_blown_up():
+    """Advantages and returns of 0 and 4e-8: they spread by 2e-8, to which 1e-8 and 1e-6 are added."""
+    agent, tasks = _agent(discount=0.0)
+    _values(agent, [0.0] * 6)
+    small = torch.tensor([[0.0], [4e-8], [0.0], [4e-8]])
+    advantage, target = agent._advantages(_hand_made(agent, tasks, reward=small))
+    assert advantage[:, 0].tolist() == pytest.approx([-2 / 3, 2 / 3] * 2, rel=1e-4)
+    assert target[:, 0].tolist() == pytest.approx([-2 / 102, 2 / 102] * 2, rel=1e-4)
+
+
+def test_losses_by_hand():
+    """Actions of probability 0.8 and 0.2 that were played with 0.5 and 0.25; the critic says 3 where it was 1 and 4."""
+    agent, _ = _agent(clip=0.2)
+    agent._model.policy = lambda inputs: Categorical(torch.tensor([[0.8, 0.2], [0.8, 0.2]]).log())
+    agent._model.value = lambda inputs: torch.tensor([3.0, 3.0])
+    steps = {
+        "inputs": torch.zeros(2, 1),
+        "action": torch.tensor([0, 1]),
+        "log_prob": torch.tensor([0.5, 0.25]).log(),
+        "advantage": torch.tensor([1.0, -1.0]),
+        "target": torch.tensor([1.0, 4.0]),
+    }
+    found = {name: value.item() for name, value in agent._losses(steps).items()}
+    assert found == pytest.approx(
+        {
+            "losses/policy_loss": -(1.2 - 0.8) / 2,  # ratios 1.6, which is clipped, and 0.8
+            "losses/value_loss": (4 + 1) / 2,
+            "losses/entropy": -(0.8 * math.log(0.8) + 0.2 * math.log(0.2)),
+            "losses/approx_kl": (1.6 - 1 - math.log(1.6) + 0.8 - 1 - math.log(0.8)) / 2,
+        },
+        rel=1e-5,
+    )
+
+
+def test_the_entropy_bonus_is_taken_off_and_falls(monkeypatch):
+    agent, tasks = _agent(updates=4, entropy=0.5)
+    trial = _trial(agent, tasks)
+    agent._updates_done = 1  # three quarters are left
+    parts = {"losses/policy_loss": 3.0, "losses/value_loss": 5.0, "losses/entropy": 2.0}
+    agent._losses = lambda steps: parts
+    descended = []
+    monkeypatch.setattr("agents.ppo.descend", lambda *given, **_: descended.append(given[3](torch.arange(2))) or {})
+    agent.learn(trial)
+    assert descended == [(3.0 + 5.0 - 0.5 * 0.75 * 2.0, parts)]

@@ -161,3 +161,11 @@ def test_adam_and_the_adaptive_penalty_are_restored():
     assert torch.equal(agent.parameters, fresh.parameters)
     assert not torch.equal(agent.parameters, forgetful.parameters)
     assert fresh.state_dict()["penalty"] == 4.0
+
+
+def test_the_gradient_s_norm_is_the_mean_over_the_steps_of_an_update():
+    agent, family = _agent(epochs=3, learning_rate=1e-9)  # so that all three steps have the same gradient
+    metrics = agent.learn(_trial(agent, family))
+    norm = agent._start.grad.norm().item()
+    assert norm > 1e-3
+    assert metrics["losses/gradient_norm"] == pytest.approx(norm, rel=1e-3)

@@ -54,3 +54,20 @@ def test_the_outer_rate_falls_where_an_end_is_planned(updates, expected):
     plan = agent.plan(2)
     trial = collect(agent, family.batch(plan.slots), [family.spec(seed=0)], plan=plan)
     assert [agent.learn(trial)["charts/outer_rate"] for _ in range(3)] == expected
+
+
+def test_distances_are_reported():
+    """Of one task, half the way to where it led is gone."""
+    family = build_family("point-navigation", {"horizon": 3})
+    problem = problem_of(family, episodes=4, seed=0, device=torch.device("cpu"))
+    part = Part.model_validate({"name": "reptile", "hidden": [4], "trajectories": 2, "outer_rate": 0.5})
+    agent = build_agent(part, problem)
+    plan = agent.plan(4)
+    trial = collect(agent, family.batch(plan.slots), [family.spec(seed=0)], plan=plan)
+    before, fast = agent.parameters, agent.begin_trial(1)
+    for rollout in trial.rounds:
+        fast = agent.adapt(fast, rollout)
+    metrics = agent.learn(trial)
+    distance = (fast.parameters[0] - before).norm().item()
+    assert metrics["losses/inner_distance"] == pytest.approx(distance, rel=1e-4)
+    assert metrics["losses/outer_distance"] == pytest.approx(0.5 * distance, rel=1e-4)

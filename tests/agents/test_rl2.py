@@ -1,10 +1,12 @@
 """What RL^2 computes, on hand-made trials."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
 
+from agents.common.distributions import Categorical
 from agents.common.encoding import StepEncoder
 from agents.rl2 import RL2
 from registry.config import Part
@@ -176,3 +178,98 @@ def test_unknown_network_is_named():
 def test_a_small_learning_rate_is_what_was_asked():
     agent, tasks = _agent(updates=2, learning_rate=1e-5)
     assert [agent.learn(_trial(agent, tasks))["charts/learning_rate"] for _ in range(3)] == [1e-5] * 3
+
+
+def _by_hand(agent, tasks):
+    """Two steps of two trials, the second one's last not played; rewards 1 and 3, 2; values 2 and 4, 3.
+
+    They are 0.5 and 1, 1 in units of 2 above 1 at the first step and 2 at the second.
+    """
+    agent._value_mean = torch.tensor([[1.0], [2.0]])
+    agent._value_scale = torch.tensor(2.0)
+    rollout = _trial(agent, tasks, trials=2).rollout
+    return dataclasses.replace(
+        rollout,
+        reward=torch.tensor([[1.0, 2.0], [3.0, 100.0]]),
+        valid=torch.tensor([[True, True], [True, False]]),
+        record={"value": torch.tensor([[0.5, 1.0], [1.0, 7.0]])},
+    )
+
+
+def test_values_and_advantages_by_hand():
+    agent, tasks = _agent(discount=0.5, trace=1.0)
+    rollout = _by_hand(agent, tasks)
+    value, advantage = agent.estimates(rollout)
+    assert value.tolist() == [[2.0, 3.0], [4.0, 0.0]]
+    # returns: 3 and 1 + .5 * 3 = 2.5; 2, since the trial does not go on
+    assert advantage.tolist() == [[0.5, -1.0], [-1.0, 0.0]]
+    agent._updates_done = 1
+    advantage, target = agent._advantages(rollout)
+    valid = rollout.valid
+    # 0.5, -1, -1: mean -0.5, variance (1 + .25 + .25) / 3
+    torch.testing.assert_close(advantage[valid], torch.tensor([1.0, -0.5, -0.5]) / 0.5**0.5)
+    # returns 2.5, 2 at the first step: mean 2.25; 3 at the second; variance about these (2 * .25^2) / 3
+    scale = 0.9 * 2.0 + 0.1 * ((2 * 0.0625 / 3) ** 0.5 + 1e-6)
+    first, second = 0.9 * 1.0 + 0.1 * 2.25, 0.9 * 2.0 + 0.1 * 3.0
+    torch.testing.assert_close(target[valid], torch.tensor([2.5 - first, 2.0 - first, 3.0 - second]) / scale)
+
+
+def test_what_hardly_differs_is_not_blown_up():
+    """Advantages and returns of 0 and 4e-8: they spread by 2e-8, to which 1e-8 and 1e-6 are added."""
+    agent, tasks = _agent(discount=0.0)
+    rollout = dataclasses.replace(
+        _trial(agent, tasks, trials=2).rollout,
+        reward=torch.tensor([[0.0, 4e-8]] * 2),
+        valid=torch.ones(2, 2, dtype=torch.bool),
+        record={"value": torch.zeros(2, 2)},
+    )
+    advantage, target = agent._advantages(rollout)
+    assert advantage.flatten().tolist() == pytest.approx([-2 / 3, 2 / 3] * 2, rel=1e-4)
+    assert target.flatten().tolist() == pytest.approx([-2 / 102, 2 / 102] * 2, rel=1e-4)
+
+
+def test_losses_by_hand():
+    """Actions of probability 0.8 and 0.2 that were played with 0.5 and 0.25; a third step was not played.
+
+    The critic says 3 where it was 1 and 4; of rewards 2 and 4, the head predicts 1 + 3 for action 0 and 2 + 3 for 1.
+    """
+    agent, _ = _agent(clip=0.2, reward_prediction=0.1, family_settings={"states": 3, "actions": 2, "horizon": 2})
+    probabilities = torch.tensor([0.8, 0.2]).expand(3, 1, 2)
+    agent._model.network.sequence = lambda inputs, restart, memory: inputs
+    agent._model.heads = lambda inputs, features: (Categorical(probabilities.log()), torch.full((3, 1), 3.0))
+    agent._model.reward.forward = lambda features: torch.tensor([1.0, 2.0, 3.0]).expand(3, 1, 3)
+    pieces = {
+        "inputs": torch.zeros(3, 1, 1),
+        "valid": torch.tensor([[True], [True], [False]]),
+        "restart": torch.zeros(3, 1, dtype=torch.bool),
+        "action": torch.tensor([[0], [1], [0]]),
+        "log_prob": torch.tensor([[0.5], [0.25], [0.9]]).log(),
+        "advantage": torch.tensor([[1.0], [-1.0], [50.0]]),
+        "target": torch.tensor([[1.0], [4.0], [50.0]]),
+        "reward": torch.tensor([[2.0], [4.0], [50.0]]),
+    }
+    found = {name: value.item() for name, value in agent._losses(pieces, ()).items()}
+    assert found == pytest.approx(
+        {
+            "losses/policy_loss": -(1.2 - 0.8) / 2,  # ratios 1.6, which is clipped, and 0.8
+            "losses/value_loss": (4 + 1) / 2,
+            "losses/entropy": -(0.8 * math.log(0.8) + 0.2 * math.log(0.2)),
+            "losses/approx_kl": (1.6 - 1 - math.log(1.6) + 0.8 - 1 - math.log(0.8)) / 2,
+            "losses/reward_prediction": (4 + 1) / 2,
+        },
+        rel=1e-5,
+    )
+
+
+@pytest.mark.parametrize(("reward_prediction", "added"), [(0.0, 0.0), (0.25, 0.25 * 8.0)])
+def test_what_is_descended_by_hand(monkeypatch, reward_prediction, added):
+    agent, tasks = _agent(updates=4, entropy=0.5, value_coefficient=0.1, reward_prediction=reward_prediction)
+    trial = _trial(agent, tasks)
+    agent._updates_done = 1  # three quarters are left
+    parts = {"losses/policy_loss": 3.0, "losses/value_loss": 5.0, "losses/entropy": 2.0}
+    parts |= {"losses/reward_prediction": 8.0} if reward_prediction else {}
+    agent._losses = lambda pieces, memory: parts
+    descended = []
+    monkeypatch.setattr("agents.rl2.descend", lambda *given, **_: descended.append(given[3](torch.arange(2))[0]) or {})
+    agent.learn(trial)
+    assert descended == [pytest.approx(3.0 + 0.1 * 5.0 - 0.5 * 0.75 * 2.0 + added)]

@@ -204,3 +204,10 @@ def test_unbounded_actions_are_refused():
 def test_follows_the_protocol_while_it_learns(context):
     settings = {**SMALL, "context": context}
     check_agent("sac", settings, family="point-navigation", family_settings={"goals": "half-circle", "horizon": 6})
+
+
+def test_the_temperature_s_slope_is_the_surplus_of_entropy():
+    agent, _ = _agent(target_entropy=-1.5)
+    agent._policy_optimizer.step = lambda: None
+    entropy = agent._update(_batch())["losses/entropy"]
+    torch.testing.assert_close(agent._model.log_temperature.grad, entropy + 1.5 * 2)  # two action dimensions

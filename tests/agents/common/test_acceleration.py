@@ -1,9 +1,12 @@
 """Mixed precision changes updates a little; compiled networks compute the same."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from agents.common.acceleration import compile_networks, mixed_precision
+from agents.networks.memoryless import Memoryless, MemorylessConfig
 from agents.training.tree import flatten, not_finite
 from registry.config import Part
 from taskgen.build import build_family
@@ -68,3 +71,28 @@ def test_compiled_networks_compute_the_same(name):
         torch.testing.assert_close(
             value, compiled[place], rtol=1e-3, atol=1e-4, msg=lambda text, p=place: f"{p} {text}"
         )
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])
+def test_products_are_made_in_the_precision_that_was_asked(precision, dtype):
+    with mixed_precision(precision, CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+    assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_what_is_compiled(monkeypatch):
+    """A module that has a forward of its own is compiled as one; of one that has none, its parts; a network's scan."""
+    compiled = []
+
+    def record(self):
+        compiled.append(self)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", record)
+    monkeypatch.setattr(torch, "compile", lambda function: ("compiled", function))
+    whole, part, recurrent = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1), Memoryless(MemorylessConfig(), input_size=1)
+    holder = torch.nn.Module()
+    holder.part, holder.recurrent = part, recurrent
+    sequence = recurrent.sequence
+    compile_networks(SimpleNamespace(whole=whole, holder=holder, number=3))
+    assert [id(module) for module in compiled] == [id(whole), id(part)]
+    assert recurrent.sequence == ("compiled", sequence)

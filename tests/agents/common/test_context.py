@@ -90,3 +90,20 @@ def test_numbers_are_not_normalised():
 def test_a_missing_descriptor_is_named():
     with pytest.raises(UserError, match="needs the task descriptor"):
         _encoder("descriptor")(OBSERVATION, None)
+
+
+def test_more_new_tasks_than_numbers_are_left_without():
+    encoder = _encoder("one-hot", numbers=2)
+    encoder.update(_rollout(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])))
+    assert _codes(encoder, torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])) == [[1, 0], [0, 1], [0, 0]]
+    other = _encoder("one-hot", numbers=2)
+    other.load_state_dict(encoder.state_dict())  # as many as there are numbers
+    assert _codes(other, torch.tensor([[3.0, 4.0]])) == [[0, 1]]
+
+
+def test_numbers_over_time():
+    encoder = _encoder("one-hot")
+    encoder.update(_rollout(GOALS))
+    found = encoder(torch.zeros(5, 3, 2), GOALS)
+    assert found.shape == (5, 3, 5)
+    assert found[4, :, 2:].tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]

@@ -102,3 +102,30 @@ def test_half_precision_is_widened_and_double_precision_kept(given, kept):
     values = torch.tensor([[0.5, -1.0]], dtype=given)
     assert Categorical(values).log_prob(torch.tensor([0])).dtype == kept
     assert DiagonalGaussian(values, values[0]).entropy().dtype == kept
+
+
+def test_any_axes_may_lead():
+    numbers = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    chosen = torch.tensor([[0, 1, 2], [3, 0, 1]])
+    deep, flat = Categorical(numbers), Categorical(numbers.view(6, 4))
+    torch.testing.assert_close(deep.log_prob(chosen).flatten(), flat.log_prob(chosen.flatten()))
+    torch.testing.assert_close(deep.entropy().flatten(), flat.entropy())
+    drawn = [policy.sample(torch.Generator().manual_seed(1)).flatten() for policy in (deep, flat)]
+    assert torch.equal(*drawn)
+    spread = torch.tensor([0.0, -1.0, 0.5, 0.2])
+    for kind in (DiagonalGaussian, SquashedGaussian):
+        deep, flat = kind(numbers, spread), kind(numbers.view(6, 4), spread)
+        action = numbers.flip(0).tanh()
+        torch.testing.assert_close(deep.log_prob(action).flatten(), flat.log_prob(action.view(6, 4)))
+    assert DiagonalGaussian(numbers, spread).entropy().shape == (2, 3)
+
+
+def test_the_density_at_the_edge_of_the_box_is_finite():
+    density = SquashedGaussian(torch.zeros(2, 1), torch.zeros(1)).log_prob(torch.tensor([[-1.0], [1.0]]))
+    assert density.isfinite().all()
+    assert density[0] == density[1]
+
+
+def test_boxes_of_two_axes_are_refused():
+    with pytest.raises(UserError, match="Box with one axis"):
+        action_size(gym.spaces.Box(-1, 1, (2, 2)))

@@ -74,3 +74,21 @@ def test_the_standard_deviation_has_a_floor_and_can_leave_it():
     torch.testing.assert_close(std, torch.tensor([[0.3], [0.5]]), atol=1e-3, rtol=0)
     (slope,) = torch.autograd.grad(std.sum(), parameters)
     assert (slope[:, -1] > 0).all()
+
+
+def test_first_weights_by_hand():
+    """Sizes 3, 5, 2, 4: reaches sqrt(6 / 8), sqrt(6 / 7), and a hundredth of sqrt(6 / 6)."""
+    network = FastMLP((3, 5, 2, 4), "tanh")
+    weights = network.initial(torch.Generator().manual_seed(0), last=0.01)
+    draw = torch.Generator().manual_seed(0)
+    expected = []
+    for size, outputs, reach in ((15, 5, math.sqrt(6 / 8)), (10, 2, math.sqrt(6 / 7)), (8, 4, 0.01)):
+        expected += [(2 * torch.rand(size, generator=draw) - 1) * reach, torch.zeros(outputs)]
+    assert network.size == len(weights) == 15 + 5 + 10 + 2 + 8 + 4
+    torch.testing.assert_close(weights, torch.cat(expected))
+
+
+def test_numbers_are_no_continuous_actions():
+    policy = FastPolicy(2, gym.spaces.Discrete(3), (4,), "relu", std=0.5, least_std=0.0, device=CPU)
+    assert not policy.continuous
+    assert policy.size == 2 * 4 + 4 + 4 * 3 + 3

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents.common import inner_loop
 from agents.common.encoding import StepEncoder
 from agents.common.fast_policy import FastPolicy
 from agents.common.inner_loop import Experience, experience, gradient_step, policy_gradient_loss
@@ -143,3 +144,28 @@ def test_experience_is_task_major_normalised_and_blind_to_what_came_after_the_en
     spread = ((data.advantage**2) * data.weight).sum((1, 2)) / data.weight.sum((1, 2))
     torch.testing.assert_close(spread, torch.ones(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(lesson(torch.where(valid, reward, 1e6)).advantage, data.advantage)
+
+
+def test_influence_of_earlier_actions_falls_by_the_credit(monkeypatch):
+    """Second derivatives of the loss in the log-probabilities: -c^(u - s) A_u / T for s < u, -A_s / T for s = u."""
+    monkeypatch.setattr(inner_loop, "log_probability", lambda policy, parameters, data: parameters[:, :, None])
+    advantage = torch.tensor([2.0, 3.0, 5.0], dtype=torch.float64)[None, :, None]
+    blank = torch.zeros(1, 3, 1)
+    data = Experience(observation=blank, action=blank, advantage=advantage, weight=torch.ones_like(advantage))
+    policy = FastPolicy(1, gym.spaces.Discrete(2), (), "tanh", std=1.0, least_std=0.0, device=torch.device("cpu"))
+
+    def loss(log_prob):
+        return policy_gradient_loss(policy, log_prob[None], data, 0.5).sum()
+
+    point = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)
+    slope, curvature = torch.func.grad(loss)(point), torch.func.hessian(loss)(point)
+    torch.testing.assert_close(slope, torch.tensor([-2.0, -3.0, -5.0], dtype=torch.float64) / 3)
+    expected = [[2.0, 0.5 * 3, 0.25 * 5], [0.5 * 3, 3.0, 0.5 * 5], [0.25 * 5, 0.5 * 5, 5.0]]
+    torch.testing.assert_close(curvature, -torch.tensor(expected, dtype=torch.float64) / 3)
+
+
+def test_advantages_that_hardly_differ_are_not_blown_up():
+    """0 and 4e-8 spread by 2e-8, to which 1e-8 is added."""
+    advantage = torch.tensor([0.0, 4e-8]).view(1, 2, 1)
+    found = inner_loop._normalised(advantage, torch.ones(1, 2, 1))
+    assert found.flatten().tolist() == pytest.approx([-2 / 3, 2 / 3], rel=1e-4)

@@ -25,3 +25,10 @@ def test_updates_report_the_means_of_their_figures():
     figures = make_updates(3, lambda: {"loss": torch.tensor(next(losses), requires_grad=True), "one": torch.ones(())})
     assert figures == {"loss": 3.0, "one": 1.0}
     assert make_updates(0, dict) == {}
+
+
+def test_the_warm_up_ends_with_its_last_step():
+    pace = Pace(warm_up=60, updates_per_step=1.0)
+    assert pace.updates(60) == 0
+    assert not pace.warming_up
+    assert pace.updates(1) == 1

@@ -20,6 +20,7 @@ def joined(work):
 def test_parts_are_consecutive_and_everything():
     def work(rank):
         rows = torch.arange(5)
+        assert parallel.assembled(parallel.own(rows) + 1, 5).tolist() == [1, 2, 3, 4, 5]
         return parallel.part(6), parallel.own(rows).tolist(), parallel.own(rows[:1]).tolist()
 
     assert joined(work) == [(slice(0, 3), [0, 1], []), (slice(3, 6), [2, 3, 4], [0])]

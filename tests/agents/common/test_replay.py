@@ -150,3 +150,9 @@ def test_where_it_lies_is_settled_once():
     memory._room = 0  # as if what it takes were no longer free
     memory.load_state_dict(memory.state_dict())
     assert not memory.on_host
+
+
+def test_without_a_limit_it_takes_half_of_what_the_device_has_free(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 1000))
+    assert Replay(4, torch.device("cuda"))._free() == 50
+    assert Replay(4, CPU)._free() == float("inf")

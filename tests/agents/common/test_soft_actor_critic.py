@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agents.common.soft_actor_critic import SoftActorCritic
+from agents.common.soft_actor_critic import Actor, SoftActorCritic
 
 
 def _model(**settings):
@@ -57,3 +57,14 @@ def test_targets_begin_as_the_critics_and_follow_them():
     model.average()
     for old, target in zip(before, model.targets.parameters(), strict=True):
         torch.testing.assert_close(target, old + 0.25)
+
+
+def test_spreads_stay_where_densities_are_finite():
+    actor = Actor(3, (8,), 3)
+    torch.nn.init.zeros_(actor.head.weight)
+    with torch.no_grad():
+        actor.head.bias.copy_(torch.tensor([0.1, 0.2, 0.3, -1.5, 5.0, -30.0]))
+    policy = actor(torch.zeros(4, 2, 3))._gaussian
+    assert policy.mean.shape == (4, 2, 3)
+    torch.testing.assert_close(policy.mean[0, 0], torch.tensor([0.1, 0.2, 0.3]))
+    assert policy.log_std[3, 1].tolist() == [-1.5, 2.0, -20.0]

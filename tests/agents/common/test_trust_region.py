@@ -1,5 +1,6 @@
 """Conjugate gradient and line search by hand."""
 
+import pytest
 import torch
 
 from agents.common.trust_region import conjugate_gradient, line_search
@@ -53,3 +54,22 @@ def test_line_search_refuses_what_is_not_finite():
     for outcome in ((float("nan"), 0.0), (0.0, float("nan"))):
         found = line_search(lambda _: tuple(map(torch.tensor, outcome)), start, torch.ones(1), loss=1.0, limit=1.0)  # noqa: B023
         assert not found.accepted
+
+
+def test_iterations_stop_below_the_tolerance():
+    """The squared residual is 5 at first."""
+    torch.testing.assert_close(conjugate_gradient(_product, TARGET, 1, tolerance=5.0), 0.25 * TARGET)
+    assert conjugate_gradient(_product, TARGET, 1, tolerance=5.1).tolist() == [0.0, 0.0]
+
+
+def test_steps_shrink_in_proportion():
+    start, step = torch.zeros(1), torch.tensor([-0.8])  # x = 0.8, 0.4, 0.2; divergence 0.64, 0.16, 0.04
+    found = line_search(_bowl, start, step, loss=1.0, limit=0.1, shrink=0.5)
+    assert found.parameters.tolist() == pytest.approx([0.2])
+    assert found.improvement == pytest.approx(1.0 - 0.64)
+
+
+def test_line_search_takes_what_is_at_the_limit_and_not_what_is_no_better():
+    start = torch.zeros(1)
+    assert line_search(_bowl, start, torch.tensor([-0.5]), loss=1.0, limit=0.25, attempts=1).accepted
+    assert not line_search(_bowl, start, torch.tensor([-2.0]), loss=1.0, limit=10.0, attempts=1).accepted

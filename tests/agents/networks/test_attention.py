@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from agents.networks.base import refuse_uncovered
-from agents.networks.snail import SNAIL, SNAILConfig
-from agents.networks.transformer import Gate, Transformer, TransformerConfig, rotated
+from agents.networks.memoryless import Memoryless, MemorylessConfig
+from agents.networks.snail import SNAIL, SNAILConfig, _DenseBlock
+from agents.networks.transformer import Gate, Transformer, TransformerConfig, _Layer, rotated
 from registry.errors import UserError
 
 
@@ -100,3 +101,30 @@ def test_trials_longer_than_the_window_are_refused():
     refuse_uncovered(
         Transformer(TransformerConfig(window=20, truncate=True), input_size=3), "x", episodes=3, horizon=10
     )
+
+
+def test_later_pairs_turn_more_slowly():
+    """The second of two pairs by 10,000 ** (-1/2) = 0.01 a step."""
+    turned = rotated(torch.tensor([0.0, 1.0, 0.0, 0.0]).view(1, 1, 1, 4), torch.tensor([3.0])).flatten()
+    torch.testing.assert_close(turned, torch.tensor([0.0, math.cos(0.03), 0.0, math.sin(0.03)]))
+
+
+def test_residual_sums_and_dense_blocks_by_hand():
+    layer = _Layer(TransformerConfig(width=2, heads=1, head_width=2, perceptron_width=3))
+    block = _DenseBlock(1, 1, 1)
+    with torch.no_grad():
+        layer.merge.weight.copy_(torch.eye(2))
+        layer.merge.bias.zero_()
+        layer.perceptron[3].weight.zero_()
+        layer.perceptron[3].bias.copy_(torch.tensor([0.5, -0.25]))
+        block.convolution.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, -1.0]]))  # of before and now: filter, gate
+        block.convolution.bias.zero_()
+    found = layer.finish(torch.tensor([[[10.0, 20.0]]]), torch.tensor([[[[3.0, -4.0]]]]))
+    torch.testing.assert_close(found, torch.tensor([[[13.5, 15.75]]]))
+    # tanh(0.1 + 2 * 0.2) sigmoid(3 * 0.1 - 0.2)
+    expected = torch.tensor([0.2, math.tanh(0.5) / (1 + math.exp(-0.1))])
+    torch.testing.assert_close(block(torch.tensor([0.1]), torch.tensor([0.2])), expected)
+
+
+def test_what_has_no_memory_is_not_refused():
+    refuse_uncovered(Memoryless(MemorylessConfig(), input_size=3), "memoryless", episodes=3, horizon=10)

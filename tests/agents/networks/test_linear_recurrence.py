@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from agents.networks.linear_recurrence import scan
+from agents.networks.linear_recurrence import LinearRecurrenceConfig, _Layer, scan
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 16, 21])
@@ -27,3 +29,23 @@ def test_scan_of_thousands_of_steps_stays_finite():
     assert found[-1].item() == pytest.approx(1 / (1 - 1e-3), rel=1e-5)
     (slope,) = torch.autograd.grad(found.sum(), keep)
     assert torch.isfinite(slope).all()
+
+
+def test_gates_and_output_by_hand():
+    """The gate's bias alone, 0 to -5: of the state a half to sigmoid(5) is kept, and the rest of a candidate comes."""
+    layer = _Layer(LinearRecurrenceConfig(width=2, state_width=2, perceptron_width=3))
+    with torch.no_grad():
+        layer.project.weight.zero_()
+        layer.project.bias[2:] = torch.tensor([4.0, -8.0])
+        layer.merge.weight.copy_(torch.eye(2))
+        layer.merge.bias.zero_()
+        layer.perceptron[3].weight.zero_()
+        layer.perceptron[3].bias.copy_(torch.tensor([0.5, -0.25]))
+    stream = torch.tensor([10.0, 20.0])
+    keep, add = layer.gates(stream)
+    last = 1 / (1 + math.exp(-5.0))
+    torch.testing.assert_close(keep, torch.tensor([0.5, last]))
+    torch.testing.assert_close(add, torch.tensor([0.5 * 4, (1 - last) * -8]))
+    # silu(x) = x sigmoid(x), of 0 and 2
+    expected = torch.tensor([10.0 + 0.5, 20.0 + 2 / (1 + math.exp(-2.0)) - 0.25])
+    torch.testing.assert_close(layer.finish(stream, torch.tensor([0.0, 2.0])), expected)

@@ -28,3 +28,12 @@ def test_mlp_ends_with_its_activation():
     network = mlp((3, 5, 4))
     assert network(torch.randn(7, 3)).shape == (7, 4)
     assert (network(torch.randn(70, 3)) >= 0).all()
+
+
+def test_ensembles_are_drawn_as_linear_layers_are():
+    """Uniform within 1 / sqrt(inputs): 1 / 8 for 64 inputs."""
+    ensemble = Ensemble(2, (64, 100))
+    for drawn in (ensemble.weights[0], ensemble.biases[0]):
+        assert drawn.abs().max() <= 0.125
+        assert drawn.min() < -0.12
+        assert drawn.max() > 0.12
