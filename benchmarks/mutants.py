@@ -51,8 +51,25 @@ INVERSIONS = (
     *("AddNot", "ReplaceAndWithOr", "ReplaceOrWithAnd"),
     *(f"ReplaceUnaryOperator_Delete_{sign}" for sign in ("USub", "Not", "Invert")),
 )
-EQUIVALENT: dict[str, str] = {}
-"""Changes that cannot be noticed, "path:line: changed line" -> why."""
+_COMMON, _STATISTICS = "agents/common", "agents/evaluation/statistics.py"
+EQUIVALENT: dict[str, str] = {
+    f"{_COMMON}/context.py: for row in descriptor[~self._number(descriptor).any(1)]:": "axis 1 is the last of [B, N]",
+    f"{_COMMON}/context.py: if self._entered < len(self._known) and not (self._known == row).all(1).any():": (
+        "axis 1 is the last of [N, D]"
+    ),
+    f"{_COMMON}/distributions.py: if self.box is None and self.log_std is None:": "both are None or neither",
+    f"{_COMMON}/fast_policy.py: if len(inputs) < group:": "a group of all tasks is computed alike",
+    f"{_COMMON}/inner_loop.py: norm = gradient.detach().norm(dim=1, keepdim=True)": "axis 1 is the last of [B, P]",
+    f"{_COMMON}/parallel.py: before = _playing.set(processes() >= 1)": "of rows drawn for one process its part is all",
+    f"{_COMMON}/reward_scale.py: "
+    "standard = torch.where(spread >= 0, (shifted - mean) / spread.clamp(min=1e-12), 0.0)": (
+        "where nothing spreads the numerator is zero too"
+    ),
+    f"{_STATISTICS}: strata == 1 and values * 16 <= size": "which of two ways to draw from one law",
+    f"{_STATISTICS}: strata == 1 and values / 16 < size": "which of two ways to draw from one law",
+    "agents/rl2.py: if not 0 < length <= len(inputs):": "one piece as long as the trial is the trial",
+}
+"""Changes that cannot be noticed, "path: changed line" -> why."""
 PRELOADED = ("torch", "numpy", "gymnasium", "pettingzoo", "scipy.stats", "mujoco", "pydantic", "pytest", "hypothesis")
 """What nothing here changes is imported once, before a copy of the process runs tests."""
 
@@ -70,8 +87,13 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        """What EQUIVALENT names it by."""
+        """What tells it from the others of a sample."""
         return f"{self.path}:{self.line}: {self.changed.strip()}"
+
+    @property
+    def name(self) -> str:
+        """What EQUIVALENT names it by, wherever in its file it stands."""
+        return f"{self.path}: {self.changed.strip()}"
 
 
 def operators() -> dict[str, Any]:
@@ -85,25 +107,33 @@ def operators() -> dict[str, Any]:
 
 
 def mutants(path: Path, kinds: dict[str, Any]) -> Iterator[Mutant]:
-    """Every change of the file at `path` that changes what it does, annotations aside."""
+    """Every change of the file at `path` that changes what it does, whatever it says of types and of how to call it."""
     change = importlib.import_module("cosmic_ray.mutating").mutate_code
     source = path.read_text()
-    plain = _without_annotations(source)
+    plain = _meaning(source)
     for name, operator in kinds.items():
         for occurrence in range(len(source)):
             mutated = change(source, operator, occurrence)
             if mutated is None:
                 break
-            if _without_annotations(mutated) == plain:
+            if _meaning(mutated) in (plain, None):
                 continue
             lines = zip(source.splitlines(), mutated.splitlines(), strict=False)
             number, text = next((i, new) for i, (old, new) in enumerate(lines, 1) if old != new)
             yield Mutant(str(path.relative_to(ROOT)), number, text, name, occurrence)
 
 
-def _without_annotations(source: str) -> str:
-    tree = ast.parse(source)
+def _meaning(source: str) -> str | None:
+    """`source` without annotations and the marks of arguments by name, whose `*` is no product; None: no Python."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # the stars of `{**figures}` are no power either
+        return None
     for node in ast.walk(tree):
+        if isinstance(node, ast.arguments):
+            node.args = [*node.posonlyargs, *node.args, *node.kwonlyargs]
+            node.defaults = [*node.defaults, *filter(None, node.kw_defaults)]
+            node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
         for field in ("annotation", "returns"):
             if getattr(node, field, None) is not None:
                 setattr(node, field, ast.Constant(0))
@@ -207,7 +237,7 @@ def examine(group: str, count: int, seed: int) -> list[dict[str, Any]]:
     tree = copied()
     patience: dict[str, float] = {}
     for number, mutant in enumerate(sample(group, count, seed), 1):
-        if mutant.key in known:
+        if mutant.key in known or mutant.name in EQUIVALENT:
             continue
         tests = tests_of(mutant.path)
         if tests and mutant.path not in patience:
@@ -217,12 +247,17 @@ def examine(group: str, count: int, seed: int) -> list[dict[str, Any]]:
                 raise UserError(f"the tests of {mutant.path} fail without a change (exit code {code}): {tests}")
             patience[mutant.path] = 20 + 4 * (time.monotonic() - start)
         caught = bool(tests) and noticed(mutant, tree, tests, patience[mutant.path])
-        known[mutant.key] = asdict(mutant) | {"key": mutant.key, "noticed": caught, "tests": len(tests)}
+        known[mutant.key] = asdict(mutant) | {
+            "key": mutant.key,
+            "name": mutant.name,
+            "noticed": caught,
+            "tests": len(tests),
+        }
         with log.open("a") as file:
             file.write(json.dumps(known[mutant.key]) + "\n")
         print(f"{number:4} {'noticed ' if caught else 'SURVIVED'} {mutant.key}", flush=True)
     shutil.rmtree(tree)
-    return [line for line in known.values() if line["key"] not in EQUIVALENT]
+    return [line for line in known.values() if line["name"] not in EQUIVALENT]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
