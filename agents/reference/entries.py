@@ -23,6 +23,13 @@ def reference_players() -> list[Entry]:
         *_tabular_players(),
         *_grid_players(),
         *_control_players(),
+        _player(
+            "discounting-chain-oracle",
+            "discounting-chain",
+            "discounting_chain_oracle:DiscountingChainOracle",
+            "Is told which chain pays most and chooses it.",
+            "Osband et al. 2020, Behaviour Suite for Reinforcement Learning",
+        ),
         Entry(
             "maze-oracle",
             "agents.reference.maze_oracle:MazeOracle",

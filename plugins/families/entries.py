@@ -24,6 +24,7 @@ def families() -> list[Entry]:
             tags=("tabular", "tensor"),
             offers=("tabular-mdp", "discrete-actions"),
         ),
+        *_chains(),
         *_control_families(),
         Entry(
             "maze",
@@ -53,6 +54,30 @@ def families() -> list[Entry]:
         ),
         _drawn_ground(),
         *_any_model(),
+    ]
+
+
+def _chains() -> list[Entry]:
+    """Chains of states on which it shows what returns count and what they discount."""
+    return [
+        Entry(
+            "signal-noise-chain",
+            "plugins.families.signal_noise_chain:SignalNoiseChain",
+            "A chain that pays a little signal and much noise by turns, whatever the agent does.",
+            config="plugins.families.signal_noise_chain:SignalNoiseChainConfig",
+            citation="Xu, van Hasselt and Silver 2018, Meta-Gradient Reinforcement Learning, section 2",
+            tags=("chain", "tensor"),
+            offers=("signal-noise-chain", "discrete-actions", "mutable"),
+        ),
+        Entry(
+            "discounting-chain",
+            "plugins.families.discounting_chain:DiscountingChain",
+            "The first action chooses when to be paid; one of five chains, the task, pays a tenth more.",
+            config="plugins.families.discounting_chain:DiscountingChainConfig",
+            citation="Osband et al. 2020, Behaviour Suite for Reinforcement Learning",
+            tags=("chain", "tensor"),
+            offers=("discounting-chain", "discrete-actions", "mutable"),
+        ),
     ]
 
 
