@@ -50,7 +50,7 @@ class Categorical:
 
 
 class DiagonalGaussian:
-    """Continuous actions from means [..., A] and log standard deviations [A]."""
+    """Continuous actions from means [..., A] and log standard deviations that broadcast to them, such as [A]."""
 
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
         self.mean = _wide(mean)
@@ -68,7 +68,7 @@ class DiagonalGaussian:
 
     def entropy(self) -> Tensor:
         """[...] entropy."""
-        one = (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum()
+        one = (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
         return one.expand(self.mean.shape[:-1])
 
 

@@ -28,3 +28,37 @@ def generalized_advantages(
         advantage[t] = running
         following = value[t]
     return advantage
+
+
+def lambda_returns(
+    reward: Float[Tensor, "T *B"],
+    following: Float[Tensor, "T *B"],
+    goes_on: Bool[Tensor, "T *B"],
+    discount: Tensor | float,
+    trace: Tensor | float,
+) -> Float[Tensor, "T *B"]:
+    """Lambda-returns, differentiable in whatever is given, with a discount and a trace that may differ by the step.
+
+        G_t = r_t + gamma_t ((1 - lambda_t) v_t + lambda_t G_{t+1}),  and  r_t + gamma_t v_t where nothing goes on
+
+    `following[t]` is v_t, the value of the state that step t led to: zero where the episode terminated there. Where
+    `goes_on` is false no later step counts, as after the last row. `discount` and `trace`, gamma_t and lambda_t, are
+    those on entering that state: numbers, or tensors that broadcast to [T, *B]. All times are computed together, in
+    log2(T) rounds that double how far they look ahead (Hillis and Steele 1986, "Data parallel algorithms").
+
+    Reference: Sutton and Barto 2018, "Reinforcement Learning", equation 12.20.
+    """
+    inside = torch.cat([goes_on[:-1], torch.zeros_like(goes_on[:1])])
+    reach = (discount * trace * inside).expand_as(reward)
+    returns = reward + discount * following - reach * following
+    span = 1
+    while span < len(reward):
+        returns = returns + reach * _later(returns, span)
+        reach = reach * _later(reach, span)
+        span *= 2
+    return returns
+
+
+def _later(values: Tensor, span: int) -> Tensor:
+    """What stands `span` rows further on; zeros after the last."""
+    return torch.cat([values[span:], torch.zeros_like(values[:span])])
