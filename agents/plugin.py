@@ -87,6 +87,15 @@ def _by_gradient() -> list[Entry]:
             needs=_ACTIONS,
             offers=_SHARED,
         ),
+        Entry(
+            "meta-gradient",
+            "agents.meta_gradient:MetaGradient",
+            "Meta-gradients: an actor-critic that learns the discount and trace of the returns it learns from.",
+            "agents.meta_gradient:MetaGradientConfig",
+            "Xu, van Hasselt and Silver 2018, Meta-Gradient Reinforcement Learning, section 1",
+            tags=("gradient", "on-policy"),
+            needs=_ACTIONS,
+        ),
     ]
 
 

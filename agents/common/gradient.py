@@ -17,8 +17,8 @@ from torch import Tensor
 from agents.common.encoding import StepEncoder
 from agents.common.fast_policy import Activation, FastDistribution, FastPolicy
 from agents.common.inner_loop import Experience, experience, gradient_step, policy_gradient_loss
+from agents.common.side_by_side import abreast
 from registry.config import Config, Width
-from registry.errors import UserError
 from taskgen.interaction.agent import Action, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 
 
@@ -86,13 +86,7 @@ class GradientAgent(ABC, Generic[C]):
 
         Raises `UserError` for a number of episodes that is no multiple.
         """
-        abreast = min(self.config.trajectories, episodes)
-        if episodes % abreast:
-            raise UserError(
-                f"{episodes} episodes do not divide into rounds of {abreast} side by side (agent.trajectories): "
-                f"ask for {episodes - episodes % abreast} or {episodes - episodes % abreast + abreast}"
-            )
-        return CollectionPlan(episodes // abreast, abreast, side_by_side=True)
+        return abreast(episodes, self.config.trajectories)
 
     def least_episodes(self) -> tuple[int, str]:
         """One round to learn from and one that is played adapted."""

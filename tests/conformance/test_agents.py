@@ -59,6 +59,12 @@ def test_agents_that_adapt_between_rounds(agent, family):
     check_agent(agent, {"trajectories": 2}, family=family, family_settings=_short_episodes(family), episodes=6)
 
 
+@pytest.mark.parametrize("family", ["point-navigation", "grid-navigation"])
+def test_meta_gradients_within_trials(family):
+    settings = {"lifetime": "trial", "trajectories": 2, "eta": "state"}
+    check_agent("meta-gradient", settings, family=family, family_settings=_short_episodes(family), episodes=6)
+
+
 TINY = {"hidden": [4]}
 INNER = {**TINY, "trajectories": 1, "inner_norm": 0.1}
 OFF_POLICY = {**TINY, "warm_up": 0, "updates_per_step": 0.1, "batch": 8, "capacity": 100}
@@ -72,6 +78,11 @@ VARIANTS = {
     "maml": [{**INNER, "conjugate_steps": 2}],
     "promp": [{**INNER, "epochs": 2, "learning_rate": 0.1, "adaptive": adaptive} for adaptive in (False, True)],
     "reptile": [INNER],
+    "meta-gradient": [
+        {**TINY, "inner_norm": 0.1},
+        {**INNER, "lifetime": "trial", "learned": "trace", "derivative_trace": 0.5, "outer_value": 1.0},
+        {**TINY, "updates": 2, "learned": "discount", "derivative_trace": 0.5},
+    ],
     "varibad": [{"epochs": 2, "minibatches": 1, "encoder_updates": 2, "gradient_norm": 0.01, "encoder_norm": 0.01}],
 }
 """Settings by which all of an agent's numbers act, and few of which take long."""

@@ -79,6 +79,7 @@ _SWITCHES: dict[str, list[dict[str, Any]]] = {
     "builtin/sac": [{"temperature": 0.2}],
     "builtin/pearl": [{"target_entropy": -2.0}],
     "builtin/es": [{"pairs": 2}],
+    "builtin/meta-gradient": [{"derivative_trace": 0.5}, {"outer_value": 1.0}, {"updates": 2}],
 }
 """Numbers that switch something on."""
 

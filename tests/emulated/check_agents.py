@@ -18,6 +18,7 @@ device.install()
 LEARN_SYNCS = {
     "builtin/es": (4, "four figures for the log"),
     "builtin/maml": (46, "ten conjugate gradients, two for each of fifteen line searches, two baselines, the log"),
+    "builtin/meta-gradient": (1, "the log"),
     "builtin/pearl": (26, "five masks for each of four tasks, one for each of four updates, the pace and its log"),
     "builtin/ppo": (9, "rows of the steps that were played, by mask; the log"),
     "builtin/promp": (8, "two baselines, the log"),
