@@ -7,6 +7,7 @@ _DREAM = "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-RL w
 _ES = "Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning"
 _GENERALIZATION = "Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning"
 _MAML = "Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"
+_META_GRADIENT = "Xu, van Hasselt and Silver 2018, Meta-Gradient Reinforcement Learning"
 _PAIRED = "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design"
 _PEARL = "Rakelly et al. 2019, Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables"
 _POET = "Wang et al. 2019, Paired Open-Ended Trailblazer (POET)"
@@ -68,6 +69,16 @@ _EXPERIMENTS = (
         "promp-navigation",
         "ProMP on goals in the plane: the tasks and budget of maml-navigation; minutes on a laptop.",
         _PROMP,
+    ),
+    (
+        "meta-gradient-noise",
+        "Meta-gradients tell signal from noise by the discount of each state: half a minute on a laptop.",
+        f"{_META_GRADIENT}, section 2",
+    ),
+    (
+        "meta-gradient-chain",
+        "Meta-gradients raise the discount until the late, better chain pays most: minutes on a laptop.",
+        _META_GRADIENT,
     ),
     (
         "pearl-sparse-point",
