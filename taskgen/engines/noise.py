@@ -55,7 +55,11 @@ def episode_seeds(seeds: Sequence[int], episodes: Sequence[int]) -> list[int]:
 
 def traced_child(key: Tensor, index: Tensor | int) -> Tensor:
     """See `child`, whose [B] int64 these are, but in torch alone: for what is compiled or captured, on every device."""
-    return _finalise((key ^ _signed(_FIRST)) + index * _signed(_SECOND))
+    if isinstance(index, Tensor):
+        place: Tensor | int = index * _signed(_SECOND)
+    else:  # a Python integer does not wrap around by itself
+        place = (index * _SECOND + 2**63) % 2**64 - 2**63
+    return _finalise((key ^ _signed(_FIRST)) + place)
 
 
 def uniforms(key: Tensor, counter: Tensor, width: int, steps: int = 1) -> Tensor:

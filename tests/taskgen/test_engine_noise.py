@@ -57,6 +57,21 @@ def test_children_are_distinct_whatever_the_form_of_the_index() -> None:
     assert torch.equal(children[4], noise.child(key, torch.full((100,), 3)))
 
 
+def test_children_by_the_published_finaliser() -> None:
+    key = noise.keys(SEEDS)
+    for index in (0, 1, 7):
+        places = [((value ^ 0xBF58476D1CE4E5B9) + index * 0x94D049BB133111EB) & MASK for value in unsigned(key)]
+        assert unsigned(noise.child(key, index)) == [splitmix64(place, 0) for place in places]
+
+
+def test_the_forms_in_torch_alone_give_the_same() -> None:
+    key, counter = noise.keys(SEEDS), torch.tensor([0, 1, 2, 7, 100, 10**6])
+    for index in (-1, 0, 1, 3, 2**40):
+        assert torch.equal(noise.traced_child(key, index), noise.child(key, index))
+    assert torch.equal(noise.traced_child(key, counter), noise.child(key, counter))
+    assert torch.equal(noise.traced_uniforms(key, counter, 3, 4), noise.uniforms(key, counter, 3, 4))
+
+
 def test_what_other_devices_compute_equals_what_the_cpu_computes() -> None:
     """The torch form of the finaliser, which a GPU runs, is the same function."""
     bits = torch.tensor([0, 1, -1, 2**63 - 1, -(2**63), 123456789])
