@@ -1,11 +1,13 @@
 """ACCEL: whose children are made, how they are scored, and from whom they descend."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 import registry
 from agents.training.experiment import load_experiment
+from plugins.curricula import accel as module
 from plugins.curricula.lineage import Lineage
 from registry.config import Part
 from registry.errors import CheckpointError, ConfigError
@@ -151,3 +153,51 @@ def test_another_state_is_refused(change):
     state = curriculum.state_dict() | change
     with pytest.raises(CheckpointError):
         accel().load_state_dict(state)
+
+
+def test_a_child_is_so_many_mutations_away(monkeypatch):
+    """Three quarter turns are one to the other side."""
+    turned = lambda family, context, random, side: {**context, "direction": (context["direction"] + 1) % 4}  # noqa: E731
+    monkeypatch.setattr(module, "mutated", turned)
+    curriculum, replayed = in_a_replay_round(edits=3, parents=1)
+    tell(curriculum, replayed, *EASE)
+    (child,) = curriculum.ask(1)
+    assert child.seed == replayed[2].seed
+    assert child.context["direction"] == (replayed[2].context["direction"] + 3) % 4
+
+
+def test_a_source_inside_is_told_of_the_levels_that_it_made():
+    curriculum, replayed = in_a_replay_round()
+    heard = []
+    own = curriculum.sources["source"]
+    curriculum.sources["source"] = SimpleNamespace(
+        feedback=True, ask=own.ask, tell=lambda results: heard.append([result.spec for result in results])
+    )
+    children, _ = edited(curriculum, replayed, 4)
+    assert heard == [replayed]  # levels that it made, replayed
+    tell(curriculum, children, [0.5] * 4, [0.25] * 4)
+    assert heard[1:] == [[]]  # children are none of its own, not yet
+    tell(curriculum, [replayed[0], children[0]], [0.0, 0.0], [0.0, 0.0])
+    assert heard[2:] == [[replayed[0]]]  # and not once they are levels
+
+
+def test_lineages_are_pruned_every_so_many_rounds(monkeypatch):
+    monkeypatch.setattr(module, "_PRUNED", 3)
+    curriculum, pruned = accel(), []
+    curriculum._lineage.prune = lambda living: pruned.append(curriculum._rounds)
+    for _ in range(7):
+        specs = curriculum.ask(8)
+        tell(curriculum, specs, [0.0] * 8, [0.5] * 8)
+    assert pruned == [3, 6]
+
+
+def test_children_of_children_are_a_generation_further():
+    curriculum, replayed = in_a_replay_round(parents=1)
+    stranger = MAZE.spec(seed=12345)
+    for generation in (1, 2):
+        tell(curriculum, replayed, [0.9] * len(replayed), [0.1] * len(replayed))
+        children = curriculum.ask(2)
+        assert curriculum._generations([*children, stranger]).tolist() == [generation, generation, 0]
+        tell(curriculum, children, [0.5] * 2, [0.3] * 2)
+        assert generation in curriculum._levels["generation"]
+        replayed = children[:1]

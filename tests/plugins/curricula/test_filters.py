@@ -65,6 +65,16 @@ def test_attempts_are_counted_in_a_row(make: Any) -> None:
     assert len(make("within", attempts=30, knobs=half).ask(200)) == 200
 
 
+def test_attempts_are_counted_anew_after_every_task_that_is_kept(make: Any, monkeypatch: Any) -> None:
+    source = make("within", attempts=3)
+    problems = iter(["no", "no", None, "no", "no", None, "no", "no", "no"])
+    monkeypatch.setattr(source, "_problem", lambda spec: next(problems))
+    assert len(source.ask(2)) == 2
+    with pytest.raises(TaskError, match="3 tasks in a row were turned down; .* The last: no"):
+        source.ask(1)
+    assert next(problems, "over") == "over"
+
+
 def test_deduplicated_gives_every_task_once(make: Any, family: Any, tmp_path: Any) -> None:
     write_tasks(tmp_path / "tasks.jsonl", [family.spec(seed=seed) for seed in (1, 2, 1, 3)])
     inner = {"name": "task-set", "path": str(tmp_path / "tasks.jsonl"), "shuffle": False}
@@ -116,3 +126,26 @@ def test_solvable_names_what_nobody_can_say(make: Any) -> None:
         make("solvable", over=build_family("pendulum"))
     assert "name a `player` who tries it" in str(refused.value)
     assert "give `least_return`" in str(refused.value)
+
+
+def test_ends_that_the_knob_and_the_descriptor_have_are_allowed(make: Any) -> None:
+    """A force goes from 1 to 100, a cart-pole has seven features."""
+    make("within", knobs={"force": {"low": 100.0}})
+    make("within", knobs={"force": {"high": 1.0}})
+    with pytest.raises(ConfigError, match="at most 0.9 is beyond"):
+        make("within", knobs={"force": {"high": 0.9}})
+    make("within", descriptor={"6": {"high": 1e9}})
+
+
+def test_deduplicated_forgets_the_oldest(make: Any, family: Any, tmp_path: Any) -> None:
+    """Of two that are remembered: 1 2, then 2 3 (the second 1 was turned down), so 2 is known and 1 is new."""
+    write_tasks(tmp_path / "tasks.jsonl", [family.spec(seed=seed) for seed in (1, 2, 1, 3, 2, 1)])
+    inner = {"name": "task-set", "path": str(tmp_path / "tasks.jsonl"), "shuffle": False}
+    assert [spec.seed for spec in make("deduplicated", source=inner, memory=2).ask(4)] == [1, 2, 3, 1]
+
+
+def test_as_good_as_asked_for_is_solved(make: Any, family: Any) -> None:
+    family.optimal_return = lambda spec: 7.0
+    assert len(make("solvable", over=family, least_return=7.0).ask(2)) == 2
+    with pytest.raises(TaskError, match="returns 7 at best, wanted 7.1"):
+        make("solvable", over=family, least_return=7.1, attempts=2).ask(1)

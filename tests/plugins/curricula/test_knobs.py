@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plugins.curricula.knobs import Knobs, Range
-from registry.errors import ConfigError, TaskError
+from plugins.curricula.knobs import Knobs, Range, performance
+from registry.errors import CheckpointError, ConfigError, TaskError
 from taskgen.build import build_family
 from taskgen.source import TaskResult
+from taskgen.streams import uniforms
 
 
 def test_without_ranges_the_knobs_that_vary(family: Any) -> None:
@@ -87,3 +88,59 @@ def test_means_of_the_knobs_are_reported(make: Any, family: Any) -> None:
     specs = [family.spec({"force": force}) for force in (6.0, 8.0)]
     source.tell([TaskResult(spec, (1.0,)) for spec in specs])
     assert source.metrics()["tasks/mean_force"] == pytest.approx(7.0)
+
+
+def test_a_range_holds_its_ends_and_what_lies_between() -> None:
+    both, below, above = Range(low=1.0, high=3.0), Range(high=3.0), Range(low=1.0)
+    assert [both.holds(value) for value in (0.99, 1.0, 2.0, 3.0, 3.01)] == [False, True, True, True, False]
+    assert [below.holds(value) for value in (-9.0, 3.0, 3.01)] == [True, True, False]
+    assert [above.holds(value) for value in (0.99, 1.0, 9.0)] == [False, True, True]
+    assert [both.holds(values) for values in ([1.0, 3.0], [0.0, 2.0], [2.0, 4.0])] == [True, False, False]
+    assert Range(low=2.0, high=2.0).holds(2.0)
+    assert [str(one) for one in (both, below, above)] == ["1 to 3", "at most 3", "at least 1"]
+
+
+def test_performance_is_the_mean_of_the_returns(family: Any) -> None:
+    assert performance(TaskResult(family.spec(), (1.0, 2.0, 6.0))) == 3.0
+
+
+def test_candidates_lie_where_their_row_of_the_stream_says(make: Any) -> None:
+    """Of two uniforms that choose and one that places, before the first fit the last alone counts."""
+    source = make("alp-gmm", ranges={"force": {"low": 1.0, "high": 11.0}})
+    rows = uniforms(source._seed, "points", 0, 9).reshape(3, 3)
+    forces = [spec.context["force"] for n in (1, 2) for spec in source.ask(n)]
+    assert forces == pytest.approx((1.0 + 10.0 * rows[:, 2]).tolist())
+
+
+def test_attempts_count_impossible_points_in_a_row(make: Any, monkeypatch: Any) -> None:
+    source = make("alp-gmm", attempts=3)
+    place, fits = source.knobs.place, iter([0, 0, 1, 0, 0, 1, 0, 0, 0])
+
+    def placed(spec: Any, point: Any) -> Any:
+        if not next(fits):
+            raise TaskError("no such task")
+        return place(spec, point)
+
+    monkeypatch.setattr(source.knobs, "place", placed)
+    assert len(source.ask(2)) == 2
+    with pytest.raises(TaskError, match="3 impossible tasks in a row. The last: no such task"):
+        source.ask(1)
+    assert next(fits, None) is None
+
+
+def test_means_of_more_than_eight_knobs_are_not_reported(make: Any) -> None:
+    for arms, shown in ((8, 8), (9, 0)):
+        family = build_family("bandit", {"arms": arms})
+        source = make("alp-gmm", over=family)
+        assert not any(name.startswith("tasks/mean_") for name in source.metrics())
+        source.tell([TaskResult(spec, (1.0,)) for spec in source.ask(2)])
+        assert sum(name.startswith("tasks/mean_") for name in source.metrics()) == shown
+        source.tell([])  # of an iteration without results there is no mean
+
+
+@pytest.mark.parametrize("position", [-1, 1.5, True, None])
+def test_a_position_that_cannot_be_is_refused(make: Any, position: Any) -> None:
+    state = make("alp-gmm").state_dict()
+    make("alp-gmm").load_state_dict({**state, "position": 0})
+    with pytest.raises(CheckpointError, match="position = .*, expected an integer >= 0"):
+        make("alp-gmm").load_state_dict({**state, "position": position})

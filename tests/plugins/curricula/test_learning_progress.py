@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.errors import CheckpointError, ConfigError
+from registry.errors import CheckpointError, ConfigError, TaskError
 from taskgen.source import TaskResult
+from taskgen.streams import uniforms
 
 CELLS = {"cells": {"force": 5}, "ranges": {"force": {"low": 5.0, "high": 15.0}}}
 
@@ -50,6 +51,58 @@ def test_weights_by_hand(make: Any) -> None:
     np.testing.assert_allclose(source.weights, 0.2 / 4 + 0.8 * logistic / logistic.sum())
     drawn = np.array(source._set.places(source.ask(4000)))
     np.testing.assert_allclose(np.bincount(drawn) / 4000, source.weights, atol=0.03)
+
+
+def test_choices_follow_the_rows_of_the_stream(make: Any) -> None:
+    """Shares of 0.25, 0.5 and 0.25 of three cells; the second uniform of a row says where in the cell."""
+    source = make("learning-progress", cells={"force": 3}, ranges={"force": {"low": 1.0, "high": 7.0}})
+    source.__class__ = type("Fixed", (type(source),), {"weights": np.array([0.25, 0.5, 0.25])})
+    rows = uniforms(source._seed, "choices", 0, 40).reshape(20, 2)
+    cells = (rows[:, 0] >= 0.25).astype(int) + (rows[:, 0] >= 0.75)
+    forces = [spec.context["force"] for n in (1, 7, 12) for spec in source.ask(n)]
+    assert forces == pytest.approx((1.0 + 2.0 * (cells + rows[:, 1])).tolist())
+    assert set(cells) == {0, 1, 2}
+
+
+def test_a_share_that_is_rounded_away_is_the_last_one_s(make: Any) -> None:
+    source = make("learning-progress", tasks=2)
+    source.__class__ = type("Fixed", (type(source),), {"weights": np.array([0.0, 0.0])})
+    assert source.ask(3) == [source._set._specs[1]] * 3
+
+
+def test_attempts_count_impossible_tasks_in_a_row(make: Any, monkeypatch: Any) -> None:
+    source = make("learning-progress", attempts=3, **CELLS)
+    place, fits = source._set._knobs.place, iter([0, 0, 1, 0, 0, 1, 0, 0, 0])
+
+    def placed(spec: Any, point: Any) -> Any:
+        if not next(fits):
+            raise TaskError("no such task")
+        return place(spec, point)
+
+    monkeypatch.setattr(source._set._knobs, "place", placed)
+    assert len(source.ask(2)) == 2
+    with pytest.raises(TaskError, match="no such task"):
+        source.ask(1)
+    assert next(fits, None) is None
+
+
+def test_a_grid_may_have_ten_thousand_cells(make: Any, family: Any) -> None:
+    source = make("learning-progress", cells={"force": 100, "pole_mass": 100})
+    assert len(source._set) == 10_000
+    spec = source._set.task(9_950, family.spec(), np.array([0.5, 0.5]))
+    assert source._set.places([spec]) == [9_950]
+
+
+def test_figures_by_hand(make: Any) -> None:
+    """Progress 0, 0, 0, 4 of which two were seen; weights of 1/4, 1/4, 1/4, 1/4 amount to four tasks."""
+    source = make("learning-progress", tasks=4, random=1.0)
+    source._averages[1] = [0, 0, 0, 4]
+    source._seen[:] = [True, False, False, True]
+    metrics = source.metrics()
+    assert metrics["tasks/learning_progress"] == 1.0
+    assert metrics["tasks/most_learning_progress"] == 4.0
+    assert metrics["tasks/share_seen"] == 0.5
+    assert metrics["tasks/effective_number"] == pytest.approx(4.0)
 
 
 def test_a_set_of_tasks_gives_no_others(make: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from registry.errors import CheckpointError, ConfigError
+from taskgen import curriculum
 from taskgen.source import TaskResult
 
 SOURCES = {
@@ -130,3 +131,55 @@ def test_a_state_of_another_mix_is_refused(make: Any) -> None:
     state = make("mix", sources={name: SOURCES[name] for name in two}, weights=two).state_dict()
     with pytest.raises(CheckpointError, match=r"expected the sources \['a', 'b', 'c'\]"):
         make("mix", sources=SOURCES, weights=WEIGHTS).load_state_dict(state)
+
+
+def test_weights_may_be_zero_and_sum_to_one_but_for_rounding(make: Any) -> None:
+    source = make("mix", sources=SOURCES, weights={"a": 0.5, "b": 0.5 + 9e-7, "c": 0.0})
+    assert Counter(gravities(source.ask(10))) == {1.0: 5, 2.0: 5}
+    with pytest.raises(ConfigError, match="weights sum to 1, expected 1"):
+        make("mix", sources=SOURCES, weights={"a": 0.5, "b": 0.5 + 2e-6, "c": 0.0})
+    with pytest.raises(ConfigError, match="sources.c never has a share"):
+        make("schedule", sources=SOURCES, points=[{"weights": {"a": 0.5, "b": 0.5, "c": 0.0}}])
+
+
+@pytest.mark.parametrize("time", [-1, 1.5, None])
+def test_a_time_that_cannot_be_is_refused(make: Any, time: Any) -> None:
+    state = make("schedule", sources=SOURCES, points=POINTS).state_dict()
+    make("schedule", sources=SOURCES, points=POINTS).load_state_dict(state)  # at time 0
+    with pytest.raises(CheckpointError, match="time = .*, expected an integer >= 0"):
+        make("schedule", sources=SOURCES, points=POINTS).load_state_dict({**state, "time": time})
+
+
+def test_two_points_share_what_lies_between_by_their_distance(make: Any) -> None:
+    """A quarter of the way from iteration 2 to 6."""
+    points = [{"weights": {"a": 1.0}}, {"iteration": 2, "weights": {"b": 1.0}}, {"iteration": 6, "weights": {"c": 1.0}}]
+    source = make("schedule", sources=SOURCES, points=points)
+    for _ in range(3):
+        source.tell([])
+    assert [source.metrics()[f"tasks/share_{name}"] for name in "abc"] == [0.0, 0.75, 0.25]
+
+
+def test_what_the_sources_say_stands_under_their_names(make: Any) -> None:
+    inside = {name: {"name": "robust-plr", "capacity": 16, "minimum_fill": 0.5, "replay": 0.5} for name in "ab"}
+    inside["b"]["replay"] = 0.25
+    source = make("mix", sources=inside, weights={"a": 0.5, "b": 0.5})
+    assert "tasks/a/buffer_fill" in source.metrics()
+    assert set(source.highlights()) == {f"{name}: {title}" for name in "ab" for title in ("easiest", "hardest")} | {
+        "a: most replayed",
+        "b: most replayed",
+    }
+    assert source.updates(102, 4) == 50  # the 100 rounds after a has its minimum fill, of which half are replays
+    assert source.learns_from(source.ask(2)) == [False, False]
+    plain = make("mix", sources=SOURCES, weights=WEIGHTS)
+    assert plain.updates(102, 4) == 102
+    assert plain.learns_from(plain.ask(2)) == [True, True]
+
+
+def test_of_tasks_that_are_never_told_the_latest_are_remembered(make: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(curriculum, "_REMEMBERED", 3)
+    staged = {"name": "staged", "stages": [{"iterations": 1}, {}]}
+    source = make("mix", sources={"a": SOURCES["a"], "b": staged}, weights={"a": 0.0, "b": 1.0})
+    specs = source.ask(5)
+    assert list(source._given) == [spec.id for spec in specs[2:]]
+    source.tell([TaskResult(specs[3], (1.0,))])
+    assert list(source._given) == [specs[2].id, specs[4].id]

@@ -181,6 +181,8 @@ def test_highlights_metrics_and_lineage():
     metrics = curriculum.metrics()
     assert metrics["tasks/buffer_fill"] == 0.5
     assert metrics["tasks/score_median"] == 3.5
+    assert metrics["tasks/score_low"] == pytest.approx(0.7)  # of 0 to 7
+    assert metrics["tasks/score_high"] == pytest.approx(6.3)
     assert metrics["tasks/staleness"] == 0.0
     assert metrics["tasks/mean_goal"] == pytest.approx(np.mean([spec.context["goal"] for spec in specs]))
     assert isinstance(curriculum, Traceable)
@@ -232,3 +234,27 @@ def test_expected_updates():
         assert curriculum.updates(102, 4) == expected
     mixed = source("plr", source={"name": "robust-plr", "capacity": 16})
     assert mixed.updates(102, 4) == 102
+
+
+def test_staleness_is_counted_in_rounds():
+    """Three rounds of new tasks and one of replays of two of the first: of four levels 2 were played 0 rounds ago."""
+    curriculum = source(capacity=4, minimum_fill=1.0, replay=1.0)
+    first = curriculum.ask(2)
+    curriculum.tell(told(curriculum, first))
+    assert curriculum.metrics()["tasks/staleness"] == 0.0
+    curriculum.tell(told(curriculum, curriculum.ask(2)))
+    assert curriculum.metrics()["tasks/staleness"] == 0.5  # 1 1 0 0
+    curriculum.tell(told(curriculum, first))
+    assert curriculum.metrics()["tasks/staleness"] == 0.5  # 0 0 1 1
+    curriculum.tell(told(curriculum, first))
+    assert curriculum.metrics()["tasks/staleness"] == 1.0  # 0 0 2 2
+    assert curriculum.lineage(first[0])[-1].scores["replays"] == 2.0
+
+
+def test_of_equal_returns_the_higher_score_is_worth_more_of_a_look():
+    curriculum = source()
+    specs = curriculum.ask(3)
+    scores = {spec.id: score for spec, score in zip(specs, (0.2, 0.6, 0.4), strict=True)}
+    curriculum.tell(told(curriculum, specs, lambda spec: scores[spec.id], returns=(1.0,)))
+    for title in ("easiest", "hardest"):
+        assert curriculum.highlights()[title] == [specs[1], specs[2], specs[0]]
