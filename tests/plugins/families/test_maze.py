@@ -8,6 +8,7 @@ import torch
 
 from plugins.families.maze import DIRECTIONS, Maze, MazeConfig, path_length
 from plugins.families.maze import fewest_steps as steps_by_boards
+from plugins.generators import random_mazes
 from plugins.generators.named_mazes import NAMED_MAZES, NamedMazes, NamedMazesConfig, named_maze
 from plugins.generators.random_mazes import RandomMazes, RandomMazesConfig
 from registry.errors import CheckpointError, ConfigError, TaskError
@@ -291,6 +292,28 @@ def test_random_mazes_are_the_literatures():
     assert 0.005 < np.mean([length is None for length in unsolvable]) < 0.1
 
 
+def test_a_random_maze_by_hand():
+    """3 of 1 to 4 walls fall on the cells 0, 4 and 4 of 3 x 3; 1 2 3 5 6 7 8 stay open."""
+    config = RandomMazesConfig(least_walls=1, most_walls=4)
+    source = RandomMazes(config, family=maze(size=3, solvable=False), seed=np.random.SeedSequence(0))
+    spec = source._maze(np.array([0.5, 0.5, 0.5, 0.8, 0.05, 0.5, 0.5, 0.99]), 7)
+    assert spec.context["walls"] == ((1, 0, 0), (0, 1, 0), (0, 0, 0))
+    assert spec.context["start"] == (1, 2)  # open cell 3 of 7
+    assert spec.context["goal"] == (2, 0)  # cell 3 of the 6 others, which begin anew behind the start: 4 of 7
+    assert (spec.context["direction"], spec.seed) == (3, 7)
+    before = source._maze(np.array([0.5, 0.5, 0.4, 0.8, 0.05, 0.5, 0.5, 0.99]), 7)
+    assert before.context["goal"] == (1, 0)  # cell 2 of the others lies before the start
+
+
+def test_two_open_cells_are_a_maze_and_one_is_none():
+    config = RandomMazesConfig(least_walls=2, most_walls=3, extent=2)
+    source = RandomMazes(config, family=maze(size=2), seed=np.random.SeedSequence(0))
+    spec = source._maze(np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.5]), 0)
+    assert (spec.context["start"], spec.context["goal"]) == ((1, 0), (1, 1))
+    with pytest.raises(TaskError, match="3 walls leave no two open cells"):
+        source._maze(np.array([0.9, 0.0, 0.0, 0.0, 0.0, 0.25, 0.5]), 0)
+
+
 def test_random_mazes_of_a_solvable_family_are_solvable():
     source = RandomMazes(
         RandomMazesConfig(least_walls=25, most_walls=25, extent=5),
@@ -321,6 +344,23 @@ def test_broken_states_are_refused():
     source = RandomMazes(RandomMazesConfig(), family=maze(), seed=np.random.SeedSequence(0))
     with pytest.raises(CheckpointError, match="position"):
         source.load_state_dict({"position": -1})
+
+
+def test_attempts_count_invalid_mazes_in_a_row(monkeypatch):
+    monkeypatch.setattr(random_mazes, "_ATTEMPTS", 3)
+    source = RandomMazes(RandomMazesConfig(), family=maze(), seed=np.random.SeedSequence(0))
+    fits = iter([0, 0, 1, 0, 0, 1, 0, 0, 0])
+
+    def following():
+        if not next(fits):
+            raise TaskError("no such maze")
+        return maze().spec()
+
+    monkeypatch.setattr(source, "_next", following)
+    assert len(source.ask(2)) == 2
+    with pytest.raises(TaskError, match="3 mazes in a row were invalid; .* Last: no such maze"):
+        source.ask(1)
+    assert next(fits, None) is None
 
 
 def test_hopeless_settings_end_in_an_error():

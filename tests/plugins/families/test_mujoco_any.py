@@ -77,6 +77,31 @@ def test_a_slot_equals_its_own_model():
         np.testing.assert_array_equal(batch.simulation.qpos[1], data.qpos)
 
 
+def test_the_reward_is_metres_a_second_less_the_control_cost():
+    robot = make(model=CART, fields=("gravity",), frame_skip=4, control_cost=0.5).robot
+    before, after = np.array([[1.0], [1.0]]), np.array([[1.5], [0.8]])
+    action = np.array([[3.0], [-0.4]])  # 3 is cut to 1, the end of the motor's range
+    reward, terminated = robot.outcome({}, {}, before, after, action)
+    # 4 steps of MuJoCo's 2 ms take 0.008 s: 0.5 / 0.008 - 0.5 * 1 and -0.2 / 0.008 - 0.5 * 0.16
+    np.testing.assert_allclose(reward, [62.0, -25.08])
+    assert terminated.tolist() == [False, False]
+
+
+def test_the_start_is_noise_around_the_model_s_own_place():
+    robot = make(model=CART, fields=("gravity",), reset_noise=0.2).robot
+    robot.model.qpos0[:] = [3.0, 5.0]
+    position, velocity = robot.initial({}, np.array([[0.0, 0.5, 1.0, 0.75]]))
+    np.testing.assert_allclose(position, [[2.8, 5.0]])
+    np.testing.assert_allclose(velocity, [[0.2, 0.1]])
+
+
+def test_a_motor_without_limits_takes_from_minus_one_to_one():
+    other = '<motor joint="hinge" ctrlrange="-3 2"/></actuator>'
+    free = CART.replace('ctrlrange="-1 1"', "").replace("</actuator>", other)
+    robot = make(model=free, fields=("gravity",)).robot
+    assert robot.limits.tolist() == [[-1.0, -3.0], [1.0, 2.0]]
+
+
 def test_a_task_carries_its_model():
     spec = make(model=CART, fields=("body_mass.cart",)).spec({"body_mass.cart": 2.0})
     again = TaskSpec.from_json(spec.to_json())

@@ -1,12 +1,16 @@
 """`diayn`: skills learned once, tasks that refer to the discriminator by hash, a collapse that is said."""
 
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gymnasium as gym
 import pytest
 import torch
 
 import registry
+from plugins.generators import diayn
 from plugins.generators.diayn import DiaynConfig, learn_skills
 from registry.config import Part
 from registry.errors import TaskError
@@ -63,7 +67,9 @@ def test_tasks_fit_the_family_and_nothing_else() -> None:
 def test_a_discriminator_that_is_there_is_used() -> None:
     name = artefacts.referred(source().ask(1)[0])
     again = source(artefact=name, iterations=10_000)
-    assert {artefacts.referred(spec) for spec in again.ask(4)} == {name}
+    specs = again.ask(40)
+    assert {artefacts.referred(spec) for spec in specs} == {name}
+    assert {spec.reward.settings["skill"] for spec in specs if spec.reward is not None} == {0, 1, 2}
     with pytest.raises(TaskError, match="missing"):
         source(artefact="0" * 64)
 
@@ -172,3 +178,84 @@ def test_an_off_policy_agent_is_paid_by_the_discriminator_of_today() -> None:
     with torch.no_grad():
         skills.batch.discriminator.layers[-1].bias[0] += 1.0
     assert not torch.equal(reward_of(row, rollout.action[0], row, skills.batch.descriptor()), paid)
+
+
+def batch_of_skills(bias: list[float], slots: int, **settings: Any) -> Any:
+    """A batch paid by a discriminator of the logits `bias` + (x, 0, 0, ...), x the standardised first feature."""
+    family = build_family("point-navigation", {"horizon": 5})
+    config = DiaynConfig(skills=len(bias), hidden=(), **settings)
+    batch = diayn._SkillBatch(family.batch(slots), config, family.spec())
+    with torch.no_grad():
+        batch.discriminator.layers[-1].weight.zero_()
+        batch.discriminator.layers[-1].weight[0, 0] = 1.0
+        batch.discriminator.layers[-1].bias.copy_(torch.tensor(bias))
+    return batch
+
+
+def test_a_skill_is_paid_the_log_posterior_less_the_log_prior() -> None:
+    batch = batch_of_skills([math.log(share) for share in (1.0, 2.0, 3.0, 4.0)], 4)
+    batch.discriminator.shift, batch.discriminator.scale = torch.tensor([3.0, 0.0]), torch.tensor([2.0, 1.0])
+    here, there = torch.tensor([[3.0, 9.0]]), torch.tensor([[3.0 + 2.0 * math.log(5.0), 9.0]])
+    skill = torch.eye(4)
+    elsewhere = torch.full((4, 2), 7.0)  # only where the step leads to counts
+    # D = 1, 2, 3, 4 of 10, of which a quarter is the prior; there the first has 5 times the weight: 5, 2, 3, 4 of 14
+    paid = batch.pay(elsewhere, elsewhere, here.expand(4, -1), skill)
+    assert paid.tolist() == pytest.approx([math.log(0.4), math.log(0.8), math.log(1.2), math.log(1.6)], abs=1e-6)
+    paid = batch.pay(elsewhere, elsewhere, there.expand(4, -1), skill)
+    assert paid.tolist() == pytest.approx([math.log(4 * share / 14) for share in (5, 2, 3, 4)], abs=1e-6)
+
+
+def test_features_are_standardised_by_mean_and_spread() -> None:
+    discriminator = batch_of_skills([0.0, 0.0], 1).discriminator
+    discriminator.standardise(torch.tensor([[1.0, 4.0], [3.0, 4.0], [5.0, 4.0]]))
+    assert discriminator.shift.tolist() == [3.0, 4.0]
+    assert discriminator.scale.tolist() == [2.0, 1e-6]  # what never changes is not divided by 0
+    assert discriminator.features(torch.tensor([[7.0, 4.0]])).tolist() == [[2.0, 0.0]]
+
+
+def test_the_accuracy_is_that_of_last_states() -> None:
+    """Episodes of 2, 1 and 3 steps in slots of the skills 0, 1, 0; the first feature above 0 tells skill 0."""
+    batch = batch_of_skills([0.0, 0.0], 3)
+    valid = torch.tensor([[True, True, True], [True, False, True], [False, False, True]])
+    first = torch.tensor([[-1.0, -1.0, 1.0], [1.0, 1.0, 1.0], [-1.0, 1.0, -1.0]])
+    states = torch.stack([first, torch.zeros_like(first)], dim=2)
+    batch.discriminator.shift = torch.zeros(2)
+    rollout = SimpleNamespace(valid=valid, next_observation=states)
+    skills = diayn.Skills(None, batch)  # type: ignore[arg-type]
+    object.__setattr__(skills, "play", lambda turn: SimpleNamespace(rollout=rollout))
+    assert skills.accuracy() == pytest.approx(2 / 3)  # 1 and -1 are told, -1 of the last slot is not
+    batch.skill = torch.tensor([1, 0, 1])
+    seen, shown = diayn._states(batch, SimpleNamespace(rollout=rollout))  # type: ignore[arg-type]
+    assert seen[:, 0].tolist() == [-1.0, -1.0, 1.0, 1.0, 1.0, -1.0]
+    assert shown.tolist() == [1, 0, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("accuracy", "least", "good"), [(0.5, 0.0, True), (0.49, 0.0, False), (0.49, 0.48, True)])
+def test_what_is_left_out_asks_for_twice_the_chance(
+    accuracy: float, least: float, good: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 4 skills one in four is told by chance."""
+    batch = batch_of_skills([0.0] * 4, 1)
+    learned = SimpleNamespace(accuracy=lambda: accuracy, batch=batch)
+    monkeypatch.setattr(diayn, "learn_skills", lambda *_: learned)
+    config = DiaynConfig(skills=4, least_accuracy=least)
+    if good:
+        artefact = diayn._learned(config, batch.family, batch.task, "recipe")
+        assert artefact.metadata["accuracy"] == f"{accuracy:.4f}"
+        return
+    with pytest.raises(TaskError, match=r"chance 25.0%, least_accuracy 50.0%"):
+        diayn._learned(config, batch.family, batch.task, "recipe")
+
+
+def test_random_actions_fill_the_action_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = batch_of_skills([0.0, 0.0], 200)
+    acted: list[torch.Tensor] = []
+    step = batch.step
+    monkeypatch.setattr(batch, "step", lambda action: (acted.append(action), step(action))[1])
+    batch.family.action_space = gym.spaces.Box(-0.5, 2.5, (2,))
+    diayn._random_states(batch, torch.Generator().manual_seed(0))
+    actions = torch.stack(acted)
+    assert actions.shape == (5, 200, 2)
+    assert -0.5 <= float(actions.min()) < -0.49
+    assert 2.49 < float(actions.max()) <= 2.5
+    assert float(actions.mean()) == pytest.approx(1.0, abs=0.08)  # 4 standard errors of 3 / sqrt(12 * 2000)

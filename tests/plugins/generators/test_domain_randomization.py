@@ -8,6 +8,7 @@ import pytest
 from toy_family import Picky, Walk
 
 from plugins.families.bandit import Bandit, BanditConfig
+from plugins.generators import domain_randomization
 from plugins.generators.domain_randomization import DomainRandomization, DomainRandomizationConfig
 from registry.config import parse, to_toml
 from registry.errors import CheckpointError, ConfigError, TaskError
@@ -123,6 +124,22 @@ def test_invalid_contexts_are_passed_over() -> None:
     assert goals == {2, 3, 4}
     with pytest.raises(TaskError, match="10000 contexts in a row were invalid.*must be even"):
         make(Picky(), vary={"goal": 5}).ask(1)
+
+
+def test_attempts_count_invalid_contexts_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domain_randomization, "_ATTEMPTS", 3)
+    fits = iter([0, 0, 1, 0, 0, 1, 0, 0, 0])
+
+    def validate(self: Picky, context: object) -> None:
+        if not next(fits):
+            raise TaskError("no such task")
+
+    monkeypatch.setattr(Picky, "validate", validate)
+    source = make(Picky())
+    assert len(source.ask(2)) == 2
+    with pytest.raises(TaskError, match="3 contexts in a row were invalid; .* Last: no such task"):
+        source.ask(1)
+    assert next(fits, None) is None
 
 
 def test_state_resumes_inside_a_later_block() -> None:

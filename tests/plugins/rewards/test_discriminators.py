@@ -2,14 +2,19 @@
 
 import math
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 from plugins.families import grids
 from plugins.families.grid_navigation import MOVES
-from plugins.rewards.discriminator import Discriminators, perceptron
+from plugins.rewards.discriminator import Discriminators, Features, count_features, perceptron
+from plugins.rewards.learned_discriminator import LearnedDiscriminator, LearnedDiscriminatorConfig
 from plugins.rewards.random_discriminator import RandomDiscriminator, RandomDiscriminatorConfig
+from registry.errors import TaskError
+from taskgen import artefacts
+from taskgen.artefacts import Artefact
 from taskgen.build import build_family
 from taskgen.reward import build_rewards
 from taskgen.spec import RewardSpec, TaskSpec
@@ -112,3 +117,67 @@ def test_a_planner_goes_to_different_cells_for_different_skills() -> None:
         for skill in range(10)
     ]
     assert again == reached
+
+
+def test_features_by_hand() -> None:
+    numbers = [torch.tensor(values, dtype=torch.float64) for values in ([1.0, 2.0], [2.0, 0.5])]
+    seen = Features(gym.spaces.Box(-9, 9, (2, 2)), (3, 0), *numbers)
+    assert seen(torch.tensor([[[5.0, 6.0], [7.0, 8.0]]])).tolist() == [[3.5, 6.0]]  # (8 - 1) / 2, (5 - 2) / 0.5
+    zero, half = torch.tensor(0.0, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
+    assert Features(gym.spaces.Discrete(3), (), zero, half)(torch.tensor([2, 0])).tolist() == [[0, 0, 2], [2, 0, 0]]
+
+
+def test_features_are_counted() -> None:
+    box = gym.spaces.Box(-1, 1, (2, 3))
+    assert count_features(box, (), "test") == 6
+    assert count_features(box, (0, 5), "test") == 2
+    assert count_features(gym.spaces.Discrete(4), (), "test") == 4
+    for beyond in (6, -1):
+        with pytest.raises(TaskError, match=f"features: {beyond} is no entry .* allowed are 0 to 5"):
+            count_features(box, (beyond,), "test")
+    with pytest.raises(TaskError, match="needs Box or Discrete"):
+        count_features(gym.spaces.MultiBinary(2), (), "test")
+
+
+def _saved(weight: list[list[float]], bias: list[float], shift: float, scale: float) -> str:
+    """A discriminator of point-navigation's observations without a hidden layer."""
+    tensors = {
+        "weight.0": np.array(weight),
+        "bias.0": np.array(bias),
+        "shift": np.full(2, shift),
+        "scale": np.full(2, scale),
+        "features": np.array([], dtype=np.int64),
+    }
+    space = str(build_family("point-navigation").observation_space)
+    return artefacts.save(Artefact(tensors, {"observation": space, "skills": str(len(bias))}))
+
+
+def test_learned_discriminators_by_hand(tmp_path, monkeypatch) -> None:
+    """Two of them in one batch, each with its own slots; (x - 1) / 2 of (3, 5) is (1, 2)."""
+    monkeypatch.setenv(artefacts.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(artefacts, "_known", {})
+    artefacts.load.cache_clear()
+    two = _saved([[math.log(2.0), 0.0], [0.0, 0.0]], [0.0, 0.0], 1.0, 2.0)  # logits log 2, 0: D = 2/3, 1/3
+    three = _saved([[0.0, 0.0]] * 3, [0.0, math.log(3.0), 0.0], 0.0, 1.0)  # D = 1/5, 3/5, 1/5
+    family = build_family("point-navigation")
+    configs = [
+        LearnedDiscriminatorConfig(artefact=artefact, skill=skill)
+        for artefact, skill in ((three, 1), (two, 0), (three, 2), (two, 1))
+    ]
+    state = torch.tensor([[3.0, 5.0]]).expand(4, -1)
+    elsewhere = torch.zeros(4, 2)  # only where the step leads to counts
+    expected = [math.log(3 * 3 / 5), math.log(2 * 2 / 3), math.log(3 / 5), math.log(2 / 3)]
+    together = LearnedDiscriminator(configs, family=family, device="cpu")
+    assert together(elsewhere, elsewhere, state).tolist() == pytest.approx(expected, abs=1e-6)
+    assert together.descriptor().tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0]]
+    alone = LearnedDiscriminator(configs[1::2], family=family, device="cpu")
+    assert alone(elsewhere[:2], elsewhere[:2], state[:2]).tolist() == pytest.approx(expected[1::2], abs=1e-6)
+    with pytest.raises(TaskError, match="skill = 2: artefact .* has skills 0 to 1"):
+        LearnedDiscriminator([LearnedDiscriminatorConfig(artefact=two, skill=2)], family=family, device="cpu")
+
+
+def test_the_last_skill_is_one_and_the_next_is_none() -> None:
+    family = build_family("point-navigation")
+    RandomDiscriminator([RandomDiscriminatorConfig(skills=3, skill=2)], family=family, device="cpu")
+    with pytest.raises(TaskError, match="skill = 3: allowed are 0 to 2"):
+        RandomDiscriminator([RandomDiscriminatorConfig(skills=3, skill=3)], family=family, device="cpu")
