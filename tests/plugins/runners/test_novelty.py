@@ -30,6 +30,8 @@ def test_vectors_of_unequal_length_compare_the_tail_with_the_last_number() -> No
     short, long = points([0.0, 0.5], [0.0, 0.5, 0.5, -0.5])
     assert distance(short, long) == distance(long, short) == pytest.approx(1.0)  # 0, 0, 0, 1
     assert distance(np.array([1.0, 0.0]), np.array([0.0, 1.0, 2.0])) == pytest.approx(np.sqrt(1 + 1 + 4))
+    short, long = points([1.0, 2.0], [4.0, 6.0, 14.0])  # 3, 4, and 14 against 2
+    assert distance(short, long) == distance(long, short) == pytest.approx(13.0)
 
 
 def test_performance_is_clipped_then_ranked() -> None:

@@ -3,11 +3,13 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from agents.training.tree import flatten, restore
 from plugins.runners.pbt import Pbt, PbtConfig, Reach, Return
+from plugins.runners.work import Practised
 from registry.config import Part
 from registry.errors import ConfigError, UserError
 from taskgen.build import build_family
@@ -202,3 +204,53 @@ def test_what_selection_could_not_see_is_refused_before_anything_is_played() -> 
         make(explore={"std": {"low": 0.1, "high": 1.0}}).iterate()
     with pytest.raises(ConfigError, match="explore: agent.epochs = 1.0: .*integer"):
         make(explore={"epochs": {"low": 1.0, "high": 4.0}})
+
+
+def test_figures_of_scripted_scores() -> None:
+    """Scores are means of an episode; of trials of two they are twice that. One of five members fails."""
+    pbt = make(ready_every=3)
+    exploited: list[int] = []
+    pbt._exploit = lambda: exploited.append(pbt._iteration)  # type: ignore[method-assign]
+    scores = [1.0, 7.0, math.nan, 2.0, 4.0]
+    pbt._toolbox.register(
+        "map",
+        lambda _, work: [
+            Practised(one.state, score, 10, "" if math.isfinite(score) else "its return is nan")
+            for one, score in zip(work, scores, strict=True)
+        ],
+    )
+    metrics = [pbt.iterate() for _ in range(7)][-1]
+    assert exploited == [3, 6]
+    assert [member.fitness.values[0] for member in pbt.members] == [2.0, 14.0, -math.inf, 4.0, 8.0]
+    assert (metrics["meta/trial_return"], metrics["charts/episodic_return"]) == (14.0, 7.0)
+    assert (metrics["charts/batch_steps"], metrics["pbt/failed"], metrics["pbt/median_return"]) == (50, 1, 0.0)
+    assert metrics["pbt/learning_rate"] == pbt.members[1].settings["learning_rate"]
+    scores[2] = 3.0
+    assert pbt.iterate()["pbt/median_return"] == 6.0  # of 2 14 6 4 8
+
+
+@pytest.mark.parametrize(("share", "replaced"), [(0.2, 1), (0.3, 1), (0.4, 2), (0.01, 1)])
+def test_the_share_that_is_replaced_is_rounded_down_but_for_one(share: float, replaced: int) -> None:
+    pbt = scored(make(share=share, redrawn=0.0), 3.0, 5.0, 1.0, 4.0, 2.0)
+    before = [member.settings for member in pbt.members]
+    pbt._exploit()
+    assert sum(member.settings is not old for member, old in zip(pbt.members, before, strict=True)) == replaced
+
+
+def test_settings_are_drawn_evenly_or_evenly_in_their_logarithm() -> None:
+    rng = np.random.default_rng(0)
+    even = [Reach(low=1.0, high=100.0).draw(rng) for _ in range(2000)]
+    logarithmic = np.log10([Reach(low=1.0, high=100.0, logarithmic=True).draw(rng) for _ in range(2000)])
+    assert np.mean(even) == pytest.approx(50.5, abs=2.6)  # 4 standard errors of 99 / sqrt(12 * 2000)
+    assert np.mean(logarithmic) == pytest.approx(1.0, abs=0.052)
+    assert 1.0 <= min(even) < 2.0 < 99.0 < max(even) <= 100.0
+    assert Reach(low=0.0, high=1.0).draw(rng) < 1.0  # 0 has no logarithm, and needs none
+
+
+def test_a_setting_is_multiplied_by_a_factor_and_kept_within_its_reach() -> None:
+    pbt = make(redrawn=0.0, factors=[3.0])
+    rng = pbt._rng("test")
+    assert [pbt._explored({"learning_rate": rate}, rng)["learning_rate"] for rate in (0.02, 0.05)] == [
+        pytest.approx(0.06),
+        0.1,
+    ]

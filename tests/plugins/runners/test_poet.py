@@ -136,6 +136,55 @@ def test_the_criterion_is_checked_again_with_the_best_agent() -> None:
     assert poet.logbook[-1]["admitted"] == 0  # after one step of learning all are too easy
 
 
+def test_rounds_come_every_so_many_iterations() -> None:
+    poet, seen = make(reproduce_every=3, transfer_every=4), dict[str, list[int]](mutate=[], transfer=[])
+    Script(poet, lambda spec: 10.0)
+    poet._mutate = lambda parents: seen["mutate"].append(poet.pairs.iteration) or []  # type: ignore[method-assign]
+    poet._transfer = lambda: seen["transfer"].append(poet.pairs.iteration)  # type: ignore[method-assign]
+    grown(poet, 8)
+    assert seen == {"mutate": [3, 6], "transfer": [4, 8]}
+
+
+def test_a_child_is_a_generation_further_than_its_parent() -> None:
+    poet = make(max_active=20)
+    Script(poet, lambda spec: 10.0)
+    grown(poet, 6)
+    niches = poet.pairs.niches
+    assert len(niches) == 7
+    assert niches[0].generation == 0
+    for niche in niches[1:]:
+        assert niche.parent is not None
+        assert niche.generation == niches[niche.parent].generation + 1
+        assert (niche.best, niche.history[0]) == (10.0, 10.0)
+    assert max(niche.generation for niche in niches) > 1
+
+
+def test_figures_are_of_the_pairs_that_learn() -> None:
+    """Of trials of two episodes; what is retired counts as a niche alone."""
+    poet = make(first_tasks=3)
+    for niche, score in zip(poet.pairs.niches, (99.0, 3.0, 5.0), strict=True):
+        niche.history = [1.0, score]
+    poet.pairs.niches[0].retire(1, "it was the oldest and made room")
+    poet.pairs.niches[1].transfers, poet.pairs.niches[2].transfers = {"0": 2, "2": 1}, {"1": 4}
+    metrics = poet._metrics()
+    assert (metrics["charts/episodic_return"], metrics["meta/trial_return"]) == (4.0, 8.0)
+    assert (metrics["tasks/least_return"], metrics["tasks/greatest_return"]) == (3.0, 5.0)
+    assert (metrics["tasks/active"], metrics["tasks/niches"], metrics["tasks/transfers"]) == (2, 3, 7)
+
+
+def test_a_round_is_written_down_with_its_novelty() -> None:
+    poet = make()
+    ranked = candidates(poet, 3)
+    for candidate, value in zip(ranked, (6.0, 2.0, 1.0), strict=True):
+        candidate.fitness.values = (value,)
+    poet._log_round(poet.pairs.niches, candidates(poet, 5), ranked, ())
+    poet._log_round((), (), (), ())
+    first, second = poet.logbook
+    assert [first[name] for name in ("parents", "children", "fitting", "admitted")] == [1, 5, 3, 0]
+    assert [first[name] for name in ("least", "mean", "most")] == [1.0, 3.0, 6.0]
+    assert [second[name] for name in ("least", "mean", "most")] == [0.0, 0.0, 0.0]
+
+
 def test_transfers_follow_the_rule_and_replace_the_agent() -> None:
     """Three pairs; the agent of number 1 is better on the task of number 0, by its one-step proposal."""
     poet = make(first_tasks=3, reproduce_every=99)
