@@ -122,6 +122,19 @@ def test_new_tasks_for_some_slots() -> None:
     assert batch.descriptor().tolist() == [[1, 0], [0, 1], [1, 0], [0, 1]]
 
 
+def test_new_tasks_for_some_slots_begin_their_noise_anew() -> None:
+    family = build_family("scripted_families/coins")
+    specs = specs_of(family, 3)
+    batch, fresh = batch_of(family, specs[:2]), batch_of(family, [specs[2], specs[1]])
+    for _ in range(2):
+        batch.reset()
+        fresh.reset()
+    batch.set_tasks([specs[2]], [0])
+    start = batch.reset()
+    assert torch.equal(start[1], fresh.reset()[1])  # the third of its episodes
+    assert torch.equal(start[0], batch_of(family, specs[2:]).reset()[0])  # the first
+
+
 def test_wrong_tasks_are_refused() -> None:
     family = build_family("bandit")
     batch = family.batch(2)

@@ -45,6 +45,16 @@ def test_a_knob_gives_its_own_type() -> None:
     assert GRID.check("x", [[0, 0, 0], [1, 1, 1]]) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
+def test_the_ends_of_a_knob_s_range_are_inside() -> None:
+    assert [LENGTH.check("x", value) for value in (0.5, 2.0)] == [0.5, 2.0]
+    assert [COUNT.check("x", value) for value in (1, 5)] == [1, 5]
+    for knob, value in ((LENGTH, 0.499), (LENGTH, 2.001), (COUNT, 6)):
+        with pytest.raises(TaskError, match="allowed range"):
+            knob.check("x", value)
+    for default in (0.0, 1.0):
+        assert Knob(0.0, 1.0, default, "x").default_value() == default
+
+
 def test_minus_zero_is_zero() -> None:
     assert math.copysign(1.0, Knob(-1.0, 1.0, 0.0, "x").check("x", -0.0)) == 1.0  # type: ignore[arg-type]
 

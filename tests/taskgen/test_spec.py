@@ -33,6 +33,11 @@ def test_id_depends_on_every_field() -> None:
     assert len(ids) == 5
 
 
+def test_a_seed_goes_up_to_the_largest_integer_that_all_readers_keep() -> None:
+    for seed in (0, 2**53 - 1):
+        assert TaskSpec.from_dict({"family": "f", "context": {}, "seed": seed}).seed == seed
+
+
 def test_context_is_read_only() -> None:
     task = spec(a={"b": [1]})
     with pytest.raises(TypeError):

@@ -96,6 +96,24 @@ def test_check_disjoint_names_what_is_shared() -> None:
         check_disjoint(tasks(3), tasks(3, first=2))
 
 
+def test_no_more_than_five_are_named() -> None:
+    for shared, more in ((5, "$"), (6, ", ...$")):
+        with pytest.raises(TaskError, match=rf"^{shared} tasks are in both sets: (\w{{16}}, ){{4}}\w{{16}}{more}"):
+            check_disjoint(tasks(shared), tasks(shared))
+
+
+def test_a_line_may_be_as_long_as_the_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end counts: of 400 bytes 399 are text."""
+    monkeypatch.setattr(taskset, "MAX_LINE", 400)
+    path = tmp_path / "tasks.jsonl"
+    text = tasks(1)[0].to_json()
+    path.write_text(text.ljust(399) + "\n" + text)
+    assert len(TaskSet.read(path)) == 2
+    path.write_text(text.ljust(400) + "\n" + text)
+    with pytest.raises(TaskError, match="1 of 2 lines is broken\n  line 1: longer than 400 bytes"):
+        TaskSet.read(path)
+
+
 def test_duplicates() -> None:
     assert TaskSet((*tasks(3), *tasks(1), *tasks(1))).duplicates() == {tasks(1)[0].id: 3}
     assert tasks(3).duplicates() == {}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from taskgen.variation import (
+    Change,
     Choice,
     Constant,
     Difference,
@@ -23,6 +24,7 @@ from taskgen.variation import (
     TruncatedNormal,
     Uniform,
     Variation,
+    VariationOrChange,
     reach_problem,
 )
 
@@ -46,6 +48,13 @@ def test_truncated_normal() -> None:
     # P(|x| < 1) = 0.682689; the quartile of the truncated law solves Phi(x) = 0.158655 + 0.25 * 0.682689 = 0.329328
     assert quantile(TruncatedNormal(mean=0.0, std=1.0, low=-1.0, high=1.0), 0.0, 0.25, 0.5) == pytest.approx(
         [-1.0, -0.441777, 0.0], abs=2e-5
+    )
+
+
+def test_a_truncated_normal_is_measured_in_standard_deviations() -> None:
+    # the law above, twice as wide and moved by 1
+    assert quantile(TruncatedNormal(mean=1.0, std=2.0, low=-1.0, high=3.0), 0.0, 0.25, 0.5) == pytest.approx(
+        [-1.0, 1.0 - 2.0 * 0.441777, 1.0], abs=4e-5
     )
 
 
@@ -102,6 +111,45 @@ def test_python_operators() -> None:
 )
 def test_support_of_arithmetic(variation: Variation, support: tuple[float, float]) -> None:
     assert variation.support(4.0) == support
+
+
+def test_sums_and_differences_of_three() -> None:
+    parts = Uniform(low=1.0, high=2.0), Uniform(low=10.0, high=30.0), Uniform(low=100.0, high=500.0)
+    half = np.full((1, 3), 0.5)
+    assert Sum(of=parts).quantile(half, 0.0).tolist() == [321.5]
+    assert Sum(of=parts).support(0.0) == (111.0, 532.0)
+    assert Difference(of=parts).quantile(half, 0.0).tolist() == [1.5 - 20.0 - 300.0]
+    assert Difference(of=parts).support(0.0) == (1.0 - 30.0 - 500.0, 2.0 - 10.0 - 100.0)
+    assert Product(of=parts).quantile(half, 0.0).tolist() == [1.5 * 20.0 * 300.0]
+    assert Product(of=parts).support(0.0) == (1000.0, 30_000.0)
+
+
+def test_one_value_is_a_range() -> None:
+    for kind in (Uniform, LogUniform):
+        assert quantile(kind(low=3.0, high=3.0), 0.0, 0.7) == [3.0, 3.0]
+        assert kind(low=3.0, high=3.0).integral(0.0)
+        assert not kind(low=3.5, high=3.5).integral(0.0)
+    assert quantile(IntegerRange(low=2, high=2), 0.0, 0.99) == [2.0, 2.0]
+    assert quantile(TruncatedNormal(mean=90.0, std=1.0, low=3.0, high=3.0), 0.5) == [
+        3.0
+    ]  # without mass, but at one place
+
+
+def test_what_touches_the_ends_of_a_knob_fits() -> None:
+    assert reach_problem("x", Uniform(low=0.0, high=12.0), 1.0, (0.0, 12.0)) is None
+    for low, high in ((-0.1, 12.0), (0.0, 12.1)):
+        assert reach_problem("x", Uniform(low=low, high=high), 1.0, (0.0, 12.0)) is not None
+    assert reach_problem("x", IntegerRange(low=0, high=3), 1.0, (0.0, 3.0), integer=True) is None
+
+
+def test_a_table_without_a_kind_is_a_change_of_the_knob_s_own() -> None:
+    either = TypeAdapter(VariationOrChange)
+    assert either.validate_python({"high": 2.0}) == Change(high=2.0)
+    assert either.validate_python({"kind": "uniform", "low": 0.0, "high": 2.0}) == Uniform(low=0.0, high=2.0)
+    own = Uniform(low=1.0, high=4.0)
+    assert Change(high=2.0).apply(own) == {"kind": "uniform", "low": 1.0, "high": 2.0}
+    for nothing in (None, Constant(value=3.0), Original()):
+        assert Change(high=2.0).apply(nothing) == {"high": 2.0}
 
 
 def test_integral() -> None:

@@ -126,3 +126,19 @@ def test_evaluation_reports_faults_and_leaves_no_task_out(tmp_path, monkeypatch)
     assert all(
         "faults" not in figures for figures in evaluate_run(run, tasks=specs[1:9])["sets"]["tasks"]["players"].values()
     )
+
+
+def test_a_batch_of_another_size_goes_on_with_the_faults():
+    from agents.training.loop import _with_slots
+    from taskgen.build import build_family
+    from taskgen.engines.faults import Fault
+
+    family = build_family("half-cheetah", {"horizon": 5})
+    batch = family.batch(2)
+    batch.faults.record(Fault(1, family.spec(), 3, "position diverged", True, np.zeros(3)))
+    assert _with_slots(batch, 2) is batch
+    other = _with_slots(batch, 3)
+    assert (other.slots, other.faults.count) == (3, 1)
+    assert other.faults is batch.faults
+    plain = build_family("bandit").batch(2)  # its simulation cannot diverge
+    assert _with_slots(plain, 3).slots == 3

@@ -149,6 +149,7 @@ def test_mistakes_are_named(monkeypatch):
     chunk.play(torch.zeros(4, SLOTS, dtype=torch.int64))
     with pytest.raises(UserError, match="torch.int32: the chunk was made for"):
         chunk.play(torch.zeros(4, SLOTS, dtype=torch.int32))
+    assert Chunk(batch, 1, push_back).play().reward.shape == (1, SLOTS)  # one step is a chunk
 
 
 def test_a_machine_without_a_compiler_is_told_so(monkeypatch):

@@ -201,14 +201,27 @@ def test_a_body_that_blows_up_by_itself_is_a_fault():
     assert batch.faults.last.slot == 1
 
 
-def test_an_action_that_is_not_finite_is_the_players_fault():
+def test_a_new_task_begins_its_noise_anew():
+    family = cheetah()
+    batch, fresh = family.batch(2), family.batch(1)
+    batch.set_tasks([family.spec(seed=4), family.spec(seed=5)])
+    fresh.set_tasks([family.spec(seed=6)])
+    starts = [batch.reset() for _ in range(2)]
+    batch.set_tasks([family.spec(seed=6)], [0])
+    start = batch.reset()
+    assert torch.equal(start[:1], fresh.reset())
+    assert not any(torch.equal(start[1], before[1]) for before in starts)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 2e10, -2e10])
+def test_an_action_that_is_not_finite_is_the_players_fault(value):
     family = cheetah()
     batch, reference = family.batch(2), family.batch(2)
     for each in (batch, reference):
         each.set_tasks(bodies(family, 2))
         each.reset()
     action = torch.zeros(2, 6)
-    action[0, 3] = torch.nan
+    action[0, 3] = value
     outcome, wanted = batch.step(action), reference.step(torch.zeros(2, 6))
     assert outcome.truncated.tolist() == [True, False]
     assert outcome.reward[0] == 0.0
