@@ -64,7 +64,7 @@ def test_a_fit_by_hand(make: Any, monkeypatch: Any) -> None:
 
     def best(rows: Any, counts: Any, luck: int) -> Any:
         seen.append((rows, list(counts)))
-        means = np.array([[0.1, 0.3, -0.2], [0.4, 0.5, 0.25], [0.6, 0.7, 0.75]])  # of two knobs, and of progress
+        means = np.array([[0.1, 0.3, -0.2], [0.4, 0.5, 0.5], [0.6, 0.7, 1.5]])  # of two knobs, and of progress
         root = np.array([[2.0, 0.0, 0.0], [3.0, 4.0, 0.0], [5.0, 6.0, 7.0]])
         return SimpleNamespace(means_=means, covariances_=np.stack([root @ root.T] * 3))
 
@@ -77,7 +77,7 @@ def test_a_fit_by_hand(make: Any, monkeypatch: Any) -> None:
     assert rows.tolist() == [[0.5, 0.25, 1.0], [1.0, 0.75, 0.25]] * 4
     assert counts == [2, 3]  # 8 rows could bear 4
     reach, means, roots = source._gaussians
-    assert reach.tolist() == [0.0, 0.25, 1.0]  # -0.2 counts as 0, 0.25 and 0.75 of 1
+    assert reach.tolist() == [0.0, 0.25, 1.0]  # -0.2 counts as 0, 0.5 and 1.5 of 2
     assert means.tolist() == [[0.1, 0.3], [0.4, 0.5], [0.6, 0.7]]
     np.testing.assert_allclose(roots[1], [[2.0, 0.0], [3.0, 4.0]], atol=1e-8)
     assert source._choose(np.array([0.24, 0.9, 0.11, 0.22])).tolist() == [0.11, 0.22]  # below `random`: uniform
