@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from plugins.curricula.shares import Shares
 from registry.errors import CheckpointError, ConfigError
 from taskgen import curriculum
 from taskgen.source import TaskResult
@@ -140,6 +141,13 @@ def test_weights_may_be_zero_and_sum_to_one_but_for_rounding(make: Any) -> None:
         make("mix", sources=SOURCES, weights={"a": 0.5, "b": 0.5 + 2e-6, "c": 0.0})
     with pytest.raises(ConfigError, match="sources.c never has a share"):
         make("schedule", sources=SOURCES, points=[{"weights": {"a": 0.5, "b": 0.5, "c": 0.0}}])
+
+
+def test_who_has_no_share_any_more_has_no_turn_whatever_is_owed() -> None:
+    """Owed before each turn: .3 .3 .4; .55 .8 -.35; .55 .3 .15."""
+    shares = Shares(("a", "b", "c"))
+    weights = ({"a": 0.3, "b": 0.3, "c": 0.4}, {"a": 0.25, "b": 0.5, "c": 0.25}, {"a": 0.0, "b": 0.5, "c": 0.5})
+    assert [shares.turn(one) for one in weights] == ["c", "b", "b"]
 
 
 @pytest.mark.parametrize("time", [-1, 1.5, None])

@@ -293,15 +293,15 @@ def test_random_mazes_are_the_literatures():
 
 
 def test_a_random_maze_by_hand():
-    """3 of 1 to 4 walls fall on the cells 0, 4 and 4 of 3 x 3; 1 2 3 5 6 7 8 stay open."""
+    """3 of 1 to 4 walls fall on the cells 0, 4 and 6 of 3 x 3; 1 2 3 5 7 8 stay open."""
     config = RandomMazesConfig(least_walls=1, most_walls=4)
     source = RandomMazes(config, family=maze(size=3, solvable=False), seed=np.random.SeedSequence(0))
-    spec = source._maze(np.array([0.5, 0.5, 0.5, 0.8, 0.05, 0.5, 0.5, 0.99]), 7)
-    assert spec.context["walls"] == ((1, 0, 0), (0, 1, 0), (0, 0, 0))
-    assert spec.context["start"] == (1, 2)  # open cell 3 of 7
-    assert spec.context["goal"] == (2, 0)  # cell 3 of the 6 others, which begin anew behind the start: 4 of 7
+    spec = source._maze(np.array([0.5, 0.5, 0.65, 0.8, 0.05, 0.5, 0.7, 0.99]), 7)
+    assert spec.context["walls"] == ((1, 0, 0), (0, 1, 0), (1, 0, 0))
+    assert spec.context["start"] == (1, 2)  # open cell 3 of 6, counted from 0
+    assert spec.context["goal"] == (2, 1)  # cell 3 of the 5 others, which is open cell 4
     assert (spec.context["direction"], spec.seed) == (3, 7)
-    before = source._maze(np.array([0.5, 0.5, 0.4, 0.8, 0.05, 0.5, 0.5, 0.99]), 7)
+    before = source._maze(np.array([0.5, 0.5, 0.5, 0.8, 0.05, 0.5, 0.7, 0.99]), 7)
     assert before.context["goal"] == (1, 0)  # cell 2 of the others lies before the start
 
 
