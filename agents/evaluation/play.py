@@ -100,7 +100,8 @@ def play_ranking(
         if not ranked:
             return returns, faults, np.zeros(0)
         if halves is not None:
-            return returns, faults, tail_values(*(half[:, : len(ranked)].sum(0) for half in halves), share)
+            ranking, measured = (half[:, : len(ranked)].sum(0) for half in halves)
+            return returns, faults, tail_values(ranking, measured, share)
         again, _ = _played(player, family, ranked, episodes, device, watch, seeds=ranking_luck(ranked))
     return returns, faults, tail_values(again.sum(0), returns[:, : len(ranked)].sum(0), share)
 
