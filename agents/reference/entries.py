@@ -220,6 +220,20 @@ def _grid_players() -> list[Entry]:
             "Lee et al. 2023, Supervised Pretraining Can Learn In-Context Reinforcement Learning",
         ),
         _player(
+            "frozen-lake-oracle",
+            "frozen-lake",
+            "frozen_lake_oracle:FrozenLakeOracle",
+            "Is told the map and how slippery the ice is and acts optimally by value iteration.",
+            "Bellman 1957, Dynamic programming",
+        ),
+        _player(
+            "catch-oracle",
+            "catch",
+            "catch_oracle:CatchOracle",
+            "Moves under the ball and waits there.",
+            "Osband et al. 2020, Behaviour Suite for Reinforcement Learning, appendix A",
+        ),
+        _player(
             "bus-oracle",
             "bus",
             "bus_oracle:BusOracle",

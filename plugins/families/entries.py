@@ -39,6 +39,15 @@ def families() -> list[Entry]:
             offers=("maze", "discrete-actions", "mutable"),
         ),
         *_grids(),
+        Entry(
+            "catch",
+            "plugins.families.catch:Catch",
+            "A ball falls down a 10 x 5 board and is to be caught, told by numbers or as an image (bsuite's Catch).",
+            config="plugins.families.catch:CatchConfig",
+            citation="Osband et al. 2020, Behaviour Suite for Reinforcement Learning, appendix A",
+            tags=("grid", "tensor"),
+            offers=("catch", "discrete-actions"),
+        ),
         *_walking_robots(),
         Entry(
             "terrain-walker",
@@ -161,6 +170,12 @@ def _grids() -> list[Entry]:
             "Laskin et al. 2022, In-context Reinforcement Learning with Algorithm Distillation; Lee et al. 2023, "
             "Supervised Pretraining Can Learn In-Context Reinforcement Learning",
             "goal-position",
+        ),
+        family(
+            "frozen-lake",
+            "frozen_lake:FrozenLake",
+            "Over ice to the goal, past the holes: the map and how slippery the ice is are the task (FrozenLake-v1).",
+            "Towers et al. 2024, Gymnasium: A Standard Interface for Reinforcement Learning Environments",
         ),
         family("bus", "bus:Bus", "A city where the task is where the buses go; a map may show it.", dream),
         family("cooking", "cooking:Cooking", "A kitchen where the task is what the drawers hold.", dream),
