@@ -52,6 +52,24 @@ def _by_memory() -> list[Entry]:
             needs=_ACTIONS,
             offers=_SHARED,
         ),
+        Entry(
+            "mfec",
+            "agents.mfec:MFEC",
+            "MFEC: does again what paid best here, or in the most similar states of the trial; optimistic under noise.",
+            "agents.mfec:MFECConfig",
+            "Blundell et al. 2016, Model-Free Episodic Control",
+            tags=("episodic",),
+            needs=("discrete-actions",),
+        ),
+        Entry(
+            "nec",
+            "agents.nec:NEC",
+            "NEC: looks values up in what the trial has shown, by nearness in an embedding learned across tasks.",
+            "agents.nec:NECConfig",
+            "Pritzel et al. 2017, Neural Episodic Control, section 3",
+            tags=("episodic", "off-policy"),
+            needs=("discrete-actions",),
+        ),
     ]
 
 
@@ -144,6 +162,16 @@ def _told_the_task() -> list[Entry]:
             "Haarnoja et al. 2018, Soft Actor-Critic Algorithms and Applications",
             tags=("contextual", "off-policy"),
             needs=("continuous-actions",),
+        ),
+        Entry(
+            "dqn",
+            "agents.dqn:DQN",
+            "DQN (double, n-step): action values learned from replayed steps, for discrete actions; does not adapt.",
+            "agents.dqn:DQNConfig",
+            "Mnih et al. 2015, Human-level control through deep reinforcement learning; van Hasselt, Guez and Silver "
+            "2016, Deep Reinforcement Learning with Double Q-learning",
+            tags=("contextual", "off-policy"),
+            needs=("discrete-actions",),
         ),
     ]
 

@@ -24,7 +24,7 @@ class Neighbours(NamedTuple):
 
     squared: Float[Tensor, "... Q k"]
     """Squared distance; infinite where the buffer holds fewer than k keys."""
-    index: Int[Tensor, "... Q k"]
+    place: Int[Tensor, "... Q k"]
     """Place in the buffer; any place where the distance is infinite."""
 
 

@@ -1,7 +1,7 @@
 """Returns and advantages. Axes: T time, B trials."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -62,3 +62,22 @@ def lambda_returns(
 def _later(values: Tensor, span: int) -> Tensor:
     """What stands `span` rows further on; zeros after the last."""
     return torch.cat([values[span:], torch.zeros_like(values[:span])])
+
+
+def n_step_returns(
+    reward: Float[Tensor, "T B"], goes_on: Bool[Tensor, "T B"], discount: float, steps: int
+) -> tuple[Float[Tensor, "T B"], Int[Tensor, "T B"]]:
+    """Discounted sums of the next `steps` rewards, fewer where `goes_on` ends, and the number of the last one's step.
+
+    What comes after is the caller's to add, discounted by `discount ** (last - t + 1)` (Sutton and Barto 2018, equation
+    7.1). `goes_on[t]` is true where step t+1 continues what step t began.
+    """
+    length = len(reward)
+    number = torch.arange(length, device=reward.device)[:, None].expand_as(reward)
+    total, last, on = reward, number, goes_on
+    for ahead in range(1, min(steps, length)):
+        on = on[: length - ahead]
+        total = torch.cat([total[: length - ahead] + discount**ahead * on * reward[ahead:], total[length - ahead :]])
+        last = torch.cat([last[: length - ahead] + on.long(), last[length - ahead :]])
+        on = on & goes_on[ahead:]
+    return total, last

@@ -69,10 +69,22 @@ TINY = {"hidden": [4]}
 INNER = {**TINY, "trajectories": 1, "inner_norm": 0.1}
 OFF_POLICY = {**TINY, "warm_up": 0, "updates_per_step": 0.1, "batch": 8, "capacity": 100}
 LATENT = {**OFF_POLICY, "encoder_hidden": [4], "meta_batch": 2, "tasks": 8, "recent": 4}
+EMBEDDED = {
+    **TINY,
+    "warm_up": 0,
+    "updates_per_step": 0.1,
+    "batch": 4,
+    "epsilon_episodes": 2,
+    "neighbours": 2,
+    "n_step": 2,
+}
 VARIANTS = {
+    "dqn": [{**OFF_POLICY, "learning_rate": 0.1, "epsilon_steps": 500, "n_step": 2, "target_updates": 1}],
     "es": [TINY, {**TINY, "normalise": True}],
     "ppo": [{**TINY, "epochs": 3, "minibatches": 1, "learning_rate": 0.1}],
     "rl2": [{"epochs": 2, "minibatches": 1, "reward_prediction": 1.0, "normalize": True}],
+    "mfec": [{"neighbours": 2, "width": 4, "epsilon_episodes": 2}],
+    "nec": [EMBEDDED],
     "sac": [OFF_POLICY, {**OFF_POLICY, "temperature": 0.5}],
     "pearl": [LATENT, {**LATENT, "target_entropy": -1.0}],
     "maml": [{**INNER, "conjugate_steps": 2}],
@@ -101,6 +113,7 @@ def test_heirs_play_by_their_own_settings_and_streams(agent):
     catalogue = registry.catalogue()
     item = catalogue.get("agents", agent)
     fitting = [family for family in catalogue.items("families") if not catalogue.incompatibilities([item, family])]
-    family = next((one for one in fitting if one.entry.name == "point-navigation"), fitting[0]).full_name
+    varied = ("point-navigation", "grid-navigation")  # in a bandit there is nothing to see
+    family = next((one for name in varied for one in fitting if one.entry.name == name), fitting[0]).full_name
     short = {"horizon": 5} if family.endswith("point-navigation") else _short_episodes(family)
     check_take_over(agent, VARIANTS.get(agent, [{}]), family=family, family_settings=short, episodes=3)

@@ -16,9 +16,12 @@ from tests.emulated.catalogue import AGENTS, LEARNED, Watched, quick, small, var
 device.install()
 
 LEARN_SYNCS = {
+    "builtin/dqn": (8, "columns of the steps that were played, by mask; the log"),
     "builtin/es": (4, "four figures for the log"),
     "builtin/maml": (46, "ten conjugate gradients, two for each of fifteen line searches, two baselines, the log"),
     "builtin/meta-gradient": (1, "the log"),
+    "builtin/mfec": (1, "the log"),
+    "builtin/nec": (2, "how many steps were played and what the tables hold; the log"),
     "builtin/pearl": (26, "five masks for each of four tasks, one for each of four updates, the pace and its log"),
     "builtin/ppo": (9, "rows of the steps that were played, by mask; the log"),
     "builtin/promp": (8, "two baselines, the log"),

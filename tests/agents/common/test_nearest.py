@@ -14,7 +14,7 @@ def test_neighbours_of_a_point_on_a_line():
     keys = torch.tensor([[0.0], [10.0], [3.0], [4.0], [5.0]])
     held = torch.tensor([True, True, True, True, False])
     found = nearest(torch.tensor([[4.5], [0.0]]), keys, held, 2)
-    assert found.index.tolist() == [[3, 2], [0, 2]]
+    assert found.place.tolist() == [[3, 2], [0, 2]]
     assert found.squared.tolist() == [[0.25, 2.25], [0.0, 9.0]]
 
 
@@ -22,7 +22,7 @@ def test_a_buffer_with_too_few_keys_has_neighbours_infinitely_far():
     held = torch.tensor([False, True, False])
     found = nearest(torch.tensor([[1.0]]), torch.tensor([[1.0], [3.0], [1.0]]), held, 2)
     assert found.squared.tolist() == [[4.0, torch.inf]]
-    assert found.index[0, 0] == 1
+    assert found.place[0, 0] == 1
 
 
 @pytest.mark.parametrize("capacity", [5, 64, 1000, 1003])
@@ -35,7 +35,7 @@ def test_slots_and_actions_at_once_as_by_brute_force(capacity, count):
     found = nearest(query, keys, held, count)
     expected = _brute_force(query.expand(3, 2, 4, 8), keys, held, count)
     torch.testing.assert_close(found.squared, expected)
-    chosen = keys[torch.arange(3)[:, None, None, None], torch.arange(2)[:, None, None], found.index]
+    chosen = keys[torch.arange(3)[:, None, None, None], torch.arange(2)[:, None, None], found.place]
     squared = (chosen - query[..., None, :]).square().sum(-1)
     near = found.squared.isfinite()
     torch.testing.assert_close(squared[near], found.squared[near])
@@ -48,7 +48,7 @@ def test_many_queries_come_in_turns(monkeypatch):
     whole = nearest(query, keys, held, 7)
     monkeypatch.setattr(module, "_ENTRIES", 1000)
     parts = nearest(query, keys, held, 7)
-    assert torch.equal(whole.index, parts.index)
+    assert torch.equal(whole.place, parts.place)
 
 
 def test_the_smallest_may_all_lie_in_one_block():
