@@ -31,7 +31,7 @@ def compare(index: Any, keys: torch.Tensor, queries: torch.Tensor) -> tuple[NDAr
     ours, theirs = torch.empty(0), np.empty(0)
     for turn in range(TURNS + 1):
         started = time.perf_counter()
-        ours = nearest(queries, keys, held, COUNT, squares).index
+        ours = nearest(queries, keys, held, COUNT, squares).place
         between = time.perf_counter()
         theirs = index.search(queries.numpy(), COUNT)[1]
         measured[turn] = between - started, time.perf_counter() - between

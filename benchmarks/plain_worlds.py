@@ -14,6 +14,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from numpy.typing import NDArray
 
+from plugins.families.frozen_lake import MAPS
 from plugins.families.maze import path_length
 from taskgen.streams import stream
 
@@ -237,6 +238,57 @@ class PlainMaze(gym.Env[NDArray[np.float32], np.int64]):
         return seen
 
 
+class PlainLake(gym.Env[NDArray[np.float32], np.int64]):
+    """Frozen lake as one would write it by hand."""
+
+    moves = ((0, -1), (1, 0), (0, 1), (-1, 0))
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        self.observation_space, self.action_space = Box(0.0, 3.0, (2,)), Discrete(4)
+        self.holes, self.slipperiness = context["holes"], context["slipperiness"]
+        self.cell = (0, 0)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Go to the start."""
+        super().reset(seed=seed)
+        self.cell = (0, 0)
+        return np.array(self.cell, dtype=np.float32), {}
+
+    def step(self, action: np.int64) -> Any:
+        """Move, or slip to either side."""
+        luck = self.np_random.random()
+        turn = -1 if luck < self.slipperiness / 2 else int(luck >= 1 - self.slipperiness / 2)
+        self.cell = moved(self.cell, self.moves[(int(action) + turn) % 4], 3)
+        arrived, (row, column) = self.cell == (3, 3), self.cell
+        ended = arrived or bool(self.holes[row][column])
+        return np.array(self.cell, dtype=np.float32), float(arrived), ended, False, {}
+
+
+class PlainCatch(gym.Env[NDArray[np.float32], np.int64]):
+    """Catch as one would write it by hand."""
+
+    def __init__(self, _: Mapping[str, Any]) -> None:
+        self.observation_space, self.action_space = Box(0.0, 9.0, (3,)), Discrete(3)
+        self.column, self.row, self.paddle = 0, 0, 2
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """A ball in a new column."""
+        super().reset(seed=seed)
+        self.column, self.row, self.paddle = int(self.np_random.integers(5)), 0, 2
+        return self._observation(), {}
+
+    def step(self, action: np.int64) -> Any:
+        """Move the paddle, let the ball fall."""
+        self.paddle = min(max(self.paddle + int(action) - 1, 0), 4)
+        self.row += 1
+        down = self.row == 9
+        reward = (1.0 if self.paddle == self.column else -1.0) if down else 0.0
+        return self._observation(), reward, down, False, {}
+
+    def _observation(self) -> NDArray[np.float32]:
+        return np.array([self.column, self.row, self.paddle], dtype=np.float32)
+
+
 def moved(place: tuple[int, int], move: tuple[int, int], last: int) -> tuple[int, int]:
     """The cell that `move` leads to; the edge holds back."""
     return min(max(place[0] + move[0], 0), last), min(max(place[1] + move[1], 0), last)
@@ -252,6 +304,8 @@ PLAIN: Mapping[str, Callable[[Mapping[str, Any]], gym.Env[Any, Any]]] = {
     "bus": PlainBus,
     "cooking": PlainCooking,
     "maze": PlainMaze,
+    "frozen-lake": PlainLake,
+    "catch": PlainCatch,
 }
 """From the context of a task to its environment."""
 
@@ -280,4 +334,5 @@ _DRAW: Mapping[str, Callable[[np.random.Generator], dict[str, Any]]] = {
     "bus": lambda rng: {"permutation": int(rng.integers(24))},
     "cooking": lambda rng: {"kitchen": int(rng.integers(64))},
     "maze": _maze,
+    "frozen-lake": lambda _: {"holes": MAPS[4], "slipperiness": 0.0},
 }

@@ -23,6 +23,8 @@ def begin(name: str, env: Any, batch: Any, seed: int | None) -> None:
     state = batch.position.state[0]
     if name == "bus":
         env.goal = int(state[1])
+    if name == "catch":
+        env.column = int(state[0])
     if name == "cooking":
         env.recipe = divmod(int(state[3]), 4)
     observation = env._observation() if hasattr(env, "_observation") else env.reset()[0]
