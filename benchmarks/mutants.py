@@ -51,7 +51,7 @@ INVERSIONS = (
     *("AddNot", "ReplaceAndWithOr", "ReplaceOrWithAnd"),
     *(f"ReplaceUnaryOperator_Delete_{sign}" for sign in ("USub", "Not", "Invert")),
 )
-_COMMON, _STATISTICS = "agents/common", "agents/evaluation/statistics.py"
+_COMMON = "agents/common"
 EQUIVALENT: dict[str, str] = {
     f"{_COMMON}/context.py: for row in descriptor[~self._number(descriptor).any(1)]:": "axis 1 is the last of [B, N]",
     f"{_COMMON}/context.py: if self._entered < len(self._known) and not (self._known == row).all(1).any():": (
@@ -65,8 +65,6 @@ EQUIVALENT: dict[str, str] = {
     "standard = torch.where(spread >= 0, (shifted - mean) / spread.clamp(min=1e-12), 0.0)": (
         "where nothing spreads the numerator is zero too"
     ),
-    f"{_STATISTICS}: strata == 1 and values * 16 <= size": "which of two ways to draw from one law",
-    f"{_STATISTICS}: strata == 1 and values / 16 < size": "which of two ways to draw from one law",
     "agents/rl2.py: if not 0 < length <= len(inputs):": "one piece as long as the trial is the trial",
 }
 """Changes that cannot be noticed, "path: changed line" -> why."""
