@@ -289,6 +289,56 @@ class PlainCatch(gym.Env[NDArray[np.float32], np.int64]):
         return np.array([self.column, self.row, self.paddle], dtype=np.float32)
 
 
+class PlainSignal(gym.Env[NDArray[np.float32], np.int64]):
+    """The chain of signal and noise as one would write it by hand."""
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        self.observation_space, self.action_space = Box(0.0, 1.0, (10,)), Discrete(2)
+        self.signal, self.noise, self.state = context["signal"], context["noise"], 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """The first state."""
+        super().reset(seed=seed)
+        self.state = 0
+        return self._observation(), {}
+
+    def step(self, action: np.int64) -> Any:
+        """The next state, whatever is done."""
+        reward = self.noise * float(self.np_random.normal()) if self.state % 2 else self.signal
+        self.state += 1
+        return self._observation(), reward, self.state == 10, False, {}
+
+    def _observation(self) -> NDArray[np.float32]:
+        return (np.arange(10) == self.state).astype(np.float32)
+
+
+class PlainDiscounting(gym.Env[NDArray[np.float32], np.int64]):
+    """The discounting chain as one would write it by hand."""
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        low, high = np.array([[-1.0, 0.0], [4.0, 1.0]], dtype=np.float32)
+        self.observation_space, self.action_space = Box(low, high), Discrete(5)
+        self.best, self.chain, self.time = context["mapping"], -1, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Nothing is chosen."""
+        super().reset(seed=seed)
+        self.chain, self.time = -1, 0
+        return self._observation(), {}
+
+    def step(self, action: np.int64) -> Any:
+        """Choose at first, then wait."""
+        if self.chain < 0:
+            self.chain = int(action)
+        self.time += 1
+        paid = self.time == (1, 3, 10, 30, 100)[self.chain]
+        reward = (1.1 if self.chain == self.best else 1.0) if paid else 0.0
+        return self._observation(), reward, self.time == 100, False, {}
+
+    def _observation(self) -> NDArray[np.float32]:
+        return np.array([self.chain, self.time / 100], dtype=np.float32)
+
+
 def moved(place: tuple[int, int], move: tuple[int, int], last: int) -> tuple[int, int]:
     """The cell that `move` leads to; the edge holds back."""
     return min(max(place[0] + move[0], 0), last), min(max(place[1] + move[1], 0), last)
@@ -306,6 +356,8 @@ PLAIN: Mapping[str, Callable[[Mapping[str, Any]], gym.Env[Any, Any]]] = {
     "maze": PlainMaze,
     "frozen-lake": PlainLake,
     "catch": PlainCatch,
+    "signal-noise-chain": PlainSignal,
+    "discounting-chain": PlainDiscounting,
 }
 """From the context of a task to its environment."""
 
@@ -335,4 +387,6 @@ _DRAW: Mapping[str, Callable[[np.random.Generator], dict[str, Any]]] = {
     "cooking": lambda rng: {"kitchen": int(rng.integers(64))},
     "maze": _maze,
     "frozen-lake": lambda _: {"holes": MAPS[4], "slipperiness": 0.0},
+    "signal-noise-chain": lambda rng: {"signal": float(rng.uniform(0.05, 0.15)), "noise": 0.0},
+    "discounting-chain": lambda rng: {"mapping": int(rng.integers(5))},
 }
