@@ -72,7 +72,7 @@ def test_shipped_experiments_are_judged_on_other_tasks_or_say_so(name):
 
 
 FAMILIES = [item.full_name for item in registry.catalogue().items("families")]
-FEW = {"builtin/grid-navigation", "builtin/darkroom", "builtin/bus", "builtin/mujoco-any"}
+FEW = {"builtin/grid-navigation", "builtin/darkroom", "builtin/bus", "builtin/mujoco-any", "builtin/discounting-chain"}
 """Families that draw from a finite set, of which none are set apart unless somebody asks; or nothing at all."""
 
 
