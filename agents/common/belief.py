@@ -127,7 +127,7 @@ class BeliefConfig(Config):
     """Settings of `BeliefModel`, which its users' settings extend."""
 
     latent: int = Field(5, ge=1, description="Width of the latent (paper: 5).")
-    encoder_hidden: int = Field(64, ge=1, description="Width of the encoder's recurrence (paper: 64).")
+    encoder_width: int = Field(64, ge=1, description="Width of the encoder's recurrence (paper: 64).")
     decoder_hidden: tuple[Width, ...] = Field((64, 64), min_length=1, description="Widths of the decoder's layers.")
     decode_states: bool = Field(default=False, description="Predict next observations too, where dynamics differ.")
     kl_weight: float = Field(0.1, ge=0, description="Weight of the divergence between beliefs of successive steps.")
@@ -148,7 +148,7 @@ class BeliefModel:
         self._encode = encode
         self._generator = generator
         seen, acted = encode.observation_size, encode.action_size
-        self.encoder = BeliefEncoder(encode.size, config.encoder_hidden, config.latent)
+        self.encoder = BeliefEncoder(encode.size, config.encoder_width, config.latent)
         self.decoder = TrialDecoder(config.latent, seen, acted, config.decoder_hidden, states=config.decode_states)
         self.networks = nn.ModuleList([self.encoder, self.decoder]).to(problem.device)
         self._optimizer = torch.optim.Adam(self.networks.parameters(), lr=config.encoder_rate, fused=True)

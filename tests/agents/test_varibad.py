@@ -7,7 +7,7 @@ from taskgen.build import build_family
 from taskgen.interaction.build import problem_of
 from taskgen.interaction.collect import collect
 
-SMALL = {"encoder_hidden": 16, "decoder_hidden": (16,), "latent": 3, "beliefs": 4, "encoder_trials": 8}
+SMALL = {"encoder_width": 16, "decoder_hidden": (16,), "latent": 3, "beliefs": 4, "encoder_trials": 8}
 
 
 def _play(**settings):
