@@ -144,7 +144,7 @@ def _model(**settings):
     """Of trials of two episodes of three steps, that are put in as trials of four."""
     family = build_family("grid-navigation", {"horizon": 3})
     problem = problem_of(family, episodes=2, seed=1, device=torch.device("cpu"))
-    config = BeliefConfig(encoder_hidden=4, decoder_hidden=(4,), latent=2, encoder_updates=1, **settings)
+    config = BeliefConfig(encoder_width=4, decoder_hidden=(4,), latent=2, encoder_updates=1, **settings)
     encode = StepEncoder(problem.observation_space, problem.action_space)
     model = BeliefModel(config, problem, encode, torch.Generator().manual_seed(0))
     specs = [family.spec(seed=seed) for seed in range(5)]
