@@ -24,7 +24,8 @@ z <- mu z + df/deta of dtheta/deta), 1.1 (returns), 1.3 (control) and 2 (eta by 
 
 Differences from the paper: whole episodes instead of unrolls of fixed length; dtheta'/deta is exact, through one update
 or several, unless `derivative_trace` asks for the paper's approximation; networks are not told eta (section 1.4), since
-targets are renewed with every batch; the outer critic.
+targets are renewed with every batch; the outer critic; where `inner_norm` scales an update down, dtheta'/deta takes
+the factor as a constant.
 
 Axes: T time, B lives (tasks, or one), E episodes of a life side by side, P parameters, O observation.
 """
@@ -252,7 +253,8 @@ class MetaGradient:
         gain = self._acted(parameters, data)[1] * advantage
         if self.config.outer_value:
             gain = gain - 0.5 * self.config.outer_value * (target - self._values(parameters, data.observation)).square()
-        return -weighted_mean(gain, data.weight)
+        lives = (gain * data.weight).flatten(1).sum(1) / data.weight.flatten(1).sum(1).clamp(min=1)
+        return -lives.mean()  # a life counts as one, however many steps its episodes had
 
     def played(self, rollout: Rollout, lives: int) -> Played:
         """A round [T, B * E, ...] by life, with rewards as they are learned from."""

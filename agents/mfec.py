@@ -99,7 +99,8 @@ class MFEC:
     def act(self, carry: Memory, step: Step) -> tuple[Action, Memory]:
         """The action whose estimate is highest."""
         observation = self._encoder.observation(step.observation)
-        values, carry = self._look_up(carry, self._code(observation), observation @ self._projection)
+        code, key = self._code(observation), observation @ self._projection
+        values, carry = self._look_up(carry, code, key, step.episode_index)
         action = epsilon_greedy(values, self._epsilon(step), self._generator)
         return Action(action, {"evicted": carry.evicted, "held": carry.held.sum((1, 2))}), carry
 
@@ -136,8 +137,8 @@ class MFEC:
         config = self.config
         return within_trial(config.epsilon_first, config.epsilon, config.epsilon_episodes, step.episode_index)
 
-    def _look_up(self, memory: Memory, code: Tensor, key: Tensor) -> tuple[Tensor, Memory]:
-        """[B, A] estimates for states with `code` [B] and `key` [B, D], and the tables after the look-up."""
+    def _look_up(self, memory: Memory, code: Tensor, key: Tensor, episode: Tensor) -> tuple[Tensor, Memory]:
+        """[B, A] estimates for states with `code` [B] and `key` [B, D] in `episode` [B], and the tables afterwards."""
         hit, place = memory.find(code)
         near = nearest(key[:, None, None], memory.key, memory.held, self.config.neighbours)
         around, known = near.place[:, :, 0], near.squared[:, :, 0].isfinite()
@@ -145,4 +146,4 @@ class MFEC:
         own = memory.value.gather(-1, place[..., None])[..., 0]
         places = torch.cat([place[..., None], around], dim=-1)
         which = torch.cat([hit[..., None], known & ~hit[..., None]], dim=-1)
-        return torch.where(hit, own, mean), memory.found(places, which)
+        return torch.where(hit, own, mean), memory.found(places, which, episode)

@@ -20,7 +20,8 @@ Differences from the paper: the dictionaries last for a trial and begin empty, w
 keys and values are of the trial, epsilon falls within it, and keys and values move by plain gradient descent, while the
 embedding is learned by Adam from replayed trials; what an episode showed is entered at its end; states with an entry of
 their own are known by a code of the state, not by their key; in replay each step is an entry of its own, with Q^N_t as
-it was then; an action of which a dictionary knows nothing is worth 0.
+it was then; an action of which a dictionary knows nothing is worth 0; nothing is
+looked up after an end of the episode, its horizon included.
 
 Axes: T time, B trials, A actions, C capacity, D numbers of a key, p neighbours, M trials of an update.
 """
@@ -126,7 +127,7 @@ class NEC:
         key = self._embedding(self._encoder.observation(step.observation))
         near = nearest(key[:, None, None], carry.key, carry.held, self.config.neighbours)
         values = kernel_value(near.squared, carry.value[:, :, None].take_along_dim(near.place, -1), self.config.delta)
-        carry = carry.found(near.place[:, :, 0], near.squared[:, :, 0].isfinite())
+        carry = carry.found(near.place[:, :, 0], near.squared[:, :, 0].isfinite(), step.episode_index)
         record = {"value": values[..., 0].amax(1), "evicted": carry.evicted, "held": carry.held.sum((1, 2))}
         config = self.config
         epsilon = within_trial(config.epsilon_first, config.epsilon, config.epsilon_episodes, step.episode_index)

@@ -29,6 +29,8 @@ class Memory(NamedTuple):
     clock: Int[Tensor, "B"]
     evicted: Int[Tensor, "B"]
     """Entries that have made room so far, of all actions."""
+    episodes: Int[Tensor, "B"]
+    """How many were taken in: the number of the one that is played; a slot that waits is at the next one's already."""
 
     @classmethod
     def empty(cls, batch: int, actions: int, capacity: int, width: int, device: torch.device) -> "Memory":
@@ -36,7 +38,7 @@ class Memory(NamedTuple):
         places = torch.zeros(batch, actions, capacity, dtype=torch.int64, device=device)
         none = torch.zeros(batch, dtype=torch.int64, device=device)
         key = torch.zeros(batch, actions, capacity, width, device=device)
-        return cls(places + FREE, key, torch.zeros_like(key[..., 0]), places - 1, none, none)
+        return cls(places + FREE, key, torch.zeros_like(key[..., 0]), places - 1, none, none, none)
 
     @property
     def held(self) -> Bool[Tensor, "B A C"]:
@@ -48,9 +50,13 @@ class Memory(NamedTuple):
         same = self.code == code[:, None, None]
         return same.any(-1), same.to(torch.uint8).argmax(-1)
 
-    def found(self, place: Int[Tensor, "B A n"], which: Bool[Tensor, "B A n"]) -> "Memory":
-        """One look-up later: the entries at `place`, where `which`, are used now."""
-        now = torch.where(which, self.clock[:, None, None], -1)
+    def found(self, place: Int[Tensor, "B A n"], which: Bool[Tensor, "B A n"], episode: Int[Tensor, "B"]) -> "Memory":
+        """One look-up later: the entries at `place`, where `which`, are used now, in slots that play `episode`.
+
+        Of a slot that waits for others nothing is used, or its tables would depend on how long those play.
+        """
+        playing = (episode == self.episodes)[:, None, None]
+        now = torch.where(which & playing, self.clock[:, None, None], -1)
         used = self.used.scatter_reduce(-1, place, now, "amax")
         return self._replace(used=used, clock=self.clock + 1)
 
@@ -92,7 +98,7 @@ class Memory(NamedTuple):
         source = order.gather(-1, start)[..., None].expand(*start.shape, self.key.shape[-1])
         new = steps.key.transpose(0, 1)[:, None].expand(-1, actions, -1, -1)
         key = torch.cat([self.key, new], dim=2).gather(2, source)
-        return Memory(code, key, value, used, self.clock + len(number), self.evicted + more)
+        return Memory(code, key, value, used, self.clock + len(number), self.evicted + more, self.episodes + 1)
 
 
 class Steps(NamedTuple):

@@ -40,8 +40,8 @@ def tail_tasks(ranked: int, share: float) -> int:
 
 
 def ranking_luck(specs: Sequence[TaskSpec]) -> list[int]:
-    """Noise seeds of the ranking trial of each task: another stream of the task's own seed, the same for everybody."""
-    return [integer_seed(spec.seed, "ranking") for spec in specs]
+    """Noise seeds of the ranking trial of each task: a stream of the task, the same for everybody."""
+    return [integer_seed(spec.seed, "ranking", spec.id) for spec in specs]
 
 
 def tail_values(ranking: NDArray[np.float64], measured: NDArray[np.float64], share: float) -> NDArray[np.float64]:

@@ -74,8 +74,8 @@ def refuse_uncovered(network: RecurrentNetwork, name: str, *, episodes: int, hor
     if network.covers is not None and 1 < network.covers < steps:
         raise UserError(
             f"network {name} remembers {network.covers} steps, but a trial of {episodes} episodes of up to {horizon} "
-            f"steps has {steps}: its start would be forgotten. Set agent.network.window={steps}, or "
-            "agent.network.truncate=true to allow it"
+            f"steps has {steps}: its start would be forgotten. Ask for trials of at most {network.covers // horizon} "
+            f"episodes, or train with agent.network.window={steps}, or with agent.network.truncate=true to allow it"
         )
 
 

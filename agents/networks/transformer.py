@@ -1,8 +1,9 @@
 """A causal transformer over the steps of a trial, with the keys and values of past steps in its memory.
 
 Vaswani et al. 2017, "Attention is all you need", section 3.2; layer norm before each part, and as a setting gates in
-place of residual sums, as in GTrXL (Parisotto et al. 2020, "Stabilizing transformers for reinforcement learning",
-sections 3.2 and 3.3). Positions are rotary (Su et al. 2021, "RoFormer", section 3.2): attention sees distances alone.
+place of residual sums, those of GTrXL without the ReLU before them (Parisotto et al. 2020, "Stabilizing transformers
+for reinforcement learning", sections 3.2 and 3.3). Positions are rotary (Su et al. 2021, "RoFormer", section 3.2):
+attention sees distances alone.
 The first layer sees the previous and the current input together, as that of fast weights, which ties (s, a) to the
 reward and the next state that follow.
 

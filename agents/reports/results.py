@@ -225,7 +225,7 @@ def _tail(tails: Sequence[Tail | None]) -> Interval | None:
     if len(measured) == 1:
         ends = (math.nan if end is None else end for end in (measured[0].low, measured[0].high))
         return Interval(measured[0].mean, *ends)
-    return seeds_interval([tail.mean for tail in measured])
+    return Interval(float(np.mean([tail.mean for tail in measured])), math.nan, math.nan)  # see `comparison._tail`
 
 
 def _thin(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -81,7 +81,8 @@ class DiaynConfig(Config):
         0.0,
         ge=0,
         le=1,
-        description="Share of episodes whose last state must tell the skill; 0: twice what chance gives.",
+        description="Share of episodes whose last state must tell the skill; 0: twice what chance gives, or half "
+        "way to all of them.",
     )
 
 
@@ -174,7 +175,10 @@ def learn_skills(config: DiaynConfig, family: TaskFamily[Any], task: TaskSpec) -
 def _learned(config: DiaynConfig, family: TaskFamily[Any], task: TaskSpec, recipe: str) -> Artefact:
     """A discriminator that tells skills apart. Raises `TaskError` where it cannot."""
     skills = learn_skills(config, family, task)
-    accuracy, least = skills.accuracy(), config.least_accuracy or 2.0 / config.skills
+    accuracy, least = (
+        skills.accuracy(),
+        config.least_accuracy or min(2.0 / config.skills, (1.0 + 1.0 / config.skills) / 2),
+    )
     if accuracy < least:
         raise TaskError(
             f"diayn on {family.name}: the discriminator collapsed. It tells the skill from the last state of "

@@ -188,8 +188,9 @@ class Pbt:
         """Truncation selection: each of the worst takes over from one of the best, and explores."""
         rng = self._rng("exploit", self._iteration)
         count = max(1, int(self.config.share * len(self.members)))
-        best = self._toolbox.best(self.members, count)
-        for place, member in enumerate(self._toolbox.worst(self.members, count)):
+        ranked = self._toolbox.best(self.members, len(self.members))  # one ranking, or ties would be best and worst
+        best, worst = ranked[:count], ranked[: -count - 1 : -1]
+        for place, member in enumerate(worst):
             chosen = best[int(rng.integers(count))]
             if chosen is member or not math.isfinite(chosen.fitness.values[0]):
                 continue

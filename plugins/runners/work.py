@@ -194,18 +194,23 @@ def examine(work: Examination) -> Examined:
 def _judge(agent: Agent, specs: Sequence[TaskSpec], luck: Sequence[int], trainee: Trainee) -> tuple[list[float], int]:
     """Mean return per episode on each task, and the environment steps that took.
 
-    The agent's own luck is the exam's too, so that a score says what was learned: who takes it over earns the same.
+    The agent's own luck is the exam's too, each task's by itself, so that a score says what was learned: who takes it
+    over earns the same, whatever else was judged beside it.
     """
-    if isinstance(agent, Seedable):
-        agent.reseed(integer_seed(luck[0], "judged"))
-    player = judged(agent)
-    plan, trials = player.plan(trainee.judged), trainee.trials
-    batch = family_of(specs[0]).batch(len(specs) * trials * plan.slots, trainee.device)
-    seeds = [one if not turn else integer_seed(one, "trial", turn) for one in luck for turn in range(trials)]
-    trial = collect(player, batch, [spec for spec in specs for _ in range(trials)], plan=plan, seeds=seeds)
-    earned = trial.family_returns() if trainee.by_family else trial.episode_returns()
-    earned = earned.double().view(plan.episodes, len(specs), trials)
-    return earned.mean((0, 2)).tolist(), trial.played()
+    scores: list[float] = []
+    steps, trials = 0, trainee.trials
+    for spec, one in zip(specs, luck, strict=True):
+        if isinstance(agent, Seedable):
+            agent.reseed(integer_seed(one, "judged"))
+        player = judged(agent)
+        plan = player.plan(trainee.judged)
+        seeds = [one if not turn else integer_seed(one, "trial", turn) for turn in range(trials)]
+        batch = family_of(spec).batch(trials * plan.slots, trainee.device)
+        trial = collect(player, batch, [spec] * trials, plan=plan, seeds=seeds)
+        earned = trial.family_returns() if trainee.by_family else trial.episode_returns()
+        scores.append(float(earned.double().mean()))
+        steps += trial.played()
+    return scores, steps
 
 
 def integer(seed: np.random.SeedSequence) -> int:

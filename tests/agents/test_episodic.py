@@ -130,7 +130,9 @@ def test_mfec_means_the_values_of_the_nearest():
 
 def _values(agent, carry, cell):
     observation = torch.tensor([[float(cell), 0.0]])
-    return agent._look_up(carry, agent._code(observation), observation @ agent._projection)[0][0].tolist()
+    return agent._look_up(carry, agent._code(observation), observation @ agent._projection, carry.episodes)[0][
+        0
+    ].tolist()
 
 
 @pytest.mark.parametrize("name", ["mfec", "nec"])

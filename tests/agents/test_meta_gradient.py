@@ -205,3 +205,19 @@ def test_estimates_are_in_units_of_reward():
     expected = rollout.reward[:2] + 0.5 * value[1:] - value[:2]
     torch.testing.assert_close(error[:2], expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(error[2], rollout.reward[2] - value[2], rtol=1e-4, atol=1e-5)
+
+
+def test_a_life_counts_as_one_however_many_steps_it_had():
+    agent, data, start, _ = set_up("point-navigation", {"lifetime": "trial", "trajectories": 4}, 1)
+    (one,) = data
+    alone = []
+    for life in range(len(one.weight)):
+        part = Played(*(column[life : life + 1] for column in one))
+        alone.append(agent.objective(start[life : life + 1], part))
+    shorter = one._replace(weight=torch.cat([one.weight[:1], one.weight[1:] * (torch.arange(6) < 2)[:, None]]))
+    assert agent.objective(start, one).item() == pytest.approx(torch.stack(alone).mean().item())
+    halves = [
+        agent.objective(start[life : life + 1], Played(*(column[life : life + 1] for column in shorter)))
+        for life in range(len(one.weight))
+    ]
+    assert agent.objective(start, shorter).item() == pytest.approx(torch.stack(halves).mean().item())

@@ -29,7 +29,7 @@ from taskgen.interaction.score import score
 from taskgen.runner import Assignment
 from taskgen.source import Curriculum, TaskSource
 from taskgen.spec import TaskSpec
-from taskgen.streams import seed_sequence
+from taskgen.streams import integer_seed, seed_sequence
 from tests.conformance.test_rewards import some_discriminator
 
 ROOT = Path(__file__).parents[2]
@@ -230,8 +230,11 @@ def test_poet_moves_rewards_with_tasks_and_judges_by_the_family(paid: str, discr
     _assert_paid([niche.spec for niche in niches], paid)
     assert len({niche.spec.context["goal"] for niche in niches}) > 2
     specs = [niche.spec for niche in niches]
-    (paying,) = poet.pairs.examine([niches[0]], {0: specs}).values()
-    (plain,) = poet.pairs.examine([niches[0]], {0: [replace(spec, reward=None) for spec in specs]}).values()
+    paying, plain = (
+        examine(Examination(poet.pairs.trainee, niches[0].agent, tuple(spec.to_json() for spec in tasks), luck)).scores
+        for luck in [tuple(range(len(specs)))]
+        for tasks in (specs, [replace(spec, reward=None) for spec in specs])
+    )
     assert paying == plain
     assert all(0 <= value <= HORIZON for value in plain)
 
@@ -243,9 +246,12 @@ def test_pbt_judges_by_what_is_trained_on(paid: str, discriminator: str) -> None
     _assert_paid(specs, paid)
     work = Examination(pbt._trainee, pbt.members[0].state, tuple(spec.to_json() for spec in specs), (0, 1, 2, 3))
     agent = pbt._trainee.build(state=pbt.members[0].state)
-    plan = agent.plan(pbt._trainee.judged)
-    trial = collect(agent, FAMILY.batch(4 * plan.slots), specs, plan=plan, seeds=range(4))
-    assert examine(work).scores == pytest.approx(trial.episode_returns().mean(0).tolist())
+    plan, earned = agent.plan(pbt._trainee.judged), []
+    for luck, spec in enumerate(specs):
+        agent.reseed(integer_seed(luck, "judged"))  # type: ignore[attr-defined]
+        trial = collect(agent, FAMILY.batch(plan.slots), [spec], plan=plan, seeds=[luck])
+        earned.append(float(trial.episode_returns().mean()))
+    assert examine(work).scores == pytest.approx(earned)
 
 
 @pytest.mark.parametrize("paid", PAID)

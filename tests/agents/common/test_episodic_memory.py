@@ -65,11 +65,19 @@ def test_what_was_found_stays_and_evictions_add_up():
     memory = _empty(capacity=2).write(_steps([(1, 0, 1.0), (2, 0, 2.0)]))
     hit, place = memory.find(torch.tensor([1]))
     assert hit.tolist() == [[True, False]]
-    memory = memory.found(place[..., None], hit[..., None]).write(_steps([(3, 0, 3.0)]))
+    memory = memory.found(place[..., None], hit[..., None], memory.episodes).write(_steps([(3, 0, 3.0)]))
     assert _contents(memory) == {1: 1.0, 3: 3.0}
     memory = memory.write(_steps([(4, 0, 4.0), (5, 0, 5.0), (6, 1, 6.0)]))
     assert _contents(memory) == {4: 4.0, 5: 5.0}
     assert memory.evicted.tolist() == [3]
+
+
+def test_what_a_slot_finds_while_it_waits_is_not_used():
+    memory = _empty(capacity=2).write(_steps([(1, 0, 1.0), (2, 0, 2.0)]))
+    hit, place = memory.find(torch.tensor([1]))
+    waiting = memory.found(place[..., None], hit[..., None], memory.episodes + 1)
+    assert _contents(waiting.write(_steps([(3, 0, 3.0)]))) == {2: 2.0, 3: 3.0}
+    assert memory.episodes.tolist() == [1]
 
 
 def test_slots_do_not_mix():

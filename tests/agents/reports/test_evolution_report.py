@@ -24,7 +24,9 @@ from tests.agents.training.test_runner_runs import start
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    plan, directory = start(tmp_path_factory.mktemp("run") / "poet-0")
+    plan, directory = start(
+        tmp_path_factory.mktemp("run") / "poet-0", "runner.transfer_every=1", "agent.learning_rate=0.05"
+    )
     assert train(plan, directory, Quiet())
     return directory.path
 

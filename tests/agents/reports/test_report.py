@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -354,7 +355,9 @@ def test_the_worst_tasks_where_they_were_measured(tmp_path: Path) -> None:
     for seed, run in enumerate(three):
         evaluated(run, player={"tail": tail | {"mean": 4.0 + seed}})
     lead = next(row for row in standings(group([read_record(run) for run in three]), "held-out") if row.lead)
-    assert lead.tail == mean_interval([4.0, 5.0, 6.0])
+    assert lead.tail is not None
+    assert lead.tail.value == 5.0
+    assert math.isnan(lead.tail.low)  # over the seeds' means alone it would not hold other tasks
 
 
 def test_where_training_ended_is_marked(tmp_path: Path) -> None:

@@ -63,6 +63,15 @@ def test_the_worst_take_over_from_the_best_and_explore() -> None:
             assert member.settings == before[place]
 
 
+def test_of_equals_no_member_is_both_best_and_worst() -> None:
+    pbt = scored(make(share=0.4), *[0.0] * 5)
+    before = [member.state for member in pbt.members]
+    pbt._exploit()
+    assert [member.state is state for member, state in zip(pbt.members, before, strict=True)] == [True] * 3 + [
+        False
+    ] * 2
+
+
 def test_settings_stay_within_reach_and_are_drawn_anew() -> None:
     pbt = make(redrawn=1.0, explore={"learning_rate": RATE, "entropy": {"low": 0.0, "high": 0.5}})
     rng = pbt._rng("test")

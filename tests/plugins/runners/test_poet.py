@@ -468,3 +468,18 @@ def test_what_stays_as_it_begins_is_said(caplog: pytest.LogCaptureFixture) -> No
     assert (
         caplog.text.count("no end of learning is planned: of agent ppo these stay as they begin: entropy, learn") == 1
     )
+
+
+def test_a_score_does_not_depend_on_what_else_is_judged() -> None:
+    family = build_family("cartpole", {"horizon": 200})
+    specs = [family.spec({"initial_range": 0.2}, seed=seed) for seed in (1, 2, 3)]
+    ppo = Part.model_validate({"name": "ppo", "context": "none", "hidden": [4]})
+    trainee = work.Trainee(ppo, specs[0].to_json(), 1, 1, 1)
+    state = trainee.build().state_dict()
+
+    def earned(*which: int) -> tuple[float, ...]:
+        tasks = tuple(specs[n].to_json() for n in which)
+        return work.examine(Examination(trainee, state, tasks, tuple(5 + n for n in which))).scores
+
+    assert earned(0, 1, 2) == (*earned(0), *earned(1), *earned(2))
+    assert earned(2, 0) == (*earned(2), *earned(0))
