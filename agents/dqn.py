@@ -8,7 +8,7 @@ reaches the values by many small steps. Told the task descriptor it is a context
     y_t = sum_{k < m} discount^k r_{t+k} + discount^m Q_theta'(s_{t+m}, argmax_a Q_theta(s_{t+m}, a)),
     min_theta E [ huber(Q_theta(s_t, a_t) - y_t) ],  m = n, or less where the episode ends
 
-with nothing after a terminated step. Acts greedily, by chance epsilon at random.
+with nothing after a terminated step. Acts greedily, by chance epsilon at random; when it is judged by the last epsilon.
 
 Reference: Mnih et al. 2015, "Human-level control through deep reinforcement learning", algorithm 1; van Hasselt, Guez
 and Silver 2016, "Deep Reinforcement Learning with Double Q-learning", equation 4; for n steps Sutton and Barto 2018,

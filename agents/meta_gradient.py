@@ -16,8 +16,9 @@ inner critic, which discounts by eta, J' looks no further ahead than what it is 
 themselves.
 
 `lifetime` says how long theta lives. Over a run it is one policy for all tasks, which goes on learning while eta
-changes: the paper's online algorithm. Over a trial each task has a theta of its own, the carry: it begins at the same
-random weights and adapts between rounds of episodes side by side, so that eta is what makes learning from scratch fast.
+changes: the paper's online algorithm, which when it is judged samples its actions as in training. Over a trial each
+task has a theta of its own, the carry: it begins at the same random weights and adapts between rounds of episodes side
+by side, so that eta is what makes learning from scratch fast.
 
 Reference: Xu, van Hasselt and Silver 2018, "Meta-Gradient Reinforcement Learning", sections 1 (the trace
 z <- mu z + df/deta of dtheta/deta), 1.1 (returns), 1.3 (control) and 2 (eta by the state).

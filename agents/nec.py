@@ -20,8 +20,8 @@ Differences from the paper: the dictionaries last for a trial and begin empty, w
 keys and values are of the trial, epsilon falls within it, and keys and values move by plain gradient descent, while the
 embedding is learned by Adam from replayed trials; what an episode showed is entered at its end; states with an entry of
 their own are known by a code of the state, not by their key; in replay each step is an entry of its own, with Q^N_t as
-it was then; an action of which a dictionary knows nothing is worth 0; nothing is
-looked up after an end of the episode, its horizon included.
+it was then; an action of which a dictionary knows nothing is worth 0; nothing is looked up after an end of the episode,
+its horizon included. When it is judged it plays as in training, epsilon included.
 
 Axes: T time, B trials, A actions, C capacity, D numbers of a key, p neighbours, M trials of an update.
 """

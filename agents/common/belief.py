@@ -48,7 +48,7 @@ class BeliefEncoder(nn.Module):
 
     def sequence(self, inputs: Tensor) -> Tensor:
         """[T, N, I] -> beliefs [T, N, 2 L] of trials that begin with the first step."""
-        return self.posterior(self.recurrence(self.embedding(inputs))[0])
+        return self.posterior(self.recurrence(self.embedding(inputs), self.initial(inputs.shape[1])[None])[0])
 
 
 class TrialDecoder(nn.Module):

@@ -39,7 +39,7 @@ def networks() -> list[Entry]:
         Entry(
             "linear-recurrence",
             "agents.networks.linear_recurrence:LinearRecurrence",
-            "minGRU: a gated recurrence linear in its state, computed over whole trials by a parallel scan.",
+            "MinGRU: a gated recurrence linear in its state, computed over whole trials by a parallel scan.",
             config="agents.networks.linear_recurrence:LinearRecurrenceConfig",
             citation="Feng et al. 2024, Were RNNs all we needed?, section 3.1",
             tags=("recurrent",),

@@ -28,6 +28,7 @@ LEARN_SYNCS = {
     "builtin/reptile": (5, "two baselines, the log"),
     "builtin/rl2": (1, "the log"),
     "builtin/sac": (7, "columns of the steps that were played, by mask; the log"),
+    "builtin/varibad": (9, "five columns of the steps that were played and two for their spread, by mask; two logs"),
 }
 """By learned agent: the most syncs of one `learn` under `quick` settings, and what they are for. Default: none."""
 ADAPT_SYNCS = 1
