@@ -31,15 +31,13 @@ from torch import Tensor
 
 from agents.common.distributions import ActionBox, action_size
 from agents.common.encoding import StepEncoder
+from agents.common.evolution import adam, centred_ranks, decayed, no_moments, search_gradient
 from agents.common.fast_policy import FastMLP
 from agents.common.normalisation import RunningNormalizer
 from registry.config import Config, Width
 from registry.errors import UserError
 from taskgen.interaction.agent import Action, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 from taskgen.streams import integer_seed
-
-MOMENTS, SMALLEST = (0.9, 0.999), 1e-8
-"""Adam's decay rates and the number that keeps it from dividing by zero."""
 
 
 class ESConfig(Config):
@@ -58,24 +56,6 @@ class ESConfig(Config):
     least_noise: float = Field(0.01, gt=0, description="Sigma decays no further than this; one that is below it stays.")
     l2: float = Field(0.01, ge=0, description="Pull of the weights towards zero, beside g.")
     normalise: bool = Field(default=False, description="Standardise observations by all that was seen in training.")
-
-
-def centred_ranks(returns: Float[Tensor, "M B"]) -> Float[Tensor, "M B"]:
-    """Ranks within each column, from -0.5 for the worst to 0.5 for the best; ties share the mean of their ranks.
-
-    What is not finite, NaN or an infinity, is worst.
-    """
-    finite = returns.isfinite()
-    columns = torch.where(finite, returns, -torch.inf).T.contiguous()
-    ordered = columns.sort(dim=1).values
-    below, up_to = (torch.searchsorted(ordered, columns, right=right) for right in (False, True))
-    return ((below + up_to - 1).T / 2) / (len(returns) - 1) - 0.5
-
-
-def search_gradient(utility: Float[Tensor, "M"], noise: Float[Tensor, "n P"], std: float) -> Float[Tensor, "P"]:
-    """g of the module's equations; `utility` holds all theta + std * noise, then all theta - std * noise."""
-    plus, minus = utility.chunk(2)
-    return ((plus - minus) @ noise) / (len(noise) * std)
 
 
 class ES:
@@ -126,7 +106,7 @@ class ES:
             raise ValueError(f"{tuple(parameters.shape)} parameters for a policy of {self._network.size}")
         self.parameters = parameters.detach().to(self._device, torch.float32, copy=True)
         """theta [P]."""
-        self._moments = (torch.zeros_like(self.parameters), torch.zeros_like(self.parameters))
+        self._moments = no_moments(self.parameters)
         self._steps = 0
         self.learning_rate, self.noise = self.config.learning_rate, self.config.noise
         self._members = None
@@ -232,23 +212,12 @@ class ES:
         return torch.Generator(self._device).manual_seed(integer_seed(self._seed, "es", name))
 
     def _descend(self, slope: Tensor) -> None:
-        """Adam (Kingma and Ba 2015, algorithm 1), then decay of learning rate and noise."""
+        """A step of Adam, then decay of learning rate and noise."""
         config = self.config
         self._steps += 1
         self._generation += 1
-        (first, second), powers = self._moments, (slope, slope.square())
-        first, second = (
-            rate * moment + (1 - rate) * power
-            for rate, moment, power in zip(MOMENTS, (first, second), powers, strict=True)
-        )
-        self._moments = (first, second)
-        mean, spread = (moment / (1 - rate**self._steps) for rate, moment in zip(MOMENTS, self._moments, strict=True))
-        self.parameters = self.parameters - self.learning_rate * mean / (spread.sqrt() + SMALLEST)
-        self.learning_rate = _decayed(self.learning_rate, config.learning_rate_decay, config.least_learning_rate)
-        self.noise = _decayed(self.noise, config.noise_decay, config.least_noise)
+        step, self._moments = adam(slope, self._moments, self._steps, self.learning_rate)
+        self.parameters = self.parameters - step
+        self.learning_rate = decayed(self.learning_rate, config.learning_rate_decay, config.least_learning_rate)
+        self.noise = decayed(self.noise, config.noise_decay, config.least_noise)
         self._members = None
-
-
-def _decayed(value: float, factor: float, least: float) -> float:
-    """`value` times `factor`, but not below `least`, and never more than `value`."""
-    return max(value * factor, min(value, least))

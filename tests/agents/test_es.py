@@ -1,4 +1,4 @@
-"""Evolution strategies: ranks, gradient and optimiser by hand; what plays when; episodes."""
+"""Evolution strategies: members and updates by hand; what plays when; episodes."""
 
 import json
 import math
@@ -7,7 +7,6 @@ import pickle
 import pytest
 import torch
 
-from agents.es import centred_ranks, search_gradient
 from agents.evaluation.play import play
 from agents.training.experiment import load_experiment
 from agents.training.judge import evaluate_run
@@ -39,41 +38,6 @@ def _paid(trial, returns):
     rollout.reward.zero_()
     rollout.reward[0] = torch.as_tensor(returns, dtype=torch.float32).T.flatten()
     return trial
-
-
-def test_ranks_by_hand():
-    column = torch.tensor([[3.0], [-1.0], [10.0], [0.0], [4.0]])
-    assert centred_ranks(column).flatten().tolist() == [0.0, -0.5, 0.5, -0.25, 0.25]
-
-
-def test_ties_share_the_mean_of_their_ranks():
-    columns = torch.tensor([[1.0, 7.0], [2.0, 7.0], [1.0, 7.0], [0.0, 7.0], [2.0, 7.0]])
-    assert centred_ranks(columns).T.tolist() == [[-0.125, 0.375, -0.125, -0.5, 0.375], [0.0] * 5]
-
-
-def test_what_is_not_finite_is_worst():
-    column = torch.tensor([[math.nan], [-100.0], [math.inf], [5.0], [-math.inf]])
-    assert centred_ranks(column).flatten().tolist() == [-0.25, 0.25, -0.25, 0.5, -0.25]
-
-
-def test_gradient_of_a_quadratic_in_closed_form():
-    """Along eps a quadratic rises by 2 sigma eps.grad F, whatever its curvature: g = 2/n sum eps (eps . grad F)."""
-    generator = torch.Generator().manual_seed(0)
-    centre, start = torch.randn(2, 7, generator=generator, dtype=torch.float64)
-    curvature = torch.randn(7, 7, generator=generator, dtype=torch.float64)
-    curvature = curvature @ curvature.T
-    noise, std = torch.randn(50, 7, generator=generator, dtype=torch.float64), 0.3
-
-    def value(points):
-        away = points - centre
-        return -0.5 * (away @ curvature * away).sum(1)
-
-    returns = value(torch.cat([start + std * noise, start - std * noise]))
-    slope = -(curvature @ (start - centre))
-    torch.testing.assert_close(search_gradient(returns, noise, std), 2 * (noise.T @ (noise @ slope)) / 50)
-    axes = math.sqrt(7) * torch.linalg.qr(noise[:7]).Q  # orthogonal perturbations: exactly twice the gradient
-    returns = value(torch.cat([start + std * axes, start - std * axes]))
-    torch.testing.assert_close(search_gradient(returns, axes, std), 2 * slope)
 
 
 def test_members_are_antithetic():
