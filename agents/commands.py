@@ -281,6 +281,10 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
                 f"  {player:<20} {trial['mean']:>12.3f}  {interval:<20} {mean[0]:>9.3f} {mean[-1]:>13.3f}{tail}{faults}"
             )
         for player, figures in players:
+            if "exploitation" in figures:
+                rest = figures["exploitation"]
+                typer.echo(f"  {player}, without the episodes of exploration: {rest['mean']:.3f}")
+        for player, figures in players:
             if "rounds" in figures:
                 course = ", ".join(f"{value:.3f}" for value in figures["rounds"]["mean"])
                 typer.echo(f"  {player}, mean episode after 0, 1, ... steps of adaptation: {course}")

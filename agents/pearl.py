@@ -164,6 +164,7 @@ class PEARL:
         if not isinstance(space, gym.spaces.Box) or not space.is_bounded():
             raise UserError(f"{problem.family} has the action space {space}; pearl needs a Box with finite bounds")
         self.config = config
+        self.exploration_episodes = config.exploration
         self.initial_settings = frozenset[str]() if config.target_entropy is None else frozenset({"temperature"})
         self._device, self._horizon = problem.device, problem.horizon
         self._encoding = StepEncoder(problem.observation_space, space)
@@ -201,10 +202,6 @@ class PEARL:
     def plan(self, episodes: int) -> CollectionPlan:
         """A round for every episode: the posterior is drawn from before each."""
         return CollectionPlan(rounds=episodes, episodes_per_round=1)
-
-    def least_episodes(self) -> tuple[int, str]:
-        """The episodes of exploration and one more."""
-        return self.config.exploration + 1, f"one more than agent.exploration = {self.config.exploration}"
 
     def begin_trial(self, batch: int) -> Carry:
         """Nothing is known of the task: the latent comes from the prior."""

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation.luck import plays
-from agents.evaluation.statistics import Interval, intervals
+from agents.evaluation.statistics import Interval, after_exploration, intervals
 from agents.evaluation.tail import ranked_tasks, ranking_luck, tail_interval, tail_tasks, tail_values
 from agents.evaluation.watch import Watch
 from taskgen.engines.faults import Faulting
 from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent, judged
+from taskgen.interaction.agent import Agent, exploration_of, judged
 from taskgen.interaction.collect import collect
 from taskgen.spec import TaskSpec
 
@@ -148,9 +148,7 @@ def summarise(returns: NDArray[np.float64], rounds: int = 1) -> dict[str, Any]:
     episodes were played in several `rounds` of more than one, also the same for the mean episode of each round, under
     "rounds".
     """
-    trial, _ = intervals(returns.sum(axis=0)[None])
-    ends = {name: json_end(value) for name, value in trial._asdict().items()}
-    summary = {"returns": _rows(returns), "trial": ends | {"mean": trial.value}}
+    summary = {"returns": _rows(returns), "trial": _ends(intervals(returns.sum(axis=0)[None])[0])}
     if 1 < rounds < len(returns):
         summary["rounds"] = _rows(returns.reshape(rounds, -1, returns.shape[1]).mean(axis=1))
     return summary
@@ -185,8 +183,10 @@ def evaluate(
     A summary holds `faults`, their number, where simulations diverged; `tail`, the mean return of a trial on the share
     `tail` of tasks where it is lowest, where that is asked for and there are tasks enough; and `judged`, which action
     was played, of an agent for which that is a setting (its attribute `judged_action`). Raises `Stopped` where `watch`
-    says so.
+    says so. Where a player explores first, in so many episodes as its `exploration` says, everybody's summary holds
+    `exploitation` too: the mean return of a trial without the episodes in which any of them explores.
     """
+    exploration = max([exploration_of(agent) for agent in players.values()], default=0)
     summaries: dict[str, Any] = {}
     returns: dict[str, NDArray[np.float64]] = {}
     for name, agent in players.items():
@@ -195,12 +195,18 @@ def evaluate(
         returns[name], faults, values = play_ranking(agent, family, specs, episodes, device, share=tail, watch=watch)
         summary = summarise(returns[name], judged(agent).plan(episodes).rounds)
         summary |= {"tail": _tail(values, tail)} if len(values) else {}
+        summary |= {"exploration": first} if (first := exploration_of(agent)) else {}
+        rest = after_exploration(returns[name][None], exploration)
+        summary |= {} if rest is None else {"exploitation": _ends(rest)}
         action = getattr(agent, "judged_action", None)
         summaries[name] = summary | ({"faults": faults} if faults else {}) | ({"judged": action} if action else {})
     return summaries, returns
 
 
 def _tail(values: NDArray[np.float64], share: float) -> dict[str, Any]:
-    found = tail_interval(values, share)
     sizes = {"share": share, "tasks": tail_tasks(len(values), share), "ranked": len(values)}
-    return {"mean": found.value, "low": json_end(found.low), "high": json_end(found.high), **sizes}
+    return {**_ends(tail_interval(values, share)), **sizes}
+
+
+def _ends(interval: Interval) -> dict[str, float | None]:
+    return {"mean": interval.value, "low": json_end(interval.low), "high": json_end(interval.high)}

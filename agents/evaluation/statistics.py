@@ -88,6 +88,15 @@ def intervals(x: ArrayLike, *, confidence: float = 0.95) -> tuple[Interval, Inte
     )
 
 
+def after_exploration(returns: ArrayLike, exploration: int) -> Interval | None:
+    """Of runs' `returns` [S, K, N] by episode, the mean return of a trial without its first `exploration` episodes.
+
+    None where none are left out, or nothing is left.
+    """
+    samples = np.asarray(returns, dtype=np.float64)
+    return intervals(samples[:, exploration:].sum(1))[0] if 0 < exploration < samples.shape[1] else None
+
+
 def seeds_interval(means: ArrayLike, spread: Spread | None = None, *, confidence: float = 0.95) -> Interval:
     """Mean of runs' means [S] with an interval over seeds; none with fewer than 3.
 

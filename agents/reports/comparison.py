@@ -10,7 +10,7 @@ Axes: S seeds, K episodes, P stretches, N tasks.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from agents.evaluation.luck import plays
 from agents.evaluation.play import json_end, play_ranking
-from agents.evaluation.statistics import Interval, basis, intervals
+from agents.evaluation.statistics import Interval, after_exploration, basis, intervals
 from agents.evaluation.tail import tail_interval
 from agents.evaluation.watch import Watch
 from agents.reports.results import grouped
@@ -31,7 +31,7 @@ from agents.training.trained import Trained, load_trained
 from registry.errors import UserError
 from taskgen.build import task_key
 from taskgen.family import TaskFamily, same_structure
-from taskgen.interaction.agent import Agent, Problem
+from taskgen.interaction.agent import Agent, Problem, exploration_of, judged
 from taskgen.spec import TaskSpec
 
 
@@ -98,6 +98,8 @@ class Course:
     """Episodes cut short because their simulation diverged."""
     tail: Interval | None = None
     """Mean return of all K episodes on the share of tasks where it is lowest; None where that was not measured."""
+    exploitation: Interval | None = None
+    """Mean return of the episodes after those in which any player explores; None where nobody does or none are left."""
 
     @property
     def abreast(self) -> int:
@@ -126,6 +128,13 @@ class Comparison:
     """What a reader has to know before believing the figures."""
     tail: float = 0.0
     """The share of tasks of `Course.tail`."""
+    explorers: Mapping[str, int] = field(default_factory=dict[str, int])
+    """By player that explores first: in how many episodes of a trial it does not mean to earn."""
+
+    @property
+    def exploration(self) -> int:
+        """Episodes that `Course.exploitation` leaves out: those in which any player explores."""
+        return max(self.explorers.values(), default=0)
 
     @property
     def family(self) -> str:
@@ -160,6 +169,7 @@ class Comparison:
             "agents": agents,
             "settings": {key: dict(zip(agents, values, strict=True)) for key, values in self.settings.items()},
             "tail": self.tail,
+            "exploration": dict(self.explorers),
             "sets": sets,
             "remarks": list(self.remarks),
         }
@@ -210,9 +220,11 @@ def compare(
     tail = first.trained.experiment.evaluation.tail
     everybody = len(contenders) + sum(map(len, players.values()))
     watch = watch_over(onlooker, everybody * sum(trials(specs, tail) for specs in tasks.values()))
+    explorers = _explorers(agents, players)
+    explored = max(explorers.values(), default=0)
     sets: dict[str, list[Course]] = {}
     for name, specs in tasks.items():
-        game = _Game(first.family, specs, tail, watch)
+        game = _Game(first.family, specs, tail, watch, explored)
         courses: list[Course] = []
         for label, members in agents.items():
             say(f"{name}: {label} plays {len(specs)} tasks with {len(members)} seed{'s' * (len(members) != 1)} ...")
@@ -225,7 +237,8 @@ def compare(
     every = {name: len(specs) for name, specs in tasks.items()}
     remarks = [f"{label} is left out: {reason}" for label, reason in left_out.items()]
     remarks += [*_overlong(agents, episodes), *_remarks(tasks, contenders)]
-    return Comparison(agents, distinct, every, sets, remarks, tail)
+    remarks += _unused(explorers, sets)
+    return Comparison(agents, distinct, every, sets, remarks, tail, explorers)
 
 
 @dataclass(frozen=True)
@@ -236,6 +249,8 @@ class _Game:
     specs: Sequence[TaskSpec]
     tail: float
     watch: Watch | None
+    exploration: int
+    """Episodes in which any of them explores."""
 
 
 def _contender(path: Path) -> Contender:
@@ -287,7 +302,7 @@ def _played(label: str, agents: Sequence[Agent], game: _Game, problem: Problem, 
     return Course(
         name=label,
         trained=trained,
-        told=agents[0].needs_descriptor,
+        told=judged(agents[0]).needs_descriptor,
         seeds=len(agents),
         basis=basis(len(agents), returns.shape[2]),
         episodes=episodes,
@@ -297,7 +312,23 @@ def _played(label: str, agents: Sequence[Agent], game: _Game, problem: Problem, 
         samples=by_stretch,
         faults=sum(faults for _, faults, _ in played),
         tail=_tail(np.stack([values for _, _, values in played]), game.tail),
+        exploitation=after_exploration(returns, game.exploration),
     )
+
+
+def _explorers(agents: Mapping[str, Sequence[Contender]], players: Mapping[str, Sequence[Agent]]) -> dict[str, int]:
+    """Who explores first, and in how many episodes."""
+    everybody = {label: runs[0].trained.parts.player for label, runs in agents.items()}
+    everybody |= {label: seeds[0] for label, seeds in players.items()}
+    return {label: first for label, agent in everybody.items() if (first := exploration_of(agent))}
+
+
+def _unused(explorers: Mapping[str, int], sets: Mapping[str, Sequence[Course]]) -> Iterator[str]:
+    """Players that play no more episodes than they explore in."""
+    for course in next(iter(sets.values())):
+        first = explorers.get(course.name, 0)
+        if first >= course.episodes:
+            yield f"{course.name} explores for {first} episode{'s' * (first != 1)} and plays no more here"
 
 
 def _tail(values: NDArray[np.float64], share: float) -> Interval | None:
@@ -382,6 +413,7 @@ def _summary(course: Course) -> dict[str, Any]:
         "course": points,
         "trial": _estimate("mean", course.trial),
         **({} if course.tail is None else {"tail": _estimate("mean", course.tail)}),
+        **({} if course.exploitation is None else {"exploitation": _estimate("mean", course.exploitation)}),
         "faults": course.faults,
     }
 

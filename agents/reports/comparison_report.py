@@ -61,22 +61,35 @@ def table(comparison: Comparison) -> Iterator[str]:
         yield f"{name}: {tasks}, the same for all; mean returns with 95% intervals{told}"
         columns = f"{'first':>9} {'last episode':>13}  {'':<20} {'its IQM':>9}  {'':<20} {'trial':>9}"
         columns += f"  {f'worst {comparison.tail:.0%}':>9}" if any(course.tail for course in courses) else ""
+        apart = any(course.exploitation for course in courses)
+        columns += f"  {'exploit':>9}" if apart else ""
         yield f"  {'player':<{width}} {'seeds':>5} {'episodes':>8} {columns}"
         for course in courses:
             last, middle = course.mean[-1], course.middle[-1]
             figures = f"{course.mean[0].value:>9.3f} {last.value:>13.3f}  {_ends(last):<20}"
             figures += f" {middle.value:>9.3f}  {_ends(middle):<20} {course.trial.value:>9.3f}"
-            figures += f"  {course.tail.value:>9.3f}" if course.tail else ""
+            tails = any(other.tail for other in courses)
+            figures += f"  {course.tail.value:>9.3f}" if course.tail else " " * 11 * tails
+            figures += f"  {course.exploitation.value:>9.3f}" if course.exploitation else " " * 11 * apart
             seeds = course.seeds if course.trained else "-"
             faults = f"  {course.faults} episodes diverged" if course.faults else ""
             yield f"  {_called(course):<{width}} {seeds:>5} {course.episodes:>8} {figures}{faults}"
         yield from (f"  95% intervals {line}" for line in bases(courses))
+        if apart:
+            yield f"  exploit: a trial without {left_out(comparison)}"
         for course in courses:
             if course.by_round:
                 steps = ", ".join(f"{interval.value:.3f}" for interval in course.mean)
                 yield f"  {course.name}, mean episode after 0, 1, ... steps of adaptation: {steps}"
     for remark in comparison.remarks:
         yield f"Note: {remark}."
+
+
+def left_out(comparison: Comparison) -> str:
+    """The episodes that "without exploration" does not count, and who explores in them."""
+    first = comparison.exploration
+    count = "its first episode" if first == 1 else f"its first {first} episodes"
+    return f"{count}, in which {', '.join(comparison.explorers)} may explore and does not mean to earn"
 
 
 def _called(course: Course) -> str:
@@ -148,6 +161,7 @@ def _set(name: str, comparison: Comparison, prefix: str) -> dict[str, Any]:
         "by_episode": by_episode,
         "longest": max((course.episodes for course in by_episode), default=0),
         "tail": comparison.tail if any(course.tail for course in courses) else None,
+        "left_out": left_out(comparison) if any(course.exploitation for course in courses) else None,
         "overlong": bool(_overlong(comparison, name)),
         "dotted": len({course.episodes for course in courses}) > 1,
         "svg": figure(comparison, name, prefix),

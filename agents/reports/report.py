@@ -20,7 +20,17 @@ from agents.reports.curriculum_report import curriculum_section
 from agents.reports.evolution import evolves
 from agents.reports.evolution_report import evolution_context
 from agents.reports.figures import adaptation_figure, histograms_figure, learning_figure
-from agents.reports.results import CURVE_POINTS, Experiment, Standing, band, curve, group, standings, varying_knobs
+from agents.reports.results import (
+    CURVE_POINTS,
+    Experiment,
+    Standing,
+    band,
+    curve,
+    exploration,
+    group,
+    standings,
+    varying_knobs,
+)
 from agents.reports.settings import differing
 from agents.training.records import RETURN, STEPS, read_record, short
 from registry.config import Part
@@ -141,9 +151,21 @@ def _played(members: Sequence[Experiment], tasks: str, name: str) -> dict[str, A
         ),
         "from": played if played.source else None,
         "tail": tails[0] if tails else None,
+        "explorers": [name for name, first in _explorers(present, tasks).items() if first],
+        "exploration": exploration(present, tasks),
         "alt": f"Return per adaptation episode on {tasks} tasks, from the first episode to the last: {ends}.",
         **_decimals(rows),
     }
+
+
+def _explorers(members: Sequence[Experiment], tasks: str) -> dict[str, int]:
+    """How many episodes each player of a set explores in."""
+    found: dict[str, int] = {}
+    for member in members:
+        for player, figures in member.first.evaluation.sets[tasks].players.items():
+            name = member.label if player == member.lead and len(members) > 1 else player
+            found.setdefault(name, figures.exploration)
+    return found
 
 
 def _counted(experiment: Experiment, tasks: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.statistics import Interval, basis, intervals, seeds_interval
+from agents.evaluation.statistics import Interval, after_exploration, basis, intervals, seeds_interval
 from agents.reports.figures import Band, Curve
 from agents.reports.settings import labelled
 from agents.training.records import Estimate, Record, Returns, Tail
@@ -130,6 +130,8 @@ class Standing:
     """Of a trial, on the share of tasks where it is lowest; None where that was not measured."""
     basis: str = ""
     """What the intervals are over, or why there are none."""
+    exploitation: Interval | None = None
+    """Of a trial without the first episodes, where any of those beside it explores in them."""
 
     @property
     def course(self) -> tuple[Interval, ...]:
@@ -148,15 +150,22 @@ def standings(experiments: Sequence[Experiment], tasks: str) -> list[Standing]:
     Several experiments: an agent goes by the experiment's label, and of a reference player the first one counts.
     """
     found: dict[str, Standing] = {}
+    first = exploration(experiments, tasks)
     for experiment in experiments:
         for player in experiment.first.evaluation.sets[tasks].players:
             lead = player == experiment.lead
             name = experiment.label if lead and len(experiments) > 1 else player
-            found.setdefault(name, _standing(name, experiment.runs, tasks, player, lead=lead))
+            found.setdefault(name, _standing(name, experiment.runs, tasks, player, first, lead=lead))
     return sorted(found.values(), key=lambda standing: -standing.trial.value)
 
 
-def _standing(name: str, runs: Sequence[Record], tasks: str, player: str, *, lead: bool) -> Standing:
+def exploration(experiments: Sequence[Experiment], tasks: str) -> int:
+    """Episodes at the start of a trial in which any player on the set `tasks` explores and does not mean to earn."""
+    sets = [experiment.first.evaluation.sets[tasks] for experiment in experiments]
+    return max(figures.exploration for played in sets for figures in played.players.values())
+
+
+def _standing(name: str, runs: Sequence[Record], tasks: str, player: str, explored: int, *, lead: bool) -> Standing:
     """What the runs' evaluations amount to: over seeds and tasks where all played the same tasks, else over seeds."""
     sets = [run.evaluation.sets[tasks] for run in runs]
     players = [played.players[player] for played in sets]
@@ -171,11 +180,15 @@ def _standing(name: str, runs: Sequence[Record], tasks: str, player: str, *, lea
         if players[0].rounds is not None:
             rounds = len(players[0].rounds.mean)
             courses += _crossed(returns.reshape(len(runs), rounds, -1, returns.shape[2]).mean(2))
-        return Standing(name, lead, trial, *courses, tail=tail, basis=over)
+        rest = after_exploration(returns, explored)
+        return Standing(name, lead, trial, *courses, tail=tail, basis=over, exploitation=rest)
     trial = _trial([figures.trial for figures in players])
     returns = _means_and_middles([figures.returns for figures in players])
     rounds = _means_and_middles([figures.rounds for figures in players if figures.rounds is not None])
-    return Standing(name, lead, trial, *returns, *rounds, tail=tail, basis=over)
+    apart = [after_exploration(run.played(tasks, player)[None], explored) for run in runs] if explored else []
+    rests = [rest for rest in apart if rest is not None]
+    rest = seeds_interval([rest.value for rest in rests]) if len(rests) > 1 else (rests or [None])[0]
+    return Standing(name, lead, trial, *returns, *rounds, tail=tail, basis=over, exploitation=rest)
 
 
 def _crossed(returns: NDArray[np.float64]) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:

@@ -67,6 +67,8 @@ class Player(Stored):
     rounds: Returns | None = None
     """Of the mean episode of each round, for players that adapt between rounds of several episodes."""
     tail: Tail | None = None
+    exploration: int = 0
+    """Episodes at the start of a trial in which it explores and does not mean to earn."""
 
 
 class PlayedSet(Stored):

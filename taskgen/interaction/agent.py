@@ -250,6 +250,22 @@ class Demanding(Protocol):
 
 
 @runtime_checkable
+class Decoupled(Protocol):
+    """An agent that explores first: the first episodes of a trial are there to find out about the task, not to earn.
+
+    Reports count what is earned both ways, with these episodes and without. Trials have more episodes than these.
+    """
+
+    exploration_episodes: int
+    """How many."""
+
+
+def exploration_of(agent: Agent) -> int:
+    """Episodes at the start of a trial in which `agent` explores and does not mean to earn; 0 where it says nothing."""
+    return agent.exploration_episodes if isinstance(agent, Decoupled) else 0
+
+
+@runtime_checkable
 class Choosy(Protocol):
     """An agent that learns from trials of some lengths alone."""
 

@@ -8,7 +8,7 @@ import registry
 from registry.config import Part
 from registry.errors import PluginError, UserError
 from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent, Demanding, Problem
+from taskgen.interaction.agent import Agent, Demanding, Problem, exploration_of
 from taskgen.spec import TaskSpec
 
 
@@ -24,6 +24,13 @@ def build_agent(part: Part, problem: Problem) -> Agent:
 def refuse_unadapted(agent: Agent, episodes: int, setting: str) -> None:
     """Raise `UserError` where trials of so many episodes, as `setting` has it, are too short for `agent` to adapt."""
     least, why = agent.least_episodes() if isinstance(agent, Demanding) else (1, "")
+    explores = exploration_of(agent)
+    if 0 < explores >= episodes:
+        raise UserError(
+            f"{setting} = {episodes}: the agent explores for {explores} episode{'s' * (explores != 1)} of a trial, and "
+            f"in so short a one nothing is left to use what it found out. Set {setting} to at least "
+            f"{max(least, explores + 1)}, or let it explore for fewer."
+        )
     if episodes < least:
         raise UserError(
             f"{setting} = {episodes}: in so short a trial the agent never adapts, it takes {least} episodes or more "
