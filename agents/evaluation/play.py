@@ -177,35 +177,38 @@ def evaluate(
     *,
     tail: float = 0.0,
     watch: Watch | None = None,
-) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
-    """All `players` on the distinct tasks of `specs`: their summaries by name, and the returns [K, N] behind them.
+) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+    """All `players` on the distinct tasks of `specs`, by name: their summaries, and what is behind these.
 
-    A summary holds `faults`, their number, where simulations diverged; `tail`, the mean return of a trial on the share
-    `tail` of tasks where it is lowest, where that is asked for and there are tasks enough; and `judged`, which action
-    was played, of an agent for which that is a setting (its attribute `judged_action`). Raises `Stopped` where `watch`
-    says so. Where a player explores first, in so many episodes as its `exploration` says, everybody's summary holds
-    `exploitation` too: the mean return of a trial without the episodes in which any of them explores.
+    That is the returns [K, N] and, of the tasks that were ranked, the `tail_values` [M]. A summary holds `faults`,
+    their number, where simulations diverged; `tail`, the mean return of a trial on the share `tail` of tasks where it
+    is lowest, where that is asked for and there are tasks enough; and `judged`, which action was played, of an agent
+    for which that is a setting (its attribute `judged_action`). Raises `Stopped` where `watch` says so. Where a player
+    explores first, in so many episodes as its `exploration` says, everybody's summary holds `exploitation` too: the
+    mean return of a trial without the episodes in which any of them explores.
     """
     exploration = max([exploration_of(agent) for agent in players.values()], default=0)
     summaries: dict[str, Any] = {}
     returns: dict[str, NDArray[np.float64]] = {}
+    tails: dict[str, NDArray[np.float64]] = {}
     for name, agent in players.items():
         if watch is not None:
             watch.what = name
         returns[name], faults, values = play_ranking(agent, family, specs, episodes, device, share=tail, watch=watch)
         summary = summarise(returns[name], judged(agent).plan(episodes).rounds)
-        summary |= {"tail": _tail(values, tail)} if len(values) else {}
+        if len(values):
+            summary["tail"], tails[name] = _tail(values, tail), values
         summary |= {"exploration": first} if (first := exploration_of(agent)) else {}
         rest = after_exploration(returns[name][None], exploration)
         summary |= {} if rest is None else {"exploitation": _ends(rest)}
         action = getattr(agent, "judged_action", None)
         summaries[name] = summary | ({"faults": faults} if faults else {}) | ({"judged": action} if action else {})
-    return summaries, returns
+    return summaries, returns, tails
 
 
 def _tail(values: NDArray[np.float64], share: float) -> dict[str, Any]:
     sizes = {"share": share, "tasks": tail_tasks(len(values), share), "ranked": len(values)}
-    return {**_ends(tail_interval(values, share)), **sizes}
+    return {**_ends(tail_interval(values[None], share)), **sizes}
 
 
 def _ends(interval: Interval) -> dict[str, float | None]:

@@ -83,8 +83,8 @@ def intervals(x: ArrayLike, *, confidence: float = 0.95) -> tuple[Interval, Inte
         raise ValueError(f"expected samples [seeds, tasks], not of shape {list(samples.shape)}")
     winsorised, kept = _winsorised(samples)
     return (
-        _crossed(samples, samples.shape[1] - 1, confidence),
-        _crossed(winsorised, kept - 1, confidence),
+        crossed(samples, samples.shape[1] - 1, confidence),
+        crossed(winsorised, kept - 1, confidence),
     )
 
 
@@ -144,8 +144,8 @@ def basis(seeds: int, tasks: int, *, same_tasks: bool = True) -> str:
     return "over seeds and tasks" if tasks > 1 else "over seeds alone: there is one task"
 
 
-def _crossed(samples: NDArray[np.float64], freedom: int, confidence: float) -> Interval:
-    """Mean of samples [S, N]; the tasks have so many degrees of `freedom`."""
+def crossed(samples: NDArray[np.float64], freedom: int, confidence: float = 0.95) -> Interval:
+    """Mean of samples [S, N] with the interval of `intervals`; the tasks have so many degrees of `freedom`."""
     seeds, tasks = samples.shape
     if seeds > 1:
         return seeds_interval(samples.mean(1), spread_of(samples, freedom), confidence=confidence)

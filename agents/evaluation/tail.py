@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.statistics import Interval, mean_interval
+from agents.evaluation.statistics import Interval, crossed
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed
 
@@ -61,7 +61,12 @@ def tail_values(ranking: NDArray[np.float64], measured: NDArray[np.float64], sha
 
 
 def tail_interval(values: NDArray[np.float64], share: float) -> Interval:
-    """Mean of `tail_values` [N] with its 95% interval; without one below `LEAST` tasks in the tail."""
-    if tail_tasks(len(values), share) < LEAST:
+    """Mean of `tail_values` [S, N] of runs on the same tasks, with its 95% interval as `statistics.intervals` has it.
+
+    There is none below `LEAST` tasks in the tail. The spread is that of tasks in the tail, so these, less one, are its
+    degrees of freedom.
+    """
+    tail = tail_tasks(values.shape[1], share)
+    if tail < LEAST:
         return Interval(float(values.mean()), math.nan, math.nan)
-    return mean_interval(values)
+    return crossed(values, tail - 1)

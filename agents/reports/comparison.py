@@ -8,7 +8,6 @@ side by side, of which the mean one counts.
 Axes: S seeds, K episodes, P stretches, N tasks.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -332,15 +331,8 @@ def _unused(explorers: Mapping[str, int], sets: Mapping[str, Sequence[Course]]) 
 
 
 def _tail(values: NDArray[np.float64], share: float) -> Interval | None:
-    """Of `tail_values` [S, N] of all seeds; several have no interval, as in reports, which know means alone.
-
-    Over those alone it would hold other seeds, but not other tasks: three seeds' "95%" covers 90%, ten's 64%.
-    """
-    if not values.size:
-        return None
-    if len(values) == 1:
-        return tail_interval(values[0], share)
-    return Interval(float(values.mean()), math.nan, math.nan)
+    """Of `tail_values` [S, N] of all seeds, which may be none."""
+    return tail_interval(values, share) if values.size else None
 
 
 def _refuse_other_tasks(first: Contender, other: Contender) -> None:

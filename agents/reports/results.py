@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation.statistics import Interval, after_exploration, basis, intervals, seeds_interval
+from agents.evaluation.tail import tail_interval
 from agents.reports.figures import Band, Curve
 from agents.reports.settings import labelled
-from agents.training.records import Estimate, Record, Returns, Tail
+from agents.training.records import Estimate, Record, Returns
 from registry.errors import CheckpointError, UserError
 from taskgen.spec import TaskSpec
 
@@ -172,7 +173,7 @@ def _standing(name: str, runs: Sequence[Record], tasks: str, player: str, explor
     same = len({played.content for played in sets}) == 1 and sets[0].content is not None
     count = sets[0].tasks or runs[0].evaluation.tasks
     over = basis(len(runs), count, same_tasks=same)
-    tail = _tail([figures.tail for figures in players])
+    tail = _tail(runs, tasks, player, same=same)
     if same and len(runs) > 1:
         returns = np.stack([run.played(tasks, player) for run in runs])
         trial, _ = intervals(returns.sum(1))
@@ -231,14 +232,20 @@ def _trial(estimates: Sequence[Estimate]) -> Interval:
     return seeds_interval([estimate.mean for estimate in estimates])
 
 
-def _tail(tails: Sequence[Tail | None]) -> Interval | None:
-    measured = [tail for tail in tails if tail is not None]
-    if not measured or len(measured) < len(tails):
+def _tail(runs: Sequence[Record], tasks: str, player: str, *, same: bool) -> Interval | None:
+    """Of all runs; without an interval where they were judged before the values behind it were kept."""
+    tails = [tail for run in runs if (tail := run.evaluation.sets[tasks].players[player].tail) is not None]
+    if len(tails) < len(runs) or len({tail.share for tail in tails}) > 1:
         return None
-    if len(measured) == 1:
-        ends = (math.nan if end is None else end for end in (measured[0].low, measured[0].high))
-        return Interval(measured[0].mean, *ends)
-    return Interval(float(np.mean([tail.mean for tail in measured])), math.nan, math.nan)  # see `comparison._tail`
+    if len(tails) == 1:
+        return _interval(tails[0].mean, tails[0].low, tails[0].high)
+    means = [tail.mean for tail in tails]
+    if not same:
+        return seeds_interval(means)
+    values = [found for run in runs if (found := run.tail(tasks, player)) is not None]
+    if len(values) < len(runs):
+        return Interval(float(np.mean(means)), math.nan, math.nan)
+    return tail_interval(np.stack(values), tails[0].share)
 
 
 def _thin(values: NDArray[np.float64]) -> NDArray[np.float64]:

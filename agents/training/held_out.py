@@ -15,7 +15,7 @@ import registry
 from registry.config import Part
 from registry.errors import UserError, brief
 from taskgen.archive import Archive
-from taskgen.build import SOURCES, build_source, task_key
+from taskgen.build import SOURCES, build_source, task_hash, task_key
 from taskgen.family import TaskFamily
 from taskgen.source import TaskSource, side_of
 from taskgen.spec import TaskSpec
@@ -43,12 +43,16 @@ class HeldOut:
     def _keys(self) -> frozenset[str]:
         return frozenset(map(task_key, self.specs))
 
+    @cached_property
+    def _hashes(self) -> frozenset[int]:
+        return frozenset(map(task_hash, self.specs))
+
     def refuse(self, specs: Sequence[TaskSpec]) -> None:
         """Raise `UserError`, with what to do, where the run is about to be trained on a task that it is judged on."""
         if self._same_tasks:
             return
         for spec in specs:
-            if task_key(spec) in self._keys:
+            if task_hash(spec) in self._hashes and task_key(spec) in self._keys:
                 raise UserError(
                     f"source and held-out set both hold task {spec.id} ({_told(spec)}, whatever the luck), so the "
                     "evaluation would be on training tasks. Give `evaluation.source` a source of other tasks (`taskgen "

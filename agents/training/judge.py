@@ -73,7 +73,7 @@ def evaluate_run(
     tail = experiment.evaluation.tail
     watch = watch_over(onlooker, len(players) * sum(trials(specs, tail) for _, specs in sets.values()))
     for name, (source, specs) in sets.items():
-        summaries, arrays = evaluate(
+        summaries, arrays, tails = evaluate(
             players,
             parts.family,
             specs,
@@ -82,10 +82,14 @@ def evaluate_run(
             tail=tail,
             watch=watch,
         )
+        if tail and not ranked_tasks(len(plays(specs).tasks), tail):
+            few = f"not one of {len(plays(specs).tasks)} tasks ({name}) would be among them"
+            left_out[f"mean of the worst {100 * tail:g}% of tasks"] = few
         summary["sets"][name] = {"source": source, **plays(specs).summary(), "players": summaries}
         if met := sum(task_key(spec) in known for spec in plays(specs).tasks):
             summary["sets"][name]["trained_on"] = met
         returns |= {f"{name}/{player}": array for player, array in arrays.items()}
+        returns |= {f"tail/{name}/{player}": array for player, array in tails.items()}
     if tasks is None and episodes is None and with_players:
         run.write_evaluation(summary, returns)
     return summary

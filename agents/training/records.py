@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -152,14 +153,27 @@ class Record:
 
         Raises `CheckpointError` where they are missing or damaged.
         """
+        with self._stored() as stored:
+            return np.asarray(stored.get_tensor(f"{tasks}/{player}"), np.float64)
+
+    def tail(self, tasks: str, player: str) -> NDArray[np.float64] | None:
+        """`tail_values` [M] of one player on the tasks of a set that were ranked; None where they were not kept.
+
+        Raises as `played`.
+        """
+        name = f"tail/{tasks}/{player}"
+        with self._stored() as stored:
+            return np.asarray(stored.get_tensor(name), np.float64) if name in stored.keys() else None  # noqa: SIM118
+
+    @contextmanager
+    def _stored(self) -> Iterator[Any]:
         file = self.path / "evaluation.safetensors"
         try:
             with safetensors.safe_open(file, framework="numpy") as stored:
-                found = stored.get_tensor(f"{tasks}/{player}")
+                yield stored
         except (OSError, safetensors.SafetensorError) as error:
             remedy = f"write it and evaluation.json with `taskgen evaluate {self.path}`"
             raise CheckpointError(f"{file} cannot be read ({error}): {remedy}") from None
-        return np.asarray(found, dtype=np.float64)
 
     @property
     def seed(self) -> int:

@@ -142,7 +142,7 @@ class RunDirectory:
                 )
 
     def write_evaluation(self, summary: Mapping[str, Any], returns: Mapping[str, NDArray[np.float64]]) -> None:
-        """Keep the last evaluation and the returns [episodes, tasks] behind it."""
+        """Keep the last evaluation and what is behind it: returns [episodes, tasks] and values of tails [tasks]."""
         tensors = {name: np.ascontiguousarray(array) for name, array in returns.items()}
         write_atomically(self.path / "evaluation.safetensors", safetensors.numpy.save(tensors))
         self.write_json("evaluation.json", summary)

@@ -50,7 +50,7 @@ def test_two_sets_that_differ_in_luck_alone_are_not_disjoint():
 
 
 def test_keys():
-    from taskgen.build import task_key
+    from taskgen.build import task_hash, task_key
 
     bandit, walker = build_family("bandit"), build_family("terrain-walker")
     assert task_key(bandit.spec(seed=3)) == task_key(bandit.spec(seed=4)) == bandit.spec(seed=0).id
@@ -58,6 +58,10 @@ def test_keys():
     rough = walker.spec({"roughness": 1.0}, seed=3)
     assert task_key(rough) == rough.id != task_key(replace(rough, seed=4))
     assert task_key(walker.spec(seed=3)) == task_key(walker.spec(seed=4))  # there is one flat course
+    assert task_hash(walker.spec(seed=3)) == task_hash(walker.spec(seed=4))
+    assert task_hash(bandit.spec(seed=3)) == task_hash(bandit.spec(seed=4))
+    assert task_hash(bandit.spec({"probabilities": [0.1] * 5})) != task_hash(bandit.spec())
+    assert task_hash(rough) != task_hash(replace(rough, seed=4))
     with pytest.raises(TaskError, match="nobody/here"):
         task_key(replace(rough, family="nobody/here"))
 

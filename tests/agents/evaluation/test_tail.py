@@ -5,6 +5,7 @@ import pytest
 
 import registry
 from agents.evaluation.play import evaluate, play, play_ranking
+from agents.evaluation.statistics import seeds_interval, spread_of
 from agents.evaluation.tail import ranked_tasks, ranking_luck, tail_interval, tail_tasks, tail_values
 from taskgen.build import build_family
 from taskgen.interaction.build import problem_of
@@ -44,9 +45,9 @@ def test_how_many_tasks_are_ranked() -> None:
 
 def test_an_interval_needs_twenty_tasks_in_the_tail() -> None:
     values = np.random.default_rng(0).normal(size=200)
-    found = tail_interval(values, 0.1)
+    found = tail_interval(values[None], 0.1)
     assert found.low < found.value == values.mean() < found.high
-    assert np.isnan(tail_interval(values[:199], 0.1).low)
+    assert np.isnan(tail_interval(values[None, :199], 0.1).low)
 
 
 def test_the_interval_covers_the_tail() -> None:
@@ -56,9 +57,24 @@ def test_the_interval_covers_the_tail() -> None:
     hits = []
     for _ in range(600):
         worth, luck = rng.normal(size=400), rng.normal(size=(2, 400))
-        found = tail_interval(tail_values(worth + luck[0], worth + luck[1], 0.1), 0.1)
+        found = tail_interval(tail_values(worth + luck[0], worth + luck[1], 0.1)[None], 0.1)
         hits.append(found.low <= truth <= found.high)
     assert 0.92 <= np.mean(hits) <= 0.975
+
+
+def test_over_seeds_it_covers_other_seeds_and_other_tasks() -> None:
+    """By hand as a mean is, with the tasks in the tail as degrees of freedom; t over the seeds alone would hold 80%."""
+    rng = np.random.default_rng(2)
+    hits = []
+    for _ in range(300):
+        seed, worth, luck = rng.normal(0, 0.1, (3, 1)), rng.normal(size=400), rng.normal(size=(2, 3, 400))
+        ranking, measured = seed + worth + luck
+        values = np.stack([tail_values(a, b, 0.1) for a, b in zip(ranking, measured, strict=True)])
+        found = tail_interval(values, 0.1)
+        hits.append(found.low <= -1.2410 <= found.high)
+    assert found == seeds_interval(values.mean(1), spread_of(values, 39))
+    assert 0.92 <= np.mean(hits) <= 0.98
+    assert np.isnan(tail_interval(values[:2], 0.1).low)  # two seeds
 
 
 @pytest.mark.parametrize("probabilities", [(0.5, 0.5, 0.5), (1.0, 0.0, 0.0)], ids=["its luck", "the player's own"])
@@ -98,12 +114,14 @@ def test_what_is_measured_is_the_evaluation_and_nothing_else_changes() -> None:
     assert (plain == returns).all()
     assert len(values) == 60
     assert (player.state_dict()["generator"] == before).all()
-    summaries, _ = evaluate({"random": player}, family, specs, 4)
+    summaries, _, none = evaluate({"random": player}, family, specs, 4)
     assert "tail" not in summaries["random"]
-    few, _ = evaluate({"random": player}, family, specs[:9], 4, tail=0.1)
+    assert none == {}
+    few, *_ = evaluate({"random": player}, family, specs[:9], 4, tail=0.1)
     assert "tail" not in few["random"]
-    some, _ = evaluate({"random": player}, family, specs, 4, tail=0.1)
+    some, _, kept = evaluate({"random": player}, family, specs, 4, tail=0.1)
     assert some["random"]["tail"]["low"] is some["random"]["tail"]["high"] is None
+    assert kept["random"].tolist() == values.tolist()
 
 
 def test_ranking_has_luck_of_its_own_that_is_the_tasks() -> None:

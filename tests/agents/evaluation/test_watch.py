@@ -12,10 +12,10 @@ from tests.agents.evaluation.test_tail import bandit, random_player
 def test_all_trials_are_counted_and_returns_stay() -> None:
     family, specs = bandit((0.2, 0.7), 300)
     player = random_player(family, 5)
-    plain, _ = evaluate({"a": player, "b": player}, family, specs, 5, tail=0.1)
+    plain, *_ = evaluate({"a": player, "b": player}, family, specs, 5, tail=0.1)
     shown = []
     watch = Watch(lambda: False, lambda share, what: shown.append((share, what)), trials=2 * 500)
-    watched, _ = evaluate({"a": player, "b": player}, family, specs, 5, tail=0.1, watch=watch)
+    watched, *_ = evaluate({"a": player, "b": player}, family, specs, 5, tail=0.1, watch=watch)
     assert watched == plain
     shares = [share for share, _ in shown]
     assert len(shares) == 2 * 2 * 5  # players, the trial and its ranking, steps

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from agents.evaluation.statistics import mean_interval
+from agents.evaluation.tail import tail_interval
 from agents.reports.figures import Band, spread
 from agents.reports.report import write_report
 from agents.reports.results import curve, group, standings, varying_knobs
@@ -345,19 +347,31 @@ def evaluated(run: Path, player: dict | None = None, **settings: object) -> Path
 def test_the_worst_tasks_where_they_were_measured(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a")
     assert "on the worst" not in render(tmp_path / "old.html", run)[1].text
-    tail = {"mean": 4.321, "low": 4.1, "high": 4.5, "share": 0.1, "tasks": 500, "ranked": 5000}
-    evaluated(run, player={"tail": tail})
+    measured = {"mean": 4.321, "low": 4.1, "high": 4.5, "share": 0.1, "tasks": 500, "ranked": 5000}
+    evaluated(run, player={"tail": measured})
     page = render(tmp_path / "new.html", run)[1]
     assert "on the worst 10%" in page.text
     assert "4.32 [4.10, 4.50]" in page.text
     assert "are the 500 tasks of the first 5,000 on which a player earned least in a trial of other luck" in page.text
-    three = [make_run(tmp_path / f"s{seed}", seed=seed) for seed in range(3)]
+    three, players = [make_run(tmp_path / f"s{seed}", seed=seed) for seed in range(3)], ("rl2", *PLAYERS)
     for seed, run in enumerate(three):
-        evaluated(run, player={"tail": tail | {"mean": 4.0 + seed}})
-    lead = next(row for row in standings(group([read_record(run) for run in three]), "held-out") if row.lead)
-    assert lead.tail is not None
-    assert lead.tail.value == 5.0
-    assert math.isnan(lead.tail.low)  # over the seeds' means alone it would not hold other tasks
+        evaluated(run, player={"tail": measured | {"mean": 4.0 + seed}}, content="same tasks")
+        returns = np.random.default_rng(seed).normal(size=(10, 200))
+        safetensors.numpy.save_file({f"held-out/{name}": returns for name in players}, run / "evaluation.safetensors")
+
+    def tail():
+        records = [read_record(run) for run in three]
+        return next(row for row in standings(group(records), "held-out") if row.lead).tail
+
+    assert tail().value == 5.0
+    assert math.isnan(tail().low)  # judged before the values behind it were kept
+    values = np.random.default_rng(0).normal(5.0, 1.0, (3, 200))
+    for run, kept in zip(three, values, strict=True):
+        stored = safetensors.numpy.load_file(run / "evaluation.safetensors")
+        tails = {f"tail/held-out/{name}": kept for name in players}
+        safetensors.numpy.save_file(stored | tails, run / "evaluation.safetensors")
+    assert tail() == tail_interval(values, 0.1)
+    assert tail().low < tail().high
 
 
 def test_where_training_ended_is_marked(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import pytest
 
 from agents import commands
 from agents.training.experiment import load_experiment
+from agents.training.judge import evaluate_run
 from agents.training.loop import train
 from agents.training.run import RunDirectory
+from agents.training.trained import load_trained
 from registry.cli import main
 from registry.config import to_toml
 from registry.errors import ConfigError
@@ -105,6 +107,7 @@ def test_the_sets_say_where_they_are_from(run) -> None:
     played = json.loads((run / "evaluation.json").read_text())["sets"]["held-out"]
     assert (played["source"], played["tasks"], played["plays"]) == ("domain-randomization", 40, 40)
     assert played["players"]["rl2"]["tail"]["tasks"] == 4
+    assert [name for name in json.loads((run / "evaluation.json").read_text())["left_out"] if "worst" in name] == []
     easy = '{name="domain-randomization", vary={probabilities={kind="uniform", low=0.9, high=1.0}}}'
     from agents.training.judge import judged_on
     from taskgen.build import build_family
@@ -114,6 +117,14 @@ def test_the_sets_say_where_they_are_from(run) -> None:
     assert source.startswith("domain-randomization(vary=")
     assert "0.9" in source
     assert len(specs) == 32
+
+
+def test_a_tail_of_no_task_is_told(run) -> None:
+    nine = [load_trained(RunDirectory(run)).parts.family.spec({"probabilities": [0.1 * i] * 5}) for i in range(9)]
+    few = evaluate_run(RunDirectory(run), tasks=nine, with_players=False)
+    told = "not one of 9 tasks (tasks) would be among them"
+    assert few["left_out"] == {"mean of the worst 10% of tasks": told}
+    assert "tail" not in few["sets"]["tasks"]["players"]["rl2"]
 
 
 def test_a_stop_in_the_last_checkup_is_obeyed_and_made_up_for(tmp_path) -> None:
