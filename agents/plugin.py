@@ -138,6 +138,26 @@ def _by_inference() -> list[Entry]:
             tags=("inference", "on-policy"),
             needs=_ACTIONS,
         ),
+        Entry(
+            "hyperx",
+            "agents.hyperx:HyperX",
+            "HyperX: VariBAD that is paid, while it learns, for states and beliefs that are new or not yet understood.",
+            "agents.hyperx:HyperXConfig",
+            "Zintgraf et al. 2021, Exploration in Approximate Hyper-State Space for Meta Reinforcement Learning, "
+            "section 4",
+            tags=("inference", "on-policy"),
+            needs=_ACTIONS,
+        ),
+        Entry(
+            "dream",
+            "agents.dream:DREAM",
+            "DREAM: explores for what predicts the encoding of the task by which exploitation is taught to earn.",
+            "agents.dream:DREAMConfig",
+            "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without "
+            "Sacrifices, section 4",
+            tags=("inference", "off-policy"),
+            needs=("discrete-actions",),
+        ),
     ]
 
 

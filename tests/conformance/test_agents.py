@@ -78,8 +78,10 @@ EMBEDDED = {
     "neighbours": 2,
     "n_step": 2,
 }
+BELIEF = {"epochs": 2, "minibatches": 1, "encoder_updates": 2, "gradient_norm": 0.01, "encoder_norm": 0.01}
 VARIANTS = {
     "dqn": [{**OFF_POLICY, "learning_rate": 0.1, "epsilon_steps": 500, "n_step": 2, "target_updates": 1}],
+    "dream": [{**OFF_POLICY, "width": 4, "bottleneck": 1.0, "epsilon_steps": 500, "n_step": 2, "target_updates": 1}],
     "es": [TINY, {**TINY, "normalise": True}],
     "ppo": [{**TINY, "epochs": 3, "minibatches": 1, "learning_rate": 0.1}],
     "rl2": [{"epochs": 2, "minibatches": 1, "reward_prediction": 1.0, "normalize": True}],
@@ -95,7 +97,8 @@ VARIANTS = {
         {**INNER, "lifetime": "trial", "learned": "trace", "derivative_trace": 0.5, "outer_value": 1.0},
         {**TINY, "updates": 2, "learned": "discount", "derivative_trace": 0.5},
     ],
-    "varibad": [{"epochs": 2, "minibatches": 1, "encoder_updates": 2, "gradient_norm": 0.01, "encoder_norm": 0.01}],
+    "varibad": [BELIEF],
+    "hyperx": [{**BELIEF, "novelty_hidden": [4], "novelty_batch": 8}],
 }
 """Settings by which all of an agent's numbers act, and few of which take long."""
 SLOW = VARIANTS.keys() - {"ppo"}

@@ -17,7 +17,9 @@ device.install()
 
 LEARN_SYNCS = {
     "builtin/dqn": (8, "columns of the steps that were played, by mask; the log"),
+    "builtin/dream": (2, "how many steps were played; the log"),
     "builtin/es": (4, "four figures for the log"),
+    "builtin/hyperx": (11, "as varibad, and by mask what was visited; the log of the bonuses"),
     "builtin/maml": (46, "ten conjugate gradients, two for each of fifteen line searches, two baselines, the log"),
     "builtin/meta-gradient": (1, "the log"),
     "builtin/mfec": (1, "the log"),

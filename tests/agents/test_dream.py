@@ -1,0 +1,206 @@
+"""DREAM: what exploration is paid, who learns from whom, and that a judge never shows the task."""
+
+import copy
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from agents.dream import DREAM, DREAMConfig, _loss, at_last, distances, exploration_rewards
+from registry.config import Part
+from registry.errors import UserError
+from taskgen.build import build_family
+from taskgen.interaction.agent import Step, judged
+from taskgen.interaction.build import build_agent, problem_of, refuse_unadapted
+from taskgen.interaction.collect import collect
+
+SMALL = {"latent": 3, "hidden": (16,), "width": 16, "batch": 8, "warm_up": 0, "epsilon_steps": 0, "epsilon": 0.5}
+
+
+def _agent(episodes=3, **settings):
+    torch.manual_seed(0)
+    family = build_family("bus", {"horizon": 6})
+    problem = problem_of(family, episodes=episodes, seed=1, device=torch.device("cpu"))
+    return DREAM(DREAMConfig(**{**SMALL, **settings}), problem), family
+
+
+def _trial(agent, family, episodes=3):
+    specs = [family.spec({"permutation": number}, seed=number) for number in range(6)]
+    return collect(agent, family.batch(6), specs, plan=agent.plan(episodes))
+
+
+def test_exploration_is_paid_for_coming_nearer_by_hand():
+    target = torch.tensor([[1.0, 2.0]])
+    contents = torch.tensor([[[0.0, 0.0]], [[1.0, 0.0]], [[1.0, 3.0]]])
+    distance = distances(target, contents)
+    assert distance[:, 0].tolist() == [5.0, 4.0, 1.0]
+    assert exploration_rewards(distance, 0.25)[:, 0].tolist() == [0.75, 2.75]
+
+
+def test_what_exploration_is_paid_telescopes():
+    """Over an episode: the first distance less the last, less what its steps cost."""
+    agent, family = _agent()
+    rollout = _trial(agent, family).rounds[0]
+    lengths = rollout.valid.sum(0)
+    assert len(set(lengths.tolist())) > 1
+    with torch.no_grad():
+        contents = agent._networks.decoder.head(agent._networks.decoder.sequence(agent._seen(rollout)))
+        distance = distances(agent._networks.encoder(rollout.descriptor), contents)
+    paid = (exploration_rewards(distance, 0.1) * rollout.valid).sum(0)
+    last = distance.gather(0, lengths[None])[0]
+    torch.testing.assert_close(paid, distance[0] - last - 0.1 * lengths)
+    torch.testing.assert_close(at_last(contents, lengths)[1], contents[lengths[1], 1])
+
+
+def test_a_judge_shows_no_descriptor():
+    agent, family = _agent()
+    assert agent.needs_descriptor
+    player = judged(agent)
+    assert not player.needs_descriptor
+    assert agent.needs_descriptor
+    trial = _trial(player, family)
+    assert all(rollout.descriptor is None for rollout in trial.rounds)
+    shown = trial.rounds[0].steps
+    step = Step(*(value if value is None else value[0] for value in (getattr(shown, f.name) for f in fields(Step))))
+    player.act(player.begin_trial(6), step)
+    with pytest.raises(UserError, match="never where it is judged"):
+        player.act(player.begin_trial(6), replace(step, descriptor=torch.zeros(6, 16)))
+    with pytest.raises(UserError, match="shown the task descriptor in training"):
+        agent.act(agent.begin_trial(6), step)
+
+
+def test_what_is_judged_does_not_depend_on_the_encoder():
+    agent, family = _agent()
+    one = _trial(judged(agent), family).rollout.action
+    with torch.no_grad():
+        for parameter in agent._networks.encoder.parameters():
+            parameter.add_(1.0)
+    assert torch.equal(one, _trial(judged(agent), family).rollout.action)
+
+
+def test_an_empty_descriptor_is_refused_by_name():
+    family = build_family("bus")
+    problem = problem_of(family, episodes=2, seed=1, device=torch.device("cpu"))
+    with pytest.raises(UserError, match="builtin/bus has an empty task descriptor: dream"):
+        DREAM(DREAMConfig(), replace(problem, descriptor_size=0))
+
+
+def test_continuous_actions_are_refused_by_name():
+    problem = problem_of(build_family("point-navigation"), episodes=2, seed=1, device=torch.device("cpu"))
+    with pytest.raises(UserError, match="discrete actions"):
+        build_agent(Part(name="dream"), problem)
+
+
+def test_trials_of_exploration_alone_are_refused():
+    agent, _ = _agent()
+    with pytest.raises(UserError, match="training.episodes = 1: the agent explores for 1 episode of a trial"):
+        refuse_unadapted(agent, 1, "training.episodes")
+    refuse_unadapted(agent, 2, "training.episodes")
+
+
+def _gradients(agent, loss):
+    agent._optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    parts = ("exploit", "explore", "encoder", "decoder")
+    return {name for name in parts if any(p.grad is not None for p in getattr(agent._networks, name).parameters())}
+
+
+def _batch(agent, family):
+    agent._remember(_trial(agent, family))
+    drawn = agent._trials.draw(4, agent.generator)
+    return {name: column if name == "descriptor" else column.transpose(0, 1) for name, column in drawn.items()}
+
+
+def test_who_learns_from_what():
+    agent, family = _agent()
+    batch = _batch(agent, family)
+    encoded, memory = agent._networks.encoder(batch["descriptor"]), agent._networks.decoder.sequence(batch["seen"])
+    contents = agent._networks.decoder.head(memory)
+    assert _gradients(agent, agent._exploit_loss(batch, encoded)) == {"exploit", "encoder"}
+    reward = exploration_rewards(distances(encoded, contents).detach(), 0.1)
+    assert _gradients(agent, agent._explore_loss(batch, memory.detach(), reward)) == {"explore"}
+
+
+def test_every_part_learns_and_only_the_encoder_minds_the_bottleneck():
+    agent, family = _agent(bottleneck=0.0, bottleneck_weight=1e3, updates_per_step=0.5, learning_rate=1e-2)
+    before = copy.deepcopy(agent._networks.state_dict())
+    agent.learn(_trial(agent, family))
+    after = agent._networks.state_dict()
+    assert all(not torch.equal(before[name], after[name]) for name in before if "weight" in name)
+    told = agent._trials.draw(100, agent.generator)["descriptor"]
+    with torch.no_grad():
+        narrow = agent._networks.encoder(told).square().sum(-1).mean()
+    wide, _ = _agent(bottleneck=1e6, updates_per_step=0.5, learning_rate=1e-2)
+    wide.learn(_trial(wide, family))
+    with torch.no_grad():
+        assert narrow < 0.5 * wide._networks.encoder(told).square().sum(-1).mean()
+
+
+def test_the_prediction_is_of_the_exploration_episode_alone():
+    """What comes after its end, and later episodes, change nothing."""
+    agent, family = _agent()
+    player = judged(agent)
+    trial = _trial(player, family)
+    first = trial.rounds[0]
+    carry = player.adapt(player.begin_trial(6), first)
+    padded = replace(first, reward=torch.where(first.valid, first.reward, 9.0))
+    assert torch.equal(player.adapt(player.begin_trial(6), padded).predicted, carry.predicted)
+    assert torch.equal(player.adapt(carry, trial.rounds[1]).predicted, carry.predicted)
+    other = replace(first, reward=first.reward + 1.0)
+    assert not torch.equal(player.adapt(player.begin_trial(6), other).predicted, carry.predicted)
+
+
+def test_acting_and_learning_see_the_same_exploration():
+    agent, family = _agent(epsilon=0.0)
+    rollout = _trial(agent, family).rounds[0]
+    memory = agent._networks.decoder.sequence(agent._seen(rollout))[:-1]
+    greedy = agent._networks.explore(torch.cat([rollout.observation, memory], -1)).argmax(-1)
+    assert torch.equal(greedy[rollout.valid], rollout.action[rollout.valid])
+
+
+def test_half_the_trials_of_training_are_told():
+    agent, _ = _agent()
+    told = agent.begin_trial(4000).told.float().mean()
+    assert 0.46 < told < 0.54
+    assert not judged(agent).begin_trial(100).told.any()
+
+
+def test_encodings_begin_apart():
+    agent, family = _agent()
+    trial = _trial(agent, family)
+    agent._remember(trial)
+    with torch.no_grad():
+        encoded = agent._networks.encoder(trial.rounds[0].descriptor)
+    torch.testing.assert_close(encoded.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoded.square().mean(), torch.tensor(1.0))
+    agent._remember(trial)
+    assert torch.equal(agent._networks.encoder(trial.rounds[0].descriptor), encoded)  # but once
+
+
+def test_targets_by_hand():
+    agent, _ = _agent(discount=0.5, n_step=2)
+    reward, following = torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([[8.0], [16.0], [32.0]])
+    goes_on = torch.tensor([[True], [True], [False]])
+    ended = agent._target(reward, goes_on, goes_on, following)
+    assert ended[:, 0].tolist() == [1 + 0.5 * 2 + 0.25 * 16, 2 + 0.5 * 4, 4]
+    cut = agent._target(reward, goes_on, torch.ones_like(goes_on), following)
+    assert cut[:, 0].tolist() == [6, 2 + 0.5 * 4 + 0.25 * 32, 4 + 0.5 * 32]
+
+
+def test_losses_count_the_steps_that_were_played():
+    values = torch.tensor([[[1.0, 5.0]], [[2.0, 7.0]]])
+    action, target = torch.tensor([[1], [0]]), torch.tensor([[5.5], [100.0]])
+    valid = torch.tensor([[True], [False]])
+    assert _loss(values, action, target, valid).item() == 0.125
+
+
+def test_exploration_ends_with_the_episode_and_exploitation_at_a_terminated_step_alone():
+    agent, family = _agent()
+    trial = _trial(agent, family)
+    agent._remember(trial)
+    rows = {name: column[0] for name, column in agent._trials._columns.items()}
+    first = trial.rounds[0]
+    over = first.terminated | first.truncated
+    assert torch.equal(rows["goes_on"][:6].t()[: len(over)], first.valid & ~over)
+    rest = torch.cat([rollout.terminated for rollout in trial.rounds[1:]])
+    assert torch.equal(rows["terminated"][:6].t()[: len(rest)], rest)
