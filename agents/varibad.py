@@ -19,83 +19,21 @@ scaled by one running standard deviation. When it is judged it samples its actio
 Axes: T time (all episodes of the trial), B trials.
 """
 
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from agents.common.belief import BeliefConfig, BeliefModel, certainty
-from agents.common.encoding import StepEncoder
-from agents.common.trial_actor_critic import ActorCriticConfig, TrialActorCritic
-from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
+from agents.common.belief import certainty
+from agents.common.belief_agent import BeliefAgent, BeliefAgentConfig
+from taskgen.interaction.agent import Metrics, Trial
 
 
-class VariBADConfig(BeliefConfig, ActorCriticConfig):
+class VariBADConfig(BeliefAgentConfig):
     """Settings of `VariBAD`."""
 
 
-class VariBAD:
+class VariBAD(BeliefAgent[VariBADConfig]):
     """Carry: the encoder's hidden state [B, H]."""
-
-    needs_descriptor = False
-    initial_settings = frozenset({"std"})
-
-    def __init__(self, config: VariBADConfig, problem: Problem) -> None:
-        self.config = config
-        self.annealed_settings = frozenset({"entropy"} if config.entropy else ())
-        self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
-        self._encode = StepEncoder(problem.observation_space, problem.action_space)
-        inputs = self._encode.observation_size + 2 * config.latent
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(problem.seed)
-            self._belief = BeliefModel(config, problem, self._encode, self._generator)
-            self._policy = TrialActorCritic(config, problem, inputs, self._generator)
-
-    def reseed(self, seed: int) -> None:
-        """Draw actions, minibatches and latents from the stream of `seed` from now on."""
-        self._generator.manual_seed(seed)
-
-    def plan(self, episodes: int) -> CollectionPlan:
-        """One round: the belief is updated in `act`."""
-        return CollectionPlan(rounds=1, episodes_per_round=episodes)
-
-    def begin_trial(self, batch: int) -> Tensor:
-        """Nothing seen yet."""
-        return self._belief.encoder.initial(batch)
-
-    @torch.no_grad()
-    def act(self, carry: Tensor, step: Step) -> tuple[Action, Tensor]:
-        """Update the belief by what the last step showed, and sample from the policy."""
-        belief, carry = self._belief.encoder.step(self._encode(step), carry)
-        action = self._policy.act(torch.cat([self._encode.observation(step.observation), belief], -1))
-        return Action(action.value, {**action.record, "belief": belief}), carry
-
-    def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
-        """Nothing to do between rounds."""
-        return carry
 
     def learn(self, trial: Trial) -> Metrics:
         """PPO on whole trials with beliefs as they were, then steps of encoder and decoder on recent trials."""
         rollout = trial.rollout
-        inputs = torch.cat([self._encode.observation(rollout.observation), rollout.record["belief"]], -1)
-        figures = self._policy.learn(rollout, inputs, rollout.reward)
-        self._belief.keep(rollout)
-        return {**figures, **self._belief.learn(), **certainty(rollout)}
-
-    def estimates(self, rollout: Rollout, trace: float | None = None) -> tuple[Tensor, Tensor]:
-        """Values and advantages [T, B] in units of reward: of all that the trial has still to come."""
-        return self._policy.estimates(rollout, rollout.reward, trace)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Belief, policy, sampling stream."""
-        return {
-            "belief": self._belief.state_dict(),
-            "policy": self._policy.state_dict(),
-            "generator": self._generator.get_state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises `RuntimeError` when shapes differ."""
-        self._belief.load_state_dict(state["belief"])
-        self._policy.load_state_dict(state["policy"])
-        self._generator.set_state(state["generator"].cpu())
+        figures = self.policy.learn(rollout, self.inputs(rollout), self.paid(rollout))
+        self.belief.keep(rollout)
+        return {**figures, **self.belief.learn(), **certainty(rollout)}

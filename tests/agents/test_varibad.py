@@ -23,41 +23,37 @@ def _parameters(part):
     return torch.cat([parameter.detach().flatten().clone() for parameter in part.networks.parameters()])
 
 
-def _inputs(agent, rollout):
-    return torch.cat([agent._encode.observation(rollout.observation), rollout.record["belief"]], -1)
-
-
 def test_the_policy_leaves_encoder_and_decoder_alone():
     agent, trial = _play(learning_rate=1e-2)
-    belief, policy = _parameters(agent._belief), _parameters(agent._policy)
-    agent._policy.learn(trial.rollout, _inputs(agent, trial.rollout), trial.rollout.reward)
-    assert torch.equal(belief, _parameters(agent._belief))
-    assert not torch.equal(policy, _parameters(agent._policy))
-    assert all(parameter.grad is None for parameter in agent._belief.networks.parameters())
+    belief, policy = _parameters(agent.belief), _parameters(agent.policy)
+    agent.policy.learn(trial.rollout, agent.inputs(trial.rollout), trial.rollout.reward)
+    assert torch.equal(belief, _parameters(agent.belief))
+    assert not torch.equal(policy, _parameters(agent.policy))
+    assert all(parameter.grad is None for parameter in agent.belief.networks.parameters())
 
 
 def test_encoder_and_decoder_leave_the_policy_alone():
     agent, trial = _play()
-    agent._belief.keep(trial.rollout)
-    belief, policy = _parameters(agent._belief), _parameters(agent._policy)
-    metrics = agent._belief.learn()
-    assert torch.equal(policy, _parameters(agent._policy))
-    assert not torch.equal(belief, _parameters(agent._belief))
+    agent.belief.keep(trial.rollout)
+    belief, policy = _parameters(agent.belief), _parameters(agent.policy)
+    metrics = agent.belief.learn()
+    assert torch.equal(policy, _parameters(agent.policy))
+    assert not torch.equal(belief, _parameters(agent.belief))
     assert metrics["losses/negative_elbo"] > 0
 
 
 def test_the_belief_is_kept_across_episodes_and_begins_anew_with_the_trial():
     agent, trial = _play()
     belief = trial.rollout.record["belief"]
-    sequence = agent._belief.encoder.sequence(agent._encode(trial.rollout.steps))
+    sequence = agent.belief.encoder.sequence(agent.encode(trial.rollout.steps))
     torch.testing.assert_close(belief, sequence)  # over both episodes, from one empty state
-    again = agent._belief.encoder.sequence(agent._encode(trial.rollout.steps)[5:])
+    again = agent.belief.encoder.sequence(agent.encode(trial.rollout.steps)[5:])
     assert not torch.allclose(belief[5:], again)
 
 
 def test_importance_ratios_begin_at_one():
     agent, trial = _play(epochs=1, minibatches=1)
-    metrics = agent._policy.learn(trial.rollout, _inputs(agent, trial.rollout), trial.rollout.reward)
+    metrics = agent.policy.learn(trial.rollout, agent.inputs(trial.rollout), trial.rollout.reward)
     assert metrics["losses/approx_kl"] < 1e-8
 
 
