@@ -6,8 +6,8 @@ The engine plays a closed loop: random actions, observation, reward, reset of wh
 threads and in turns: MuJoCo's bare `mj_step` loop in C over the same models (no observation, reward or reset),
 Gymnasium's SyncVectorEnv of HalfCheetah-v5 and, where it is installed, EnvPool's; the latter two share one model.
 Gymnasium runs as its users have it, with the clock that MuJoCo's Python package installs; the engine takes that clock
-away from its process (see `taskgen.engines.mujoco.quiet`), and a row shows SyncVectorEnv without it too. Ratios are
-medians over turns of the ratio within a turn, with their range.
+away from its process (see `taskgen.engines.mujoco_process.quiet`), and a row shows SyncVectorEnv without it too. Ratios
+are medians over turns of the ratio within a turn, with their range.
 
 Steps that led here are rows too: the stepping alone of 64 default bodies as Gymnasium's model has them, then without
 the clock, without islands, and as the engine steps them (`taskgen.engines.lean`). EnvPool, in C++, has no clock either.
@@ -32,13 +32,8 @@ from numpy.typing import NDArray
 import taskgen
 from benchmarks.harness import Row, record, row
 from taskgen.engines.lean import gymnasium_model, lean_model
-from taskgen.engines.mujoco import (
-    MujocoBatch,
-    default_threads,
-    edited_model,
-    load_model,
-    quiet,
-)
+from taskgen.engines.mujoco import MujocoBatch, edited_model, load_model
+from taskgen.engines.mujoco_process import default_threads, quiet
 from taskgen.spec import TaskSpec
 from taskgen.streams import stream
 

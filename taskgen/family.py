@@ -1,5 +1,6 @@
 """`TaskFamily`: a controlled Markov process parameterised by a context; it owns the context space."""
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -97,7 +98,7 @@ class TaskFamily(ABC, Generic[C]):
         self.validate(complete)
         if reward is not None:
             reward = complete_reward(reward, self)
-        return TaskSpec(self.name, freeze(complete, "context"), reward, seed)
+        return TaskSpec(self.name, freeze(complete, "context"), reward, _integer(seed))
 
     def moved(self, spec: TaskSpec, context: Mapping[str, Any], *, seed: int | None = None) -> TaskSpec:
         """The complete task `spec` in another `context`, which is filled in and checked; its reward goes with it.
@@ -190,6 +191,16 @@ class Animated(Protocol):
         All frames of a task have one size.
         """
         ...
+
+
+def _integer(seed: Any) -> int:
+    """`seed` as a Python integer, whatever kind of integer it is, such as NumPy's."""
+    try:
+        if not isinstance(seed, bool):
+            return operator.index(seed)
+    except TypeError:
+        pass
+    raise TaskError(f"seed = {seed!r}: expected an integer")
 
 
 def goal_of(family: TaskFamily[Any], context: Mapping[str, Any]) -> Goal:

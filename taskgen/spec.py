@@ -48,6 +48,11 @@ class TaskSpec:
         """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
+    @property
+    def number(self) -> int:
+        """The id as a signed 64-bit integer, which arrays of numbers hold: `f"{number % 2**64:016x}"` is the id."""
+        return int.from_bytes(bytes.fromhex(self.id), "big", signed=True)
+
     def to_dict(self) -> dict[str, JsonValue]:
         """Plain values, without the id."""
         reward = None if self.reward is None else {"name": self.reward.name, "settings": dict(self.reward.settings)}

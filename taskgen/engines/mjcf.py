@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import mujoco
 
 from registry.errors import TaskError, brief
-from taskgen.engines.mujoco import quiet
+from taskgen.engines.mujoco_process import quiet
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false

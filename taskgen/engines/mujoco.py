@@ -8,9 +8,6 @@ warnings, by its clock and for values that are not finite; see `MujocoBatch.step
 """
 
 import copy
-import ctypes
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -20,15 +17,15 @@ from typing import Any, Protocol, TypeAlias
 import mujoco
 import numpy as np
 import torch
-from mujoco import _callbacks
 from mujoco.batch import Batch, SimulationError
 from numpy.typing import NDArray
 from torch import Tensor
 
-from registry.errors import ConfigError, TaskError
+from registry.errors import TaskError
 from taskgen.batch import Transition
 from taskgen.engines import noise
 from taskgen.engines.faults import Fault, FaultLog
+from taskgen.engines.mujoco_process import default_threads, quiet
 from taskgen.engines.rewards import SlotRewards
 from taskgen.family import TaskFamily, same_structure
 from taskgen.spec import TaskSpec
@@ -40,7 +37,6 @@ Array: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = Mapping[str, Array]
 """Arrays by name, each [B, ...]."""
 
-THREADS_VARIABLE = "TASKGEN_THREADS"
 _HUGE = 1e10  # MuJoCo's own limit of what is a sane number
 _WARNINGS = (
     "inertia matrix is nearly singular",
@@ -51,6 +47,8 @@ _WARNINGS = (
     "acceleration diverged",
     "control diverged",
 )  # in the order of mjtWarning
+_SIMULATED = ("simulation", "_physics", "_scratch", "_control", "_clock", "_warned", "_state")
+"""Attributes of a batch that lie in MuJoCo's memory, which knows neither copy nor pickle."""
 
 
 class Robot(Protocol):
@@ -127,23 +125,11 @@ class MujocoBatch:
         self.family = family
         self.faults = FaultLog()
         """Episodes that were cut short because their physics diverged."""
-        contact = "cfrc_ext" in robot.reads
         self._robot = robot
         self._rewards = SlotRewards(family, slots, torch.device("cpu"))
-        self.simulation = Batch(robot.model, slots, min(slots, threads or default_threads()), persistent=contact)
-        """MuJoCo's own batch."""
-        self._physics: dict[str, Array] = {
-            name: self.simulation.bind(name) for name in ("qpos", "qvel", *robot.reads) if name != "cfrc_ext"
-        }
-        self._scratch = mujoco.MjData(robot.model) if contact else None
-        if contact:
-            self._physics["cfrc_ext"] = np.zeros((slots, robot.model.nbody, 6))
-        self._control: Array = self.simulation.bind("ctrl")
-        self._clock: Array = self.simulation.bind("time")
+        self._simulate(min(slots, threads or default_threads()))
         self._then: Array = np.zeros(slots)
-        self._warned: Array = self.simulation.warning[:, :, 1]
         self._all = np.ones(slots, dtype=np.bool_)
-        self._state: Array = self.simulation.state.reshape(-1)  # a view
         self._ones = np.ones(self._state.size)
         self._before: Array = np.array(self.simulation.state)
         self._place = robot.place(self._physics).copy()
@@ -156,6 +142,40 @@ class MujocoBatch:
         self._time = np.zeros(slots, dtype=np.int64)
         self._episode = torch.zeros(slots, dtype=torch.int64)
         self._seed_key = torch.zeros(slots, dtype=torch.int64)
+
+    def _simulate(self, threads: int) -> None:
+        """Make the simulations and bind what is looked at: the attributes named in `_SIMULATED`."""
+        robot = self._robot
+        contact = "cfrc_ext" in robot.reads
+        self.simulation = Batch(robot.model, self.slots, threads, persistent=contact)
+        """MuJoCo's own batch."""
+        self._physics: dict[str, Array] = {
+            name: self.simulation.bind(name) for name in ("qpos", "qvel", *robot.reads) if name != "cfrc_ext"
+        }
+        self._scratch = mujoco.MjData(robot.model) if contact else None
+        if contact:
+            self._physics["cfrc_ext"] = np.zeros((self.slots, robot.model.nbody, 6))
+        self._control: Array = self.simulation.bind("ctrl")
+        self._clock: Array = self.simulation.bind("time")
+        self._warned: Array = self.simulation.warning[:, :, 1]
+        self._state: Array = self.simulation.state.reshape(-1)  # a view
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes, in the middle of episodes too: the simulations as their states."""
+        kept = {name: value for name, value in self.__dict__.items() if name not in _SIMULATED}
+        kept["_rows"], kept["_few"] = self._rows[:0], {}
+        return {**kept, "threads": self.simulation.nthread, "states": np.array(self.simulation.state)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on, bit for bit, where `__getstate__` was called."""
+        quiet()
+        threads, states = state.pop("threads"), state.pop("states")
+        self.__dict__.update(state)
+        self._simulate(threads)
+        self._edited = set()
+        if self._specs:
+            self._edit(np.arange(self.slots), self._robot.edits(self._tables))
+        self.simulation.state[:] = states
 
     def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
         """See `TaskBatch.set_tasks`. Raises `TaskError` for a task whose model MuJoCo refuses."""
@@ -352,30 +372,6 @@ class MujocoBatch:
         return "a value is not finite" if self._clock[slot] > self._then[slot] else "the clock went back"
 
 
-def quiet() -> None:
-    """Keep MuJoCo, in this process, from what costs time or leaves traces.
-
-    It prints no warnings and writes no MUJOCO_LOG.TXT; faults are recorded instead. Nor does it time itself into
-    `mjData.timer`, which MuJoCo's Python package, unlike its C library, does by default, at a fifth of a step of
-    half-cheetah; `mujoco.set_mjcb_time(None)` switches that on again.
-    """
-    config = mujoco.MjLogConfig.get()
-    config.logto_file = config.logto_console = False
-    config.set()
-    if mujoco.get_mjcb_time() is None:  # not a clock that somebody chose
-        with suppress(OSError, ValueError):  # a system on which the variable cannot be reached: slower, no more
-            library = ctypes.CDLL(_callbacks.__file__)
-            ctypes.c_void_p.in_dll(library, "mjcb_time").value = None
-
-
-def default_threads() -> int:
-    """Threads of a batch that was not told how many. Raises `ConfigError` for a TASKGEN_THREADS that is no number."""
-    stated = os.environ.get(THREADS_VARIABLE, "")
-    if stated and not (stated.isdecimal() and int(stated)):
-        raise ConfigError([f"{THREADS_VARIABLE} = {stated!r}: expected a number of threads, 1 or more"])
-    return int(stated) if stated else len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 @lru_cache(maxsize=32)
 def load_model(path: Path) -> Any:
     """The `mujoco.MjModel` of an MJCF file; treat it as read-only. Raises `TaskError` naming file and problem."""
@@ -391,8 +387,9 @@ def field(model: Any, name: str) -> Array:
     return np.asarray(getattr(model.opt, name[4:]) if name.startswith("opt.") else getattr(model, name))
 
 
+@lru_cache(maxsize=8)
 def edited_model(robot: Robot, spec: TaskSpec) -> Any:
-    """A `mujoco.MjModel` of its own with the task's values."""
+    """A `mujoco.MjModel` with the task's values; treat it as read-only, since whoever asks again gets the same."""
     model = copy.copy(robot.model)
     for name, values in robot.edits(robot.tables([spec])).items():
         field(model, name)[...] = values[0]

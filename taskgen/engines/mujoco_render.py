@@ -1,10 +1,12 @@
 """RGB frames of MuJoCo tasks, without a display where there is none."""
 
+import atexit
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import mujoco
@@ -12,10 +14,12 @@ import numpy as np
 from mujoco.rendering.classic import gl_context
 from numpy.typing import NDArray
 
-from taskgen.engines.mujoco import quiet
+from taskgen.engines.mujoco_process import quiet
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+_STUDIOS = 4  # models whose renderers are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +53,35 @@ def picture(
     height: int = 240,
     camera: int | None = None,
 ) -> NDArray[np.uint8]:
-    """RGB [height, width, 3] of `model` in `state` (`mjSTATE_INTEGRATION`).
+    """RGB [height, width, 3] of `model`, which stays as it is, in `state` (`mjSTATE_INTEGRATION`).
 
     `camera` is the model's camera of that number; by default the first one that follows a body, else a free one that
     looks at the middle of the model.
     """
-    quiet()
-    _choose_backend()
-    data = mujoco.MjData(model)
-    mujoco.mj_setState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
-    mujoco.mj_forward(model, data)
     following = np.flatnonzero(model.cam_mode != mujoco.mjtCamLight.mjCAMLIGHT_FIXED)
     if camera is None:
         camera = int(following[0]) if len(following) else -1
-    renderer = mujoco.Renderer(model, height, width)
-    try:
-        renderer.update_scene(data, camera)
-        for marker in markers:
-            _mark(renderer.scene, marker)
-        return np.array(renderer.render(), dtype=np.uint8)
-    finally:
-        renderer.close()
+    renderer, data = _studio(model, width, height, os.getpid(), threading.get_ident())
+    mujoco.mj_setState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
+    mujoco.mj_forward(model, data)
+    renderer.update_scene(data, camera)
+    for marker in markers:
+        _mark(renderer.scene, marker)
+    return np.array(renderer.render(), dtype=np.uint8)
+
+
+@lru_cache(maxsize=_STUDIOS)
+def _studio(model: Any, width: int, height: int, process: int, thread: int) -> tuple[Any, Any]:  # noqa: ARG001
+    """A renderer and data of `model`, kept for its next frame: to make one takes as long as dozens of frames.
+
+    OpenGL contexts belong to the thread and process that made them.
+    """
+    quiet()
+    _choose_backend()
+    return mujoco.Renderer(model, height, width), mujoco.MjData(model)
+
+
+atexit.register(_studio.cache_clear)  # while OpenGL is still there to free them
 
 
 def _mark(scene: Any, marker: Marker) -> None:

@@ -1,7 +1,7 @@
 """`Slots`: a `TaskBatch` under Gymnasium's rules for tasks, seeds and NumPy values, for both Gymnasium faces."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from registry.errors import TaskError
 from taskgen.batch import Transition
 from taskgen.build import family_of
 from taskgen.engines.faults import Faulting
+from taskgen.family import Animated
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed
 
@@ -31,14 +32,18 @@ class Slots:
         self._check(tasks)
         self.tasks = list(tasks)
         """The task of the current episode of every slot."""
-        self.ids: Array = np.array([task.id for task in tasks], dtype=object)
+        self.ids: Array = np.array([task.number for task in tasks], dtype=np.int64)
+        """[B] `TaskSpec.number` of each."""
         self.seeded = np.zeros(len(tasks), dtype=np.bool_)
         """[B] whether a slot was ever given a seed."""
         self.notes: dict[str, tuple[Array, NDArray[np.bool_]]] = {}
         """What there is to say of the last step beside its outcome: values [B] by name, and for which slots [B]."""
+        self.faults: dict[int, str] = {}
+        """Why the last step cut an episode short, by slot."""
         self._batch = self.family.batch(len(tasks), device)
         self._batch.set_tasks(tasks)
         self._log = self._batch.faults if isinstance(self._batch, Faulting) else None
+        self._started = False
         self._next: dict[int, TaskSpec] = {}
         self._seeds = [0] * len(tasks)
         self._changes = [0] * len(tasks)
@@ -74,6 +79,7 @@ class Slots:
             observation = self._batch.reset(self._mask(fresh), noise)
         else:
             observation = None
+        self._started = True
         rest = where & ~fresh
         if observation is None or rest.any():
             observation = self._batch.reset(self._mask(rest))
@@ -84,19 +90,30 @@ class Slots:
         known = 0 if self._log is None else self._log.count
         outcome = self._batch.step(torch.tensor(action, device=self._batch.device))
         faults = {} if self._log is None else self._log.since(known)
-        self.notes = self._noted(outcome, {slot: fault.reason for slot, fault in faults.items()})
+        self.faults = {slot: fault.reason for slot, fault in faults.items()}
+        self.notes = self._noted(outcome)
         reward = outcome.reward.cpu().numpy().astype(np.float64)
         terminated, truncated = outcome.terminated.cpu().numpy().copy(), outcome.truncated.cpu().numpy().copy()
         if self.family.horizon == 1:  # Gymnasium's checker: what ends at its first step is complete, not cut short
             terminated, truncated = terminated | truncated, np.zeros_like(truncated)
         return self._observation(outcome.observation), reward, terminated, truncated
 
-    def _noted(self, outcome: Transition, faults: Mapping[int, str]) -> dict[str, tuple[Array, NDArray[np.bool_]]]:
+    def drawn(self, slot: int, mode: str) -> Array | str:
+        """What is to see in a slot: in "rgb_array" the episode as it stands, where the family is `Animated`.
+
+        Before the first reset, as text, and of all other families it is the task.
+        """
+        task, batch = self.tasks[slot], cast(Any, self._batch)
+        if mode == "rgb_array" and self._started and isinstance(self.family, Animated):
+            return self.family.frame(task, batch.state(slot))
+        return self.family.render(task)
+
+    def _noted(self, outcome: Transition) -> dict[str, tuple[Array, NDArray[np.bool_]]]:
         """See `notes`."""
         notes: dict[str, tuple[Array, NDArray[np.bool_]]] = {}
-        if faults:
-            reasons = np.array([faults.get(slot) for slot in range(len(self.tasks))], dtype=object)
-            notes["fault"] = (reasons, reasons != np.array(None))
+        if self.faults:
+            cut = np.array([slot in self.faults for slot in range(len(self.tasks))])
+            notes["fault"] = (cut, cut)
         if outcome.family_reward is not None:
             replaced = np.array([task.reward is not None for task in self.tasks])
             notes["family_reward"] = (outcome.family_reward.cpu().numpy().astype(np.float64), replaced)
@@ -110,7 +127,7 @@ class Slots:
             tasks = [self._next.pop(slot) for slot in slots]
             self._batch.set_tasks(tasks, slots)
             for slot, task in zip(slots, tasks, strict=True):
-                self.tasks[slot], self.ids[slot] = task, task.id
+                self.tasks[slot], self.ids[slot] = task, task.number
                 self._changes[slot] += 1
             changed[slots] = True
         return changed

@@ -24,7 +24,9 @@ from registry.errors import TaskError
 from taskgen.build import build_family
 from taskgen.engines.design import DesignConfig, DesignFamily, Drawing, figures_of
 from taskgen.faces.actions import as_array, invalid
-from taskgen.faces.env import FPS, TaskEnv, check_render_mode, render_modes
+from taskgen.faces.drawing import FPS, check_render_mode, render_modes
+from taskgen.faces.env import TaskEnv
+from taskgen.faces.resets import plain_seed, refuse_options
 from taskgen.family import TaskFamily
 from taskgen.spec import TaskSpec
 
@@ -72,7 +74,12 @@ class DesignGame(AECEnv[str, Any, Any]):
         return self.action_spaces[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
-        """Begin a design. `seed` decides all noise from then on; without one it goes on. There are no options."""
+        """Begin a design. `seed` decides all noise from then on; without one it goes on.
+
+        There are no options: any is refused with `gymnasium.error.Error`, but for what PettingZoo's own test gives.
+        """
+        refuse_options({} if options == {"options": 1} else options)
+        seed = plain_seed(seed)
         if seed is not None:
             self._random = np.random.default_rng(seed)
         self.agents = list(self.possible_agents)
@@ -120,8 +127,11 @@ class DesignGame(AECEnv[str, Any, Any]):
         self._deads_step_first()
 
     def render(self) -> Any:
-        """The task that was made, as text ("ansi") or RGB frame ("rgb_array"); None while it is being made."""
-        return None if self.render_mode is None or self.task is None else self.family.render(self.task)
+        """The task that was made, or the episode of whose turn it is, see `TaskEnv.render`; None while it is made."""
+        if self.render_mode is None or self.task is None:
+            return None
+        student = self._students.get(self.agent_selection)
+        return self.family.render(self.task) if student is None else student.render()
 
     def close(self) -> None:
         """Nothing is held."""
@@ -143,7 +153,7 @@ class DesignGame(AECEnv[str, Any, Any]):
             self._pay()
             return
         for student in self._returns:
-            self._students[student] = TaskEnv(self.task)
+            self._students[student] = TaskEnv(self.task, render_mode=self.render_mode)
             self._seen[student], _ = self._students[student].reset(seed=self._seed)
         self.agent_selection = PROTAGONIST
 

@@ -1,7 +1,6 @@
 """One task as a `gymnasium.Env`."""
 
 import copy
-from functools import lru_cache
 from typing import Any
 
 import gymnasium as gym
@@ -10,19 +9,20 @@ from gymnasium.envs.registration import EnvSpec
 
 from taskgen.engines.slots import Slots
 from taskgen.faces.actions import as_array, invalid
-from taskgen.family import TaskFamily
+from taskgen.faces.drawing import FPS, check_render_mode, render_modes
+from taskgen.faces.registration import spec_of, stated
+from taskgen.faces.resets import draw_seed, plain_seed, refuse_options
 from taskgen.spec import TaskSpec
 
-FPS = 4
-"""Frames per second that viewers are told; there is one frame per step."""
 _ALL = np.ones(1, dtype=np.bool_)
 
 
 class TaskEnv(gym.Env[Any, Any]):
-    """A task of any family, played with NumPy values. `info["task_id"]` is the task's id.
+    """A task of any family, played with NumPy values. `info["task_id"]` is `TaskSpec.number` of the task.
 
     A step's `info["family_reward"]`, where the task has a reward of its own, is what the family would have paid; its
-    `info["fault"]`, where the simulation diverged, why the episode was cut short. Other steps have no such keys.
+    `info["fault"]` is true where the simulation diverged, which cut the episode short; `fault` says why. Other steps
+    have no such keys.
 
     `reset(seed=...)` decides all noise from then on; without a seed the noise goes on. The same seed and actions give
     the same episode, bit for bit, here and in any slot of a `TaskVectorEnv`. An episode ends truncated at the family's
@@ -47,12 +47,19 @@ class TaskEnv(gym.Env[Any, Any]):
         """The task of the current episode."""
         return self._slots.tasks[0]
 
+    @property
+    def fault(self) -> str | None:
+        """Why the last step cut the episode short, where the simulation diverged."""
+        return self._slots.faults.get(0)
+
     def set_task(self, task: TaskSpec) -> None:
         """Play `task`, of the same family and structure, from the next reset on."""
         self._slots.set_tasks([task])
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """See `gymnasium.Env.reset`. There are no options."""
+        """See `gymnasium.Env.reset`. There are no options: any is refused with `gymnasium.error.Error`."""
+        refuse_options(options)
+        seed = plain_seed(seed)
         super().reset(seed=seed)
         if seed is None and not self._slots.seeded[0]:
             seed = draw_seed(self.np_random)
@@ -75,38 +82,23 @@ class TaskEnv(gym.Env[Any, Any]):
         return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> Any:
-        """The current task, as text ("ansi") or RGB frame ("rgb_array"); None without a render mode."""
-        return None if self.render_mode is None else self.family.render(self.task)
+        """The episode as it stands, as RGB frame ("rgb_array"), where the family is `Animated`; else the task.
+
+        Before the first reset it is the task, as text ("ansi") or RGB frame. None without a render mode.
+        """
+        return None if self.render_mode is None else self._slots.drawn(0, self.render_mode)
 
     @property
     def spec(self) -> EnvSpec | None:
-        """What `gymnasium.make` made this from, with the task as JSON text, so that it can be written as JSON."""
-        return self._spec
+        """From what Gymnasium makes this environment again, as plain values: the task is JSON text.
+
+        `max_episode_steps` is the family's horizon; None where that is one step, since an episode is complete then.
+        """
+        return self._spec or spec_of(self.family, {"task": self.task, "render_mode": self.render_mode})
 
     @spec.setter
     def spec(self, value: EnvSpec | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        if value is not None and isinstance(value.kwargs.get("task"), TaskSpec):
-            value = copy.copy(value)
-            value.kwargs = {**value.kwargs, "task": value.kwargs["task"].to_json()}
-        self._spec = value
+        self._spec = None if value is None else stated(value, self.family)
 
     def _info(self) -> dict[str, Any]:
-        return {"task_id": self._slots.ids[0]}
-
-
-def draw_seed(generator: np.random.Generator) -> int:
-    """A seed for a slot that was never given one."""
-    return int(generator.integers(2**63))
-
-
-@lru_cache(maxsize=256)
-def render_modes(family: TaskFamily[Any]) -> list[str]:
-    """What `family.render` gives, in Gymnasium's words."""
-    return ["ansi" if isinstance(family.render(family.spec()), str) else "rgb_array"]
-
-
-def check_render_mode(family: TaskFamily[Any], mode: str | None) -> None:
-    """Raise `gymnasium.error.UnsupportedMode` for a mode that `family` cannot render."""
-    known = render_modes(family)
-    if mode is not None and mode not in known:
-        raise gym.error.UnsupportedMode(f"render_mode = {mode!r}: {family.name} has {' and '.join(known)}, or None")
+        return {"task_id": int(self._slots.ids[0])}

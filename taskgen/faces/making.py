@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, overload
 
-from gymnasium.vector import AutoresetMode
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers import HumanRendering, RenderCollection
+from gymnasium.wrappers.vector import HumanRendering as HumanRenderingVec
 
-from registry.errors import TaskError, brief
-from taskgen.build import build_family
+import registry
+from registry.errors import TaskError, brief, suggest
+from taskgen.build import build_family, family_of
+from taskgen.faces.drawing import WRAPPED, check_render_mode
 from taskgen.faces.env import TaskEnv
 from taskgen.faces.vector import TaskVectorEnv
 from taskgen.spec import TaskSpec
@@ -19,9 +24,49 @@ def load_tasks(path: str | Path) -> list[TaskSpec]:
     return read_tasks(path)
 
 
-def make(spec: TaskSpec, device: str = "cpu", *, render_mode: str | None = None) -> TaskEnv:
-    """The task as a `gymnasium.Env`. Raises `TaskError` for an invalid task."""
-    return TaskEnv(spec, device=device, render_mode=render_mode)
+@overload
+def make(
+    spec: TaskSpec, device: str = "cpu", *, render_mode: Literal["ansi", "rgb_array"] | None = None
+) -> TaskEnv: ...
+
+
+@overload
+def make(spec: TaskSpec, device: str = "cpu", *, render_mode: str | None) -> gym.Env[Any, Any]: ...
+
+
+def make(spec: TaskSpec, device: str = "cpu", *, render_mode: str | None = None) -> gym.Env[Any, Any]:
+    """The task as a `gymnasium.Env`: a `TaskEnv`, in "human" and "rgb_array_list" within the wrapper of Gymnasium.
+
+    Raises `TaskError` for an invalid task, `gymnasium.error.UnsupportedMode` for what its family cannot draw.
+    """
+    if render_mode is not None:
+        check_render_mode(family_of(spec), render_mode, WRAPPED)
+    if render_mode not in WRAPPED:
+        return TaskEnv(spec, device=device, render_mode=render_mode)
+    env = TaskEnv(spec, device=device, render_mode="rgb_array")
+    return HumanRendering(env) if render_mode == "human" else RenderCollection(env)
+
+
+@overload
+def make_vec(
+    specs: Sequence[TaskSpec],
+    *,
+    autoreset_mode: AutoresetMode | str = ...,
+    device: str = ...,
+    render_mode: Literal["ansi", "rgb_array"] | None = None,
+    max_episode_steps: int | None = None,
+) -> TaskVectorEnv: ...
+
+
+@overload
+def make_vec(
+    specs: Sequence[TaskSpec],
+    *,
+    autoreset_mode: AutoresetMode | str = ...,
+    device: str = ...,
+    render_mode: str | None,
+    max_episode_steps: int | None = None,
+) -> VectorEnv[Any, Any, Any]: ...
 
 
 def make_vec(
@@ -30,18 +75,36 @@ def make_vec(
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     device: str = "cpu",
     render_mode: str | None = None,
-) -> TaskVectorEnv:
-    """The tasks, of one family and structure, as a `gymnasium.vector.VectorEnv` with one slot each.
+    max_episode_steps: int | None = None,
+) -> VectorEnv[Any, Any, Any]:
+    """The tasks, of one family and structure, as a `TaskVectorEnv` with one slot each; in "human" in a wrapper.
 
-    Raises `TaskError` for invalid tasks and for tasks of different structure.
+    Episodes end at the family's horizon, or after `max_episode_steps` where that is sooner. Raises `TaskError` for
+    invalid tasks and for tasks of different structure, `gymnasium.error.UnsupportedMode` for what cannot be drawn.
     """
-    return TaskVectorEnv(specs, autoreset_mode=autoreset_mode, device=device, render_mode=render_mode)
+    human = render_mode == "human"
+    if render_mode is not None and specs:
+        check_render_mode(family_of(specs[0]), render_mode, ("human",))
+    envs = TaskVectorEnv(
+        specs,
+        autoreset_mode=autoreset_mode,
+        device=device,
+        render_mode="rgb_array" if human else render_mode,
+        max_episode_steps=max_episode_steps,
+    )
+    return HumanRenderingVec(envs) if human else envs
 
 
 def make_registered(
     family: str, task: object = None, device: str = "cpu", render_mode: str | None = None, **settings: Any
-) -> TaskEnv:
-    """What `gymnasium.make` calls."""
+) -> gym.Env[Any, Any]:
+    """What `gymnasium.make` calls. Raises `TypeError` for what is no setting of the family."""
+    if "tasks" in settings:
+        raise TaskError(
+            "tasks: an environment plays one task, and Gymnasium gives all those of sync and async the same; leave "
+            "vectorization_mode out, or make gymnasium.vector.AsyncVectorEnv([functools.partial(taskgen.make, task) "
+            "for task in tasks])"
+        )
     return make(_task(family, task, settings), device, render_mode=render_mode)
 
 
@@ -53,11 +116,13 @@ def make_registered_vec(
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     device: str = "cpu",
     render_mode: str | None = None,
+    max_episode_steps: int | None = None,
     **settings: Any,
-) -> TaskVectorEnv:
+) -> VectorEnv[Any, Any, Any]:
     """What `gymnasium.make_vec` calls: `tasks` one per slot, or `task` in all of them.
 
-    Raises `TaskError` for both, or for another number of tasks than of slots.
+    Raises `TaskError` for both, or for another number of tasks than of slots, `TypeError` for what is no setting of
+    the family.
     """
     if tasks is None:
         specs = [_task(family, task, settings)] * num_envs
@@ -67,10 +132,22 @@ def make_registered_vec(
         raise TaskError(f"{len(tasks)} tasks for num_envs={num_envs}: give one per slot")
     else:
         specs = [_task(family, given, settings) for given in tasks]
-    return make_vec(specs, autoreset_mode=autoreset_mode, device=device, render_mode=render_mode)
+    return make_vec(
+        specs,
+        autoreset_mode=autoreset_mode,
+        device=device,
+        render_mode=render_mode,
+        max_episode_steps=max_episode_steps,
+    )
 
 
 def _task(family: str, task: object, settings: Mapping[str, Any]) -> TaskSpec:
+    known = registry.catalogue().get("families", family).config_class().model_fields
+    for name in settings:
+        if name not in known:  # in Python's words, by which libraries find out what an environment takes
+            raise TypeError(
+                f"got an unexpected keyword argument {name!r}: no setting of {family}. {suggest(name, known)}"
+            )
     if task is None:
         return build_family(family, settings).spec()
     if settings:

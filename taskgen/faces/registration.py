@@ -13,9 +13,19 @@ are used. That happens when
 - `taskgen.register_envs()` is called, which only `import taskgen; import gymnasium` without either of these needs.
 """
 
+import copy
+from collections.abc import Mapping
+from typing import Any
+
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 
 import registry
+from registry.catalogue import Catalogue, Item
+from taskgen.batch import ControlledMarkovProcess
+from taskgen.spec import TaskSpec
+
+ENTRY_POINT, VECTOR_ENTRY_POINT = (f"taskgen.faces.making:make_registered{suffix}" for suffix in ("", "_vec"))
 
 
 def register_envs() -> None:
@@ -25,11 +35,51 @@ def register_envs() -> None:
     """
     catalogue = registry.catalogue()
     for item in catalogue.items("families"):
-        id_ = f"taskgen/{catalogue.short_name(item).replace('/', '.')}-v0"
+        id_ = _id(catalogue, item)
         if id_ not in gym.registry:
             gym.register(  # pyright: ignore[reportUnknownMemberType]
                 id_,
-                entry_point="taskgen.faces.making:make_registered",
-                vector_entry_point="taskgen.faces.making:make_registered_vec",
+                entry_point=ENTRY_POINT,
+                vector_entry_point=VECTOR_ENTRY_POINT,
                 kwargs={"family": item.full_name},
             )
+
+
+def spec_of(family: ControlledMarkovProcess, made: Mapping[str, Any]) -> EnvSpec:
+    """What `gymnasium.make` takes for the environment that is `made` of `family`; arguments that are None count not."""
+    catalogue = registry.catalogue()
+    arguments = {name: value for name, value in made.items() if value is not None}
+    spec = EnvSpec(
+        _id(catalogue, catalogue.get("families", family.name)),
+        entry_point=ENTRY_POINT,
+        vector_entry_point=VECTOR_ENTRY_POINT,
+        kwargs={"family": family.name, **arguments},
+        disable_env_checker=True,
+        order_enforce=False,
+    )
+    return stated(spec, family)
+
+
+def stated(spec: EnvSpec, family: ControlledMarkovProcess, limit: int | None = None) -> EnvSpec:
+    """`spec` with plain values for arguments, so that it can be written as JSON, and with the length of episodes.
+
+    That is the family's horizon, or `limit` where that is shorter; None where the horizon is one step, since an episode
+    is complete then and not cut short. The registry cannot say it: the settings of a family decide.
+    """
+    spec = copy.copy(spec)
+    spec.kwargs = {name: _plain(value) for name, value in spec.kwargs.items()}
+    lengths = [length for length in (limit, family.horizon if family.horizon > 1 else None) if length is not None]
+    spec.max_episode_steps = min(lengths, default=None)
+    return spec
+
+
+def _id(catalogue: Catalogue, item: Item) -> str:
+    return f"taskgen/{catalogue.short_name(item).replace('/', '.')}-v0"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, TaskSpec):
+        return value.to_json()
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
+    return str(value.value) if isinstance(value, gym.vector.AutoresetMode) else value

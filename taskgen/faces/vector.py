@@ -6,14 +6,17 @@ from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from registry.errors import brief
+from registry.errors import TaskError, brief
 from taskgen.engines.slots import Slots
 from taskgen.faces.actions import as_array, invalid
-from taskgen.faces.env import FPS, check_render_mode, draw_seed, render_modes
+from taskgen.faces.drawing import FPS, check_render_mode, render_modes
+from taskgen.faces.registration import spec_of, stated
+from taskgen.faces.resets import draw_seed, plain_seed, refuse_options
 from taskgen.spec import TaskSpec
 
 Outcome = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
@@ -24,15 +27,16 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     Every slot keeps its own task through every reset and autoreset, until `set_tasks`. Equal to a
     `gymnasium.vector.SyncVectorEnv` of the `TaskEnv`s of the same tasks, bit for bit, in all three autoreset modes.
-    `infos["task_id"]` holds the task's id of every slot; `infos["family_reward"]`, where a task has a reward of its
-    own, what the family would have paid; `infos["fault"]`, where simulations diverged, why their episodes were cut
-    short (None for other slots; with same-step autoreset both are in `infos["final_info"]` at an episode's end).
+    `infos["task_id"]` holds `TaskSpec.number` of every slot's task; `infos["family_reward"]`, where a task has a reward
+    of its own, what the family would have paid; `infos["fault"]` where simulations diverged, which cut their episodes
+    short, and `faults` says why (with same-step autoreset both are in `infos["final_info"]` at an episode's end).
     """
 
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
     single_observation_space: gym.Space[Any]
     single_action_space: gym.Space[Any]
+    _spec: EnvSpec | None = None
 
     def __init__(
         self,
@@ -41,8 +45,14 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         device: str = "cpu",
         render_mode: str | None = None,
+        max_episode_steps: int | None = None,
     ) -> None:
-        """Raises `TaskError` for invalid tasks and for tasks of different structure."""
+        """Raises `TaskError` for invalid tasks and for tasks of different structure.
+
+        `max_episode_steps` truncates episodes before the family's horizon, as Gymnasium's `TimeLimit` does.
+        """
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise TaskError(f"max_episode_steps = {max_episode_steps}: expected 1 or more")
         self._slots = Slots(tasks, device)
         self.family = self._slots.family
         self.autoreset_mode = AutoresetMode(autoreset_mode)
@@ -57,11 +67,31 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         self._started = False
+        self._limit = max_episode_steps
+        self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
 
     @property
     def tasks(self) -> tuple[TaskSpec, ...]:
         """The task of the current episode of every slot."""
         return tuple(self._slots.tasks)
+
+    @property
+    def faults(self) -> tuple[str | None, ...]:
+        """Why the last step cut the episode of a slot short, where its simulation diverged."""
+        return tuple(self._slots.faults.get(slot) for slot in range(self.num_envs))
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """From what `gymnasium.make_vec` makes these environments again, as plain values; see `TaskEnv.spec`."""
+        if self._spec is not None:
+            return self._spec
+        made = {"tasks": self.tasks, "num_envs": self.num_envs, "vectorization_mode": "vector_entry_point"}
+        made |= {"autoreset_mode": self.autoreset_mode, "render_mode": self.render_mode}
+        return stated(spec_of(self.family, made), self.family, self._limit)
+
+    @spec.setter
+    def spec(self, value: EnvSpec | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._spec = None if value is None else stated(value, self.family, self._limit)
 
     def set_tasks(self, tasks: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
         """Give slot `slots[i]` (all slots when None) the task `tasks[i]` from its next reset or autoreset on."""
@@ -73,12 +103,14 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """Start an episode in all slots, or where the bool array `options["reset_mask"]` [num_envs] is true.
 
         `seed`: an integer for the first slot, the next ones for the others; or one per slot, where None lets the
-        noise go on. Only slots that are reset are seeded.
+        noise go on. Only slots that are reset are seeded. Other options are refused with `gymnasium.error.Error`.
         """
+        refuse_options(options, ("reset_mask",))
         where = self._reset_mask(options)
         observation = self._slots.reset(where, self._seeds(seed, where))
         self._started = True
         self._ended = self._ended & ~where
+        self._elapsed[where] = 0
         return observation, self._info(where)
 
     def step(self, actions: Any) -> Outcome:
@@ -95,12 +127,16 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             observation = self._slots.reset(resetting)
             reward[resetting] = 0.0
             terminated[resetting] = truncated[resetting] = False
+        if self._limit is not None:
+            self._elapsed = np.where(resetting, 0, self._elapsed + 1)
+            truncated |= self._elapsed >= self._limit
         ended = terminated | truncated
         stepped = ~resetting
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             if ended.any():
                 infos = self._final(observation, ended)
                 observation = self._slots.reset(ended)
+                self._elapsed[ended] = 0
                 stepped = ~ended
         else:
             self._ended = ended
@@ -108,8 +144,10 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         return observation, reward, terminated, truncated, infos
 
     def render(self) -> tuple[Any, ...] | None:
-        """The current task of every slot, as text ("ansi") or RGB frame ("rgb_array"); None without a render mode."""
-        return None if self.render_mode is None else tuple(self.family.render(task) for task in self._slots.tasks)
+        """Of every slot the episode as it stands, or its task, as `TaskEnv.render` says; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        return tuple(self._slots.drawn(slot, self.render_mode) for slot in range(self.num_envs))
 
     def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
         """Which slots a reset is for. Refuses what Gymnasium's own vector environments refuse."""
@@ -128,6 +166,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     def _seeds(self, seed: int | Sequence[int | None] | None, where: NDArray[np.bool_]) -> dict[int, int]:
         """Seeds of the slots that are reset and need one."""
+        seed = plain_seed(seed)
         if seed is None or isinstance(seed, int):
             super().reset(seed=seed)
         if seed is None:
@@ -135,7 +174,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         elif isinstance(seed, int):
             seeds = [seed + slot for slot in range(self.num_envs)]
         else:
-            seeds = list(seed)
+            seeds = [plain_seed(one) for one in seed]
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds for num_envs={self.num_envs}: give one per slot")
         result: dict[int, int] = {}
@@ -194,6 +233,5 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         return notes
 
     def _info(self, where: NDArray[np.bool_]) -> dict[str, Any]:
-        ids = self._slots.ids.copy()
-        ids[~where] = None
+        ids = np.where(where, self._slots.ids, 0)
         return {"task_id": ids, "_task_id": where.copy()}

@@ -13,6 +13,7 @@ from plugins.families.ant import Ant, AntConfig
 from plugins.families.half_cheetah import HalfCheetah, HalfCheetahConfig
 from registry.errors import ConfigError, TaskError
 from taskgen.engines import mujoco as engine
+from taskgen.engines import mujoco_process
 from taskgen.engines.faults import Fault, Faulting, FaultLog
 from taskgen.engines.mujoco import MujocoBatch
 
@@ -64,14 +65,14 @@ def test_results_are_the_same_at_any_number_of_threads(family):
 
 
 def test_threads_come_from_the_environment(monkeypatch):
-    monkeypatch.setenv(engine.THREADS_VARIABLE, "3")
-    assert engine.default_threads() == 3
+    monkeypatch.setenv(mujoco_process.THREADS_VARIABLE, "3")
+    assert mujoco_process.default_threads() == 3
     assert cheetah().batch(8).simulation.nthread == 3
     assert cheetah().batch(2).simulation.nthread == 2
     for wrong in ("0", "-1", "many"):
-        monkeypatch.setenv(engine.THREADS_VARIABLE, wrong)
-        with pytest.raises(ConfigError, match=engine.THREADS_VARIABLE):
-            engine.default_threads()
+        monkeypatch.setenv(mujoco_process.THREADS_VARIABLE, wrong)
+        with pytest.raises(ConfigError, match=mujoco_process.THREADS_VARIABLE):
+            mujoco_process.default_threads()
 
 
 def test_noise_goes_on_and_restarts_with_a_seed():
