@@ -115,8 +115,8 @@ def _say_left_out(plan: "Plan[Experiment]", parts: "Parts", progress: "Progress"
         progress.say(f"{player} will be left out of the evaluation: {reason}")
 
 
-def _evaluated(run: "RunDirectory", **settings: Any) -> dict[str, Any]:
-    """The summary of an evaluation that shows its progress and that Ctrl-C stops."""
+def _evaluated(run: "RunDirectory", given: str = "", **settings: Any) -> dict[str, Any]:
+    """The summary of an evaluation that shows its progress and that Ctrl-C stops; `given` is how it was asked for."""
     from agents.evaluation.watch import Stopped
     from agents.training.judge import evaluate_run
 
@@ -124,14 +124,15 @@ def _evaluated(run: "RunDirectory", **settings: Any) -> dict[str, Any]:
         with Progress(stopping="the evaluation") as progress:
             return evaluate_run(run, onlooker=progress, **settings)
     except Stopped:
-        _stopped_evaluating(run.path)
+        _stopped_evaluating(run.path, given)
 
 
-def _stopped_evaluating(run: Path) -> NoReturn:
+def _stopped_evaluating(run: Path, given: str = "") -> NoReturn:
     path = shlex.quote(str(run))
+    page = "" if given else f" and {_taskgen(f'report {path}')}"
     typer.echo(
         f"Stopped; the run is trained, and nothing of this evaluation was kept. Make up for it with: "
-        f"{_taskgen(f'evaluate {path}')} and {_taskgen(f'report {path}')}",
+        f"{_taskgen(f'evaluate {path}{given}')}{page}",
         err=True,
     )
     raise typer.Exit(130)
@@ -160,7 +161,9 @@ def evaluate(
     specs = None if tasks is None else TaskSet.read(tasks)
     if specs is not None and not specs:
         raise UserError(f"{tasks} holds no task to be judged on")
-    summary = _evaluated(RunDirectory(run), tasks=specs, episodes=episodes)
+    given = "" if tasks is None else f" --tasks {shlex.quote(str(tasks))}"
+    given += "" if episodes is None else f" --episodes {episodes}"
+    summary = _evaluated(RunDirectory(run), given, tasks=specs, episodes=episodes)
     if as_json:
         typer.echo(json.dumps(summary, indent=1))
     else:
@@ -264,7 +267,9 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
 
     for name, evaluated in summary["sets"].items():
         tasks = counted(evaluated["tasks"], evaluated["plays"])
-        typer.echo(f"{name}: {tasks}, {summary['episodes']} episodes each; 95% intervals {evaluated['interval']}")
+        typer.echo(
+            f"{name}: {tasks}, {summary['episodes']} episode{'s' * (summary['episodes'] != 1)} each; 95% intervals {evaluated['interval']}"
+        )
         if "trained_on" in evaluated:
             known = "as far as the sample in the run's archive tells"
             typer.echo(f"  of these {evaluated['trained_on']} were trained on, {known}: {SAME_TASKS}")

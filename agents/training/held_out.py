@@ -15,7 +15,7 @@ import registry
 from registry.config import Part
 from registry.errors import UserError, brief
 from taskgen.archive import Archive
-from taskgen.build import SOURCES, build_source, task_hash, task_key
+from taskgen.build import SOURCES, build_source, family_of, task_hash, task_key
 from taskgen.family import TaskFamily
 from taskgen.source import TaskSource, side_of
 from taskgen.spec import TaskSpec
@@ -56,15 +56,20 @@ class HeldOut:
                 raise UserError(
                     f"source and held-out set both hold task {spec.id} ({_told(spec)}, whatever the luck), so the "
                     "evaluation would be on training tasks. Give `evaluation.source` a source of other tasks (`taskgen "
-                    "split` makes disjoint sets); or train on one side of the family's split, where it has one, with "
-                    'source={name="domain-randomization", split="train"}; or set evaluation.same_tasks=true, to be '
-                    "judged on training tasks and have the report say so"
+                    f"split` makes disjoint sets); {_sides(spec)}or set evaluation.same_tasks=true, to be judged on "
+                    "training tasks and have the report say so"
                 )
 
 
 def _told(spec: TaskSpec) -> str:
     reward = "" if spec.reward is None else f", paid by {spec.reward.name}"
     return f"{spec.family} with {brief(dict(spec.context))}{reward}"
+
+
+def _sides(spec: TaskSpec) -> str:
+    if family_of(spec).split is None:
+        return ""
+    return 'train on one side of the family\'s split with source={name="domain-randomization", split="train"}; '
 
 
 def source_apart(

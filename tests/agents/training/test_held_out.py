@@ -85,8 +85,10 @@ def test_every_family_is_judged_on_other_tasks_or_refused(family, source, tmp_pa
     if share(plan.config) == 0.0:
         return
     assert family in FEW | ONE | {"builtin/ant", "builtin/half-cheetah", "builtin/terrain-walker"}
-    with pytest.raises(UserError, match=r"source and held-out set both hold task .*evaluation.same_tasks=true"):
+    with pytest.raises(UserError, match=r"source and held-out set both hold task .*evaluation.same_tasks=true") as told:
         _begun(plan, RunDirectory(tmp_path / "run"), resume=False)
+    sides = build_family(plan.config.family.name, plan.config.family.settings).split is not None
+    assert ("train on one side of the family's split" in str(told.value)) is sides
     assert not (tmp_path / "run").exists()
 
 

@@ -155,7 +155,9 @@ def test_an_interrupt_stops_an_evaluation_and_what_was_kept_stays(run, tmp_path,
     assert shown == ["rl2"]  # not a step more
     err = capsys.readouterr().err
     assert "Stopping the evaluation; once more to stop at once." in err
-    assert f"taskgen evaluate {copy}" in err
+    assert f"taskgen evaluate {copy} and taskgen report {copy}" in err
+    assert main(["evaluate", str(copy), "--episodes", "200000"]) == 130
+    assert capsys.readouterr().err.endswith(f"taskgen evaluate {copy} --episodes 200000\n")
     assert kept == {name: (copy / name).read_bytes() for name in kept}
     assert signal.getsignal(signal.SIGINT) is handler
     page = tmp_path / "page.html"
