@@ -24,13 +24,12 @@ Axes: T time (all episodes of the trial), B trials.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-import registry
 from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
 from agents.common.encoding import StepEncoder
@@ -39,7 +38,7 @@ from agents.common.normalisation import RunningNormalizer
 from agents.common.returns import generalized_advantages
 from agents.common.reward_scale import TrialStandard
 from agents.common.schedule import annealed, changing, final_rate, share_left
-from agents.networks.base import Memory, RecurrentNetwork, cleared, refuse_uncovered
+from agents.networks.base import Inputs, Memory, build_network, cleared, refuse_uncovered
 from agents.networks.mlp import mlp
 from registry.config import Config, Part, Width
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
@@ -101,8 +100,8 @@ class _Model(nn.Module):
     def __init__(self, config: RL2Config, problem: Problem, encoder: StepEncoder) -> None:
         super().__init__()
         self.normalizer = RunningNormalizer(encoder.size - StepEncoder.FLAGS) if config.normalize else None
-        network = registry.catalogue().get("networks", config.network.name)
-        self.network = cast(RecurrentNetwork, network.build(config.network.settings, input_size=encoder.size))
+        inputs = Inputs(encoder.size, encoder.observation_size, problem.cue)
+        self.network = build_network(config.network, inputs, problem.family)
         features = self.network.output_size
         sizes = (encoder.size + features, *config.hidden) if config.hidden else (features,)
         self.actor, self.critic = mlp(sizes, nn.Tanh), mlp(sizes, nn.Tanh)
@@ -177,7 +176,8 @@ class RL2:
         features, memory = self._model.network.step(inputs, memory)
         policy, value = self._model.heads(inputs, features)
         action = policy.sample(self._generator)
-        return Action(action, {"log_prob": policy.log_prob(action), "value": value}), (memory, rewards)
+        record = {"log_prob": policy.log_prob(action), "value": value, **self._model.network.figures(memory)}
+        return Action(action, record), (memory, rewards)
 
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
         """Nothing to do between rounds."""
@@ -222,7 +222,15 @@ class RL2:
         figures = descend(self._model, self._optimizer, minibatches, losses, weight=weight, longest=longest)
         if self._model.normalizer is not None:
             self._model.normalizer.update(encoded[rollout.valid][..., : -StepEncoder.FLAGS])
-        return {**figures, "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
+        return {**figures, **self._remembered(rollout), "charts/learning_rate": self._optimizer.param_groups[0]["lr"]}
+
+    def _remembered(self, rollout: Rollout) -> Metrics:
+        """What the network says of its memory, at the end of the trials."""
+        last = {name: part[-1] for name, part in rollout.record.items() if name not in ("log_prob", "value")}
+        if not last:
+            return {}
+        means = torch.stack([figure.to(torch.float32).mean() for figure in last.values()]).tolist()
+        return {f"memory/{name}": mean for name, mean in zip(last, means, strict=True)}
 
     def estimates(self, rollout: Rollout, trace: float | None = None) -> tuple[Tensor, Tensor]:
         """Values and advantages [T, B] in units of reward: of all that the trial has still to come."""

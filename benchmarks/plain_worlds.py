@@ -14,6 +14,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from numpy.typing import NDArray
 
+from benchmarks.plain_bandits import DRAW, RECURRING
 from plugins.families.frozen_lake import MAPS
 from plugins.families.maze import path_length
 from taskgen.streams import stream
@@ -358,6 +359,7 @@ PLAIN: Mapping[str, Callable[[Mapping[str, Any]], gym.Env[Any, Any]]] = {
     "catch": PlainCatch,
     "signal-noise-chain": PlainSignal,
     "discounting-chain": PlainDiscounting,
+    **RECURRING,
 }
 """From the context of a task to its environment."""
 
@@ -389,4 +391,5 @@ _DRAW: Mapping[str, Callable[[np.random.Generator], dict[str, Any]]] = {
     "frozen-lake": lambda _: {"holes": MAPS[4], "slipperiness": 0.0},
     "signal-noise-chain": lambda rng: {"signal": float(rng.uniform(0.05, 0.15)), "noise": 0.0},
     "discounting-chain": lambda rng: {"mapping": int(rng.integers(5))},
+    **DRAW,
 }

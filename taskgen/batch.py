@@ -86,6 +86,18 @@ class TaskBatch(Protocol):
 
 
 @runtime_checkable
+class Numbered(Protocol):
+    """A `TaskBatch` whose slots may play any episodes of their trials, as those side by side do. Optional."""
+
+    def number(self, episodes: Sequence[int]) -> None:
+        """The episode that slot i begins with at the next reset is number `episodes[i]` of its trial, from 0.
+
+        For families whose trials change from episode to episode; until the next `set_tasks`.
+        """
+        ...
+
+
+@runtime_checkable
 class Resting(Protocol):
     """A `TaskBatch` that can spare slots whose outcome nobody looks at. Optional.
 

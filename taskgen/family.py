@@ -166,6 +166,14 @@ class GoalDirected(Protocol):
 
 
 @runtime_checkable
+class Contextual(Protocol):
+    """A family whose observation says which of several situations this is, as what remembers by situation needs."""
+
+    cue: tuple[int, ...]
+    """The entries of the flattened observation that say so; (): with these settings none do."""
+
+
+@runtime_checkable
 class Designable(Protocol):
     """A family with its own way to make tasks placement by placement, as a teacher does (`taskgen.design_game`).
 

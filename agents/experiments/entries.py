@@ -28,6 +28,11 @@ _EXPERIMENTS = (
         f"{_RL2}, section 3.1",
     ),
     ("rl2-tabular", "RL^2 on random tabular MDPs with 10 episodes a trial.", f"{_RL2}, section 3.2"),
+    (
+        "rl2-barcode",
+        "An LSTM with an episodic memory on barcoded bandits that come back five times in a trial.",
+        "Ritter et al. 2018, Been there, done that: Meta-learning with episodic recall, section 4.1",
+    ),
     # Told the task
     (
         "ppo-navigation",

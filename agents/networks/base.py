@@ -1,20 +1,40 @@
 """The contract of recurrent networks: one map in two forms, step by step and over whole sequences."""
 
 from abc import ABC, abstractmethod
-from typing import TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
+import registry
+from registry.config import Part
 from registry.errors import UserError
 
 Memory: TypeAlias = tuple[Tensor, ...]
 """Hidden state: tensors [B, ...]."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the entries of an input [size] are: observation, previous action and reward, and two flags, 0 or 1.
+
+    The last but one says that an episode starts within the trial, the last one that the trial starts.
+    """
+
+    size: int
+    observation: int
+    """Entries of the observation, the first ones."""
+    cue: tuple[int, ...] = ()
+    """Entries of the observation that say which situation this is (`taskgen.family.Contextual`); none: ()."""
+
+
 class RecurrentNetwork(nn.Module, ABC):
     """Built as `Network(config, input_size=...)`. `step` and `sequence` agree to rounding."""
 
+    by_cue: ClassVar[bool] = False
+    """Whether it remembers by cue: it is then built as `Network(config, inputs=Inputs(...))`, never without a cue."""
     output_size: int
     covers: int | None = None
     """Steps of a trial that it can remember whole, the present one included; None: any number. Agents refuse longer
@@ -32,6 +52,10 @@ class RecurrentNetwork(nn.Module, ABC):
     def sequence(self, inputs: Tensor, restart: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """[T, B, I] -> [T, B, O] from `memory`, by default the initial state, to which `restart` [T, B] returns."""
 
+    def figures(self, memory: Memory) -> Mapping[str, Tensor]:
+        """What the log is to say of the memory, [B] by name: nothing, unless a network has something to say."""
+        return {}
+
     @torch.no_grad()
     def memories(self, inputs: Tensor, every: int, restart: Tensor | None = None) -> Memory:
         """The hidden states before inputs 0, `every`, 2 `every`, ... of [T, B, I]: each part [N, B, ...].
@@ -46,6 +70,22 @@ class RecurrentNetwork(nn.Module, ABC):
                 memory = cleared(memory, restart[t])
             _, memory = self.step(row, memory)
         return tuple(_stacked(parts) for parts in zip(*kept, strict=True))
+
+
+def build_network(part: Part, inputs: Inputs, family: str) -> RecurrentNetwork:
+    """The network `part` of the catalogue, to read `inputs` of tasks of `family`.
+
+    Raises `UserError` where it remembers by cue and there is none.
+    """
+    item = registry.catalogue().get("networks", part.name)
+    if not getattr(item.load(), "by_cue", False):
+        return cast(RecurrentNetwork, item.build(part.settings, input_size=inputs.size))
+    if not inputs.cue:
+        raise UserError(
+            f"network {item.full_name} remembers by a cue, and {family} with these settings shows none: take a family "
+            "that offers cue, such as barcode-bandit, or a network that does without, such as lstm"
+        )
+    return cast(RecurrentNetwork, item.build(part.settings, inputs=inputs))
 
 
 def _stacked(parts: tuple[Tensor, ...]) -> Tensor:

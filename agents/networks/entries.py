@@ -64,6 +64,15 @@ def networks() -> list[Entry]:
             tags=("attention", "convolution"),
         ),
         Entry(
+            "episodic-lstm",
+            "agents.networks.episodic_lstm:EpisodicLSTM",
+            "LSTM that takes up, by a cue, what it knew when it was last in the same situation.",
+            config="agents.networks.episodic_lstm:EpisodicLSTMConfig",
+            citation="Ritter et al. 2018, Been there, done that: Meta-learning with episodic recall, section 3",
+            tags=("recurrent", "episodic"),
+            needs=("cue",),
+        ),
+        Entry(
             "memoryless",
             "agents.networks.memoryless:Memoryless",
             "A perceptron of the present input alone, to see what memory buys.",

@@ -30,6 +30,7 @@ def reference_players() -> list[Entry]:
             "Is told which chain pays most and chooses it.",
             "Osband et al. 2020, Behaviour Suite for Reinforcement Learning",
         ),
+        *_recurring_players(),
         Entry(
             "maze-oracle",
             "agents.reference.maze_oracle:MazeOracle",
@@ -38,6 +39,26 @@ def reference_players() -> list[Entry]:
             "Moore 1959, The shortest path through a maze",
             tags=("reference",),
             needs=("maze",),
+        ),
+    ]
+
+
+def _recurring_players() -> list[Entry]:
+    ritter = "Ritter et al. 2018, Been there, done that: Meta-learning with episodic recall, section 4"
+    return [
+        _player(
+            "barcode-bayes",
+            "barcode-bandit|re-seen-choice",
+            "barcode_bayes:BarcodeBayes",
+            "Knows a barcode again and pulls the arm that is likeliest to be its good one; or forgets between visits.",
+            ritter,
+        ),
+        _player(
+            "two-step-bayes",
+            "two-step",
+            "two_step_bayes:TwoStepBayes",
+            "Keeps the probability that a state is the better one, of every situation, and chooses the way to it.",
+            ritter,
         ),
     ]
 

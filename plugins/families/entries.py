@@ -24,6 +24,7 @@ def families() -> list[Entry]:
             tags=("tabular", "tensor"),
             offers=("tabular-mdp", "discrete-actions"),
         ),
+        *_recurring(),
         *_chains(),
         *_control_families(),
         Entry(
@@ -63,6 +64,42 @@ def families() -> list[Entry]:
         ),
         _drawn_ground(),
         *_any_model(),
+    ]
+
+
+def _recurring() -> list[Entry]:
+    """Situations that come back within a trial, each under a cue."""
+    ritter = "Ritter et al. 2018, Been there, done that: Meta-learning with episodic recall, section 4"
+    return [
+        Entry(
+            "barcode-bandit",
+            "plugins.families.barcode_bandit:BarcodeBandit",
+            "Bandits that come back within a trial, each under a barcode by which it can be known again.",
+            config="plugins.families.barcode_bandit:BarcodeBanditConfig",
+            citation=ritter,
+            tags=("bandit", "episodic", "tensor"),
+            offers=("barcode-bandit", "cue", "discrete-actions"),
+        ),
+        Entry(
+            "two-step",
+            "plugins.families.two_step:TwoStep",
+            "Two-step decisions in situations that recur under a cue, or in a row while the better state changes.",
+            config="plugins.families.two_step:TwoStepConfig",
+            citation=(
+                "Daw et al. 2011, Model-based influences on humans' choices and striatal prediction errors; " + ritter
+            ),
+            tags=("bandit", "episodic", "tensor"),
+            offers=("two-step", "cue", "discrete-actions"),
+        ),
+        Entry(
+            "re-seen-choice",
+            "plugins.families.re_seen_choice:ReSeenChoice",
+            "Situations that are seen twice and ask for the same choice both times.",
+            config="plugins.families.re_seen_choice:ReSeenChoiceConfig",
+            citation=ritter,
+            tags=("bandit", "episodic", "tensor"),
+            offers=("re-seen-choice", "cue", "discrete-actions"),
+        ),
     ]
 
 

@@ -108,6 +108,8 @@ class Chunk:
         before, for tasks that have a reward of their own by now, and where the first call finds no compiler.
         """
         _refuse_rewards(self.batch)
+        if self.batch.renumbered:
+            raise UserError("a chunk plays the episodes of a trial one after another, not side by side")
         actions = self._checked(actions)
         if self._compiled is None:
             if self._graph is None:
@@ -166,13 +168,13 @@ class Chunk:
 
     def drawn(self, episode: Tensor, seed_key: Tensor, rows: int) -> _Ahead:
         """Noise for the next `rows` episodes."""
-        width, slots = self.batch.start_uniforms, self.batch.slots
+        width, slots = self.batch.start_width, self.batch.slots
         keys, uniforms = episode.new_empty(rows, slots), episode.new_empty(rows, width, slots, dtype=torch.float32)
         step = max(1, _BLOCK // slots)
         for start in range(0, rows, step):
             coming = episode + torch.arange(start, min(rows, start + step), device=episode.device)[:, None]
             key = noise.child(seed_key.expand(len(coming), -1).flatten(), coming.flatten())
-            drawn = noise.uniforms(key, torch.zeros_like(key), width)[0].view(len(coming), slots, width)
+            drawn = self.batch.start_noise(key, coming.flatten()).view(len(coming), slots, width)
             keys[start : start + step] = key.view(-1, slots)
             uniforms[start : start + step] = drawn.transpose(1, 2)
         return _Ahead(keys, uniforms, torch.zeros_like(episode, dtype=torch.int32))

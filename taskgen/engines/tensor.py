@@ -28,7 +28,8 @@ class Dynamics(Protocol):
     """A family's transition law over B slots. `state` is a tensor [B, ...]; `uniform` [B, uniforms] lies in (0, 1).
 
     One with the attribute `deterministic = True` is random at resets only: its steps are given `uniform` [B, 0]. One
-    with `fixed_start = True` is random at steps only: `initial` is given `uniform` [B, 0].
+    with `fixed_start = True` is random at steps only: `initial` is given `uniform` [B, 0]. With `numbered = True`
+    episodes depend on their number in the trial, from 0: `initial` is given that as one column more, the last.
     """
 
     uniforms: int
@@ -120,6 +121,8 @@ class TensorBatch:
         self._observation = torch.empty(0)
         self._start: _Start | None = None
         self._no_uniforms = torch.empty(slots, 0, device=self.device)
+        self._numbered = bool(getattr(dynamics, "numbered", False))
+        self._first: Tensor | None = None
         self._look_ahead = max(1, min(family.horizon, _LOOK_AHEAD // max(1, slots * dynamics.uniforms)))
         self._together = False
         self._ahead: list[Tensor] = []
@@ -134,6 +137,7 @@ class TensorBatch:
         new = {name: table.to(self.device) for name, table in self._dynamics.tables(specs).items()}
         key = noise.keys([spec.seed for spec in specs], self.device)
         self._observation, self._start = torch.empty(0), None  # the new tasks may look different
+        self._first = None
         if slots is None:
             self._tables, self._seed_key = new, key
             self._episode = torch.zeros_like(self._episode)
@@ -183,10 +187,28 @@ class TensorBatch:
 
     def _draw_start(self) -> "_Start":
         key = noise.child(self._seed_key, self._episode)
-        time = torch.zeros_like(self._time)
-        uniform = noise.uniforms(key, time, self.start_uniforms)[0] if self.start_uniforms else self._no_uniforms
-        initial = self._dynamics.initial(self._tables, uniform)
+        number = self._episode if self._first is None else self._episode + self._first
+        initial = self._dynamics.initial(self._tables, self.start_noise(key, number))
         return _Start(initial, self._dynamics.observe(self._tables, initial), key, self._episode)
+
+    def start_noise(self, key: Tensor, number: Tensor) -> Tensor:
+        """What `Dynamics.initial` is given for episodes with noise `key` [B] and `number` [B]."""
+        if not self.start_uniforms:
+            uniform = torch.empty(len(key), 0, device=self.device)
+        else:
+            uniform = noise.uniforms(key, torch.zeros_like(key), self.start_uniforms)[0]
+        return torch.cat([uniform, number[:, None].to(torch.float32)], dim=1) if self._numbered else uniform
+
+    @property
+    def start_width(self) -> int:
+        """Columns of `start_noise`."""
+        return self.start_uniforms + self._numbered
+
+    def number(self, episodes: Sequence[int]) -> None:
+        """See `Numbered.number`."""
+        if self._numbered:
+            self._first = torch.tensor(episodes, device=self.device)
+            self._start = None
 
     def _seen(self) -> Tensor:
         """The current observation of all slots."""
@@ -203,13 +225,13 @@ class TensorBatch:
         seen = self._seen()
         tables = {name: table.index_select(0, rows) for name, table in self._tables.items()}
         episode = self._episode.index_select(0, rows)
-        key, time = noise.child(self._seed_key.index_select(0, rows), episode), torch.zeros_like(episode)
-        uniform = noise.uniforms(key, time, self.start_uniforms)[0] if self.start_uniforms else self._no_uniforms
-        initial = self._dynamics.initial(tables, uniform[: len(rows)])
+        key = noise.child(self._seed_key.index_select(0, rows), episode)
+        number = episode if self._first is None else episode + self._first.index_select(0, rows)
+        initial = self._dynamics.initial(tables, self.start_noise(key, number))
         self._ahead.clear()
         self._together = False
         self._state = self._state.index_copy(0, rows, initial)
-        self._time = self._time.index_copy(0, rows, time)
+        self._time = self._time.index_fill(0, rows, 0)
         self._episode_key = self._episode_key.index_copy(0, rows, key)
         self._episode = self._episode.index_copy(0, rows, episode + 1)
         self._start = None
@@ -248,6 +270,11 @@ class TensorBatch:
     def dynamics(self) -> Dynamics:
         """The transition law."""
         return self._dynamics
+
+    @property
+    def renumbered(self) -> bool:
+        """Whether slots play other episodes of their trials than they have begun."""
+        return self._first is not None
 
     @property
     def tables(self) -> Tables:

@@ -46,6 +46,8 @@ class Problem:
     device: torch.device
     updates: int = 0
     """Calls of `learn` that are planned, for schedules; 0 when none are."""
+    cue: tuple[int, ...] = ()
+    """Entries of the flattened observation that say which situation this is; none where the family is silent."""
 
 
 @dataclass(frozen=True, slots=True)

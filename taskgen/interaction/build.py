@@ -7,7 +7,7 @@ import torch
 import registry
 from registry.config import Part
 from registry.errors import PluginError, UserError
-from taskgen.family import TaskFamily
+from taskgen.family import Contextual, TaskFamily
 from taskgen.interaction.agent import Agent, Demanding, Problem, exploration_of
 from taskgen.spec import TaskSpec
 
@@ -61,4 +61,5 @@ def problem_of(
         seed=seed,
         device=device,
         updates=updates,
+        cue=family.cue if isinstance(family, Contextual) else (),
     )

@@ -8,7 +8,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from taskgen.batch import Resting, TaskBatch, Transition
+from taskgen.batch import Numbered, Resting, TaskBatch, Transition
 from taskgen.engines import noise
 from taskgen.interaction.agent import Agent, Carry, CollectionPlan, Rollout, Step, Trial
 from taskgen.spec import TaskSpec
@@ -43,7 +43,7 @@ def collect(
     """
     seeds = [spec.seed for spec in specs] if seeds is None else seeds
     batch.set_tasks([spec for spec in specs for _ in range(plan.slots)])
-    observation = batch.reset(seeds=_noise_seeds(seeds, plan, 0))
+    observation = _first_episodes(batch, seeds, plan, 0)
     descriptor = batch.descriptor() if agent.needs_descriptor else None
     step = _first_step(batch, observation, descriptor, plan.slots)
     carry = agent.begin_trial(len(specs))
@@ -52,8 +52,8 @@ def collect(
     for index in range(plan.rounds):
         if index:
             carry = agent.adapt(carry, rounds[-1])
-            # In a slot alone the noise goes on by itself.
-            observation = batch.reset(seeds=_noise_seeds(seeds, plan, index) if plan.side_by_side else None)
+            # In a slot alone noise and number go on by themselves.
+            observation = _first_episodes(batch, seeds, plan, index) if plan.side_by_side else batch.reset()
             step = replace(step, observation=observation, episode_start=torch.ones_like(step.episode_start))
         goal = (index + 1) * plan.episodes_per_round
         rollout, step, carry = _play_round(agent, batch, carry, step, plan, goal, ends)
@@ -121,10 +121,14 @@ class _Round:
                 generator.set_state(state)
 
 
-def _noise_seeds(seeds: Sequence[int], plan: CollectionPlan, index: int) -> list[int]:
-    """The noise seeds of all slots, task-major, for round `index`: those of the episodes that are played there."""
+def _first_episodes(batch: TaskBatch, seeds: Sequence[int], plan: CollectionPlan, index: int) -> Tensor:
+    """Begin round `index` in all slots, task-major, with the noise and number of the episodes that are played there."""
+    if not plan.side_by_side:
+        return batch.reset(seeds=list(seeds))
     numbers = range(index * plan.slots, (index + 1) * plan.slots)
-    return noise.episode_seeds(seeds, numbers) if plan.side_by_side else list(seeds)
+    if isinstance(batch, Numbered):
+        batch.number([*numbers] * len(seeds))
+    return batch.reset(seeds=noise.episode_seeds(seeds, numbers))
 
 
 def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None, slots_of_task: int) -> Step:

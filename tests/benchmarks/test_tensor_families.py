@@ -9,6 +9,7 @@ import torch
 import registry
 import taskgen
 from benchmarks import tensor_families as benchmark
+from benchmarks.plain_bandits import RECURRING
 from benchmarks.plain_worlds import PLAIN, context
 from taskgen.engines.tensor import TensorBatch
 
@@ -23,6 +24,9 @@ def begin(name: str, env: Any, batch: Any, seed: int | None) -> None:
     state = batch.position.state[0]
     if name == "bus":
         env.goal = int(state[1])
+    if name in RECURRING:
+        env.cues = batch.tables["cues"][0].numpy()
+        env.situation = int(state if state.ndim == 0 else state[0])
     if name == "catch":
         env.column = int(state[0])
     if name == "cooking":

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import registry
-from agents.networks.base import cleared
+from agents.networks.base import Inputs, build_network, cleared
+from registry.config import Part
 
 NETWORKS = registry.catalogue().items("networks")
 
@@ -12,7 +13,7 @@ NETWORKS = registry.catalogue().items("networks")
 @pytest.fixture(params=NETWORKS, ids=lambda item: item.entry.name)
 def network(request):
     torch.manual_seed(3)
-    return request.param.build({}, input_size=5)
+    return build_network(Part(name=request.param.full_name), Inputs(5, observation=2, cue=(0, 1)), "mine")
 
 
 def _unroll(network, inputs, restart=None):

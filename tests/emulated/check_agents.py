@@ -43,6 +43,7 @@ STEP_SYNCS = {
 }
 """By reference player: the most syncs of a step once trials are under way, and what they are for. Default: none."""
 EPISODES, TASKS, HORIZON = 4, 4, 4
+CUED = "builtin/barcode-bandit"
 PLAYERS = [item for item in AGENTS if item not in LEARNED]
 
 
@@ -113,12 +114,18 @@ def test_acting_never_waits_and_learning_no_more_than_it_did(item, family):
         assert not ledger.uploads
 
 
+def cued(settings):
+    """Whether a network among the parts that `settings` name needs a cue."""
+    parts = [value["name"] for value in settings.values() if isinstance(value, dict)]
+    return any("cue" in registry.catalogue().get("networks", part).entry.needs for part in parts)
+
+
 @pytest.mark.parametrize(
     ("item", "settings"),
     [pytest.param(item, settings, id=f"{named(item)}-{settings}") for item in LEARNED for settings in variants(item)],
 )
 def test_whatever_its_settings(item, settings):
-    tasks = small(worlds(item)[-1], HORIZON)
+    tasks = small(CUED if cued(settings) else worlds(item)[-1], HORIZON)
     agent = Watched(on_the_device(item, tasks, {**quick(item), **settings}))
     for turn in range(2):
         agent.learn(played(agent, tasks, 10 * turn))

@@ -31,7 +31,8 @@ QUICK = (
     'evaluation.players=["random"]',
     "device=cpu",
 )
-DRAWN_FROM_SEED = ("builtin/tabular-mdp", "builtin/terrain-walker")
+RECURRING = ("builtin/barcode-bandit", "builtin/re-seen-choice", "builtin/two-step")
+DRAWN_FROM_SEED = ("builtin/tabular-mdp", "builtin/terrain-walker", *RECURRING)
 JUDGED = [
     item.full_name
     for item in registry.catalogue().items("experiments")

@@ -49,7 +49,7 @@ def same_as_stepping(chunk, reference, chunks, actions=None):
 
 def actions_of(name, steps):
     generator = torch.Generator().manual_seed(0)
-    if name in ("bandit", "tabular-mdp", "cartpole"):
+    if name in ("bandit", "tabular-mdp", "cartpole", "two-step", "barcode-bandit"):
         return torch.randint(2, (steps, SLOTS), generator=generator)
     return torch.rand(steps, SLOTS, 1 if name == "pendulum" else 2, generator=generator) * 0.2 - 0.1
 
@@ -60,6 +60,8 @@ CASES = [
     ("bandit", {"pulls": 3}),
     ("tabular-mdp", {}),
     ("point-navigation", {"horizon": 9}),
+    ("two-step", {"situations": 3}),
+    ("barcode-bandit", {"pulls": 3, "arms": 2}),
 ]
 
 
@@ -188,3 +190,12 @@ def test_captured():
         batch.reset()
     actions = actions_of("cartpole", 12 * STEPS).cuda()
     same_as_stepping(Chunk(batches[0], STEPS), batches[1], 12, actions)
+
+
+def test_a_chunk_does_not_play_episodes_side_by_side(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    batch = batch_of("barcode-bandit")
+    chunk = Chunk(batch, STEPS)
+    batch.number(range(SLOTS))
+    with pytest.raises(UserError, match="one after another, not side by side"):
+        chunk.play(actions_of("bandit", STEPS))

@@ -98,7 +98,13 @@ def test_every_family_equals_a_sync_vector_env_bit_for_bit(
     name: str, drawn_tasks: Callable[..., list[TaskSpec]]
 ) -> None:
     """Three different tasks, half-way handed on by one slot, over several episodes."""
-    short = {"builtin/bandit": {"pulls": 7}, "builtin/catch": {"rows": 8}}
+    short = {
+        "builtin/bandit": {"pulls": 7},
+        "builtin/barcode-bandit": {"pulls": 7},
+        "builtin/catch": {"rows": 8},
+        "builtin/re-seen-choice": {"steps": 3},
+        "builtin/two-step": {"form": "episodic"},
+    }
     settings = short.get(name, {"horizon": 7})
     specs = drawn_tasks(taskgen.build_family(name, settings))
     others = specs[1:] + specs[:1]

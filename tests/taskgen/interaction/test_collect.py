@@ -330,6 +330,23 @@ def test_one_episode_side_by_side_is_one_after_another() -> None:
     assert torch.equal(one.episode_index, other.episode_index)
 
 
+def test_episodes_that_depend_on_their_number_are_the_same_side_by_side() -> None:
+    family = taskgen.build_family("barcode-bandit", {"situations": 3, "visits": 2, "pulls": 3})
+    specs = [family.spec(seed=seed) for seed in range(3)]
+    one, other = (
+        collect(Scripted(), family.batch(3 * plan.slots), specs, plan=plan).rollout
+        for plan in (CollectionPlan(2, 4), CollectionPlan(2, 4, side_by_side=True))
+    )
+    expected = one.observation.view(8, 3, 3, -1)  # episode, step, task
+    found = other.observation.view(2, 3, 3, 4, -1)  # round, step, task, place
+    assert torch.equal(found.permute(0, 3, 1, 2, 4).flatten(0, 1), expected)
+    assert len(set(map(tuple, expected[:3, 0, 0].tolist()))) == 3
+    batch = family.batch(3)
+    batch.number([1, 2, 3])  # of other trials
+    again = collect(Scripted(), batch, specs, plan=CollectionPlan(1, 1)).rollout
+    assert torch.equal(again.observation, expected[0])
+
+
 def test_a_horizon_cuts_longer_episodes_and_nothing_else() -> None:
     family = taskgen.build_family("scripted_families/coins")
     specs = [family.spec({"stop": stop}, seed=seed) for seed, stop in enumerate((0.0, 0.5, 1.0))]
