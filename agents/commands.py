@@ -267,9 +267,8 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
 
     for name, evaluated in summary["sets"].items():
         tasks = counted(evaluated["tasks"], evaluated["plays"])
-        typer.echo(
-            f"{name}: {tasks}, {summary['episodes']} episode{'s' * (summary['episodes'] != 1)} each; 95% intervals {evaluated['interval']}"
-        )
+        episodes = f"{summary['episodes']} episode{'s' * (summary['episodes'] != 1)} each"
+        typer.echo(f"{name}: {tasks}, {episodes}; 95% intervals {evaluated['interval']}")
         if "trained_on" in evaluated:
             known = "as far as the sample in the run's archive tells"
             typer.echo(f"  of these {evaluated['trained_on']} were trained on, {known}: {SAME_TASKS}")
