@@ -1,1 +1,1 @@
-"""The built-in agent side: one algorithm a file here, what they share and how they are judged and trained in rooms."""
+"""The agent side of taskgen-metarl: one algorithm a file, what they share, how they are judged and trained in rooms."""

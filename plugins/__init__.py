@@ -1,1 +1,1 @@
-"""The built-in task side: families, rewards, generators, curricula, runners, trackers, as anybody could write them."""
+"""The task side of taskgen-metarl: families, rewards, generators, curricula, runners, trackers, as plugins."""

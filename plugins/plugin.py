@@ -1,5 +1,9 @@
 """The built-in task side: families, rewards, generators, curricula, runners and trackers."""
 
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
 from plugins.curricula.entries import curricula
 from plugins.families.entries import families
 from registry import Entry, hookimpl
@@ -93,6 +97,19 @@ def register_rewards() -> list[Entry]:
 def register_runners() -> list[Entry]:
     """Outer loops of another shape."""
     return [*_games(), *_evolution()]
+
+
+@hookimpl
+def validate_run(plan: Mapping[str, Any]) -> list[str]:
+    """A tracker whose package is missing is refused before there is a run directory."""
+    wanted = [tracker["name"] for tracker in plan.get("trackers", ())]
+    if "builtin/tensorboard" not in wanted or importlib.util.find_spec("tensorboard") is not None:
+        return []
+    problem = (
+        "trackers: tensorboard needs the package 'tensorboard', which is not installed: "
+        'pip install "taskgen-metarl[tensorboard]", or leave the tracker out'
+    )
+    return [problem]
 
 
 @hookimpl

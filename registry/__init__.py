@@ -1,4 +1,4 @@
-"""Plugin host: hooks, discovery, catalogue, configuration, conformance kit, scaffold, command line."""
+"""Plugin host of taskgen-metarl: hooks, discovery, catalogue, configuration, conformance kit, command line."""
 
 from registry.catalogue import Catalogue, Item, catalogue
 from registry.discovery import PluginRecord

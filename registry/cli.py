@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ _HELP = "Generate reinforcement-learning tasks and train meta-RL agents on them.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the console script `taskgen`. Returns the exit code."""
+    warnings.filterwarnings("ignore", "the import name", RuntimeWarning)  # `_warn_of_broken` says it
     rest, files, debug = _global_options(sys.argv[1:] if arguments is None else arguments)
     try:
         _announce_files(files)
@@ -219,6 +221,18 @@ def describe(
     if rows:
         typer.echo()
         _table(rows, ("setting", "type", "default", "allowed", "description"))
+    if item.kind == "families":
+        _describe_knobs(item)
+
+
+def _describe_knobs(item: Item) -> None:
+    """What tasks of a family may vary, under its default settings."""
+    knobs = item.build(name=item.full_name).explained()
+    if not knobs:
+        typer.echo("\nnothing varies from task to task but the seed")
+        return
+    typer.echo()
+    _table(knobs, ("knob", "values", "range", "default", "unit", "varied", "meaning"))
 
 
 def examine() -> None:

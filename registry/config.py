@@ -81,9 +81,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """A copy of `data` with Hydra-style overrides applied in order.
 
-    `a.b=1` sets, `~a.b` deletes. A value is a TOML value, or bare text. Where `data` has text and a setting inside it
-    is given (`agent=random agent.epsilon=0.1`), the text becomes the `name` of a table. Raises `ConfigError` with
-    every malformed override.
+    `a.b=1` sets, `~a.b` deletes; a name with dots stands in quotes, `vary."body_mass.*".high=3`. A value is a TOML
+    value, or bare text. Where `data` has text and a setting inside it is given (`agent=random agent.epsilon=0.1`), the
+    text becomes the `name` of a table. Raises `ConfigError` with every malformed override.
     """
     result = copy.deepcopy(dict(data))
     problems: list[str] = []
@@ -103,7 +103,7 @@ def parse(model: type[M], data: Mapping[str, Any], where: str = "configuration",
     `prefix` (such as "agent.") goes before every path. Raises `ConfigError` with every problem.
     """
     try:
-        return model.model_validate_json(json.dumps(data, default=str), strict=True)
+        return model.model_validate_json(json.dumps(data, default=_plain), strict=True)
     except ValidationError as error:
         problems = [_sentence(model, details, prefix) for details in error.errors(include_url=False)]
         raise ConfigError(problems, where) from None
@@ -114,8 +114,14 @@ def to_toml(model: BaseModel) -> str:
     return tomli_w.dumps(model.model_dump(mode="json", exclude_none=True))
 
 
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of other libraries, such as NumPy's, as Python's; anything else as text."""
+    return value.tolist() if hasattr(value, "dtype") and hasattr(value, "tolist") else str(value)
+
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_NAME = re.compile(r"""([A-Za-z0-9_-]+)|"([^"\\]+)"|'([^']+)'""")
+_KEY = re.compile(rf"({_NAME.pattern})(\.({_NAME.pattern}))*")
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -123,8 +129,11 @@ def _apply(data: dict[str, Any], override: str) -> None:
     path, equals, text = override.removeprefix("~").partition("=")
     path = path.strip()
     if not _KEY.fullmatch(path) or delete == bool(equals):
-        raise ValueError("expected key=value, such as agent.learning_rate=1e-3, or ~key to delete")
-    *tables, key = path.split(".")
+        raise ValueError(
+            "expected key=value, such as agent.learning_rate=1e-3, or ~key to delete; a name with dots or other signs "
+            "stands in quotes, and the whole in others: 'vary.\"body_mass.*\".high=3'"
+        )
+    *tables, key = (bare or double or single for bare, double, single in _NAME.findall(path))
     for table in tables:
         inner = data.setdefault(table, {})
         if isinstance(inner, str):

@@ -1,18 +1,15 @@
 """What can be wrong with an installation, found without changing anything."""
 
 import importlib.metadata
-import importlib.util
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from registry.catalogue import Item
 from registry.discovery import DISTRIBUTION
 from registry.errors import UserError
+from registry.names import PACKAGES, shadowed
 
-PACKAGES = ("registry", "taskgen", "plugins", "agents")
-"""The import names of this distribution. They are generic, so another distribution may want them too."""
 _LIBRARIES = (
     "torch",
     "gymnasium",
@@ -57,15 +54,8 @@ def clashes(owners: Mapping[str, Sequence[str]] | None = None) -> list[str]:
 
 
 def strangers() -> list[str]:
-    """Cheap check at start-up: packages of our names that do not lie beside this one, and who owns them."""
-    home = Path(__file__).resolve().parents[1]
-    found: list[str] = []
-    for package in PACKAGES:
-        spec = importlib.util.find_spec(package)
-        places = list(spec.submodule_search_locations or ()) if spec else []
-        if not any(Path(place).resolve().parent == home for place in places):
-            where = places[0] if places else "nowhere"
-            found.append(f"the package {package!r} is found in {where}, not in {home / package}")
+    """Cheap check at start-up: which of our import names mean other files than ours, and who else uses them."""
+    found = list(shadowed().values())
     return found + clashes() if found else []
 
 

@@ -34,9 +34,14 @@ class ConfigError(UserError):
 
     def __init__(self, problems: Iterable[str], where: str = "configuration") -> None:
         self.problems = tuple(problems)
+        self.where = where
         count = len(self.problems)
         title = f"{where}: {count} problem{'s' if count != 1 else ''}"
         super().__init__("\n".join([title, *(f"  - {problem}" for problem in self.problems)]))
+
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[str, ...], str]]:
+        """For other processes, which would otherwise take the whole message for the problems."""
+        return type(self), (self.problems, self.where)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -89,7 +89,8 @@ class Hooks:
     def register_trackers(self) -> Iterable[Entry]:  # type: ignore[empty-body]
         """Where metrics go: `Entry("tensorboard", "plugins.trackers.tensorboard:TensorBoard", "...")`.
 
-        Built as `Target(config, directory=run_directory)`; has `log(step, metrics)` and `close()`.
+        The target is a `taskgen.tracker.Tracker`, built as `Target(config, directory=run_directory)`: it has
+        `log(step, metrics)` and `close()`, and may have `configured`, `evaluated` and `truncate_after`.
         """
 
     @hookspec

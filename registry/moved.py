@@ -1,5 +1,7 @@
 """Where modules went, for plugins that import them by the path of an earlier API level."""
 
+from registry import names
+
 _TRAINING = (
     *("checkpoint", "experiment", "highlights", "loop", "provenance", "quarantine", "records", "run", "sharing"),
     *("trained", "tree"),
@@ -23,6 +25,9 @@ MOVED = {
 
 
 def advice(error: BaseException) -> str:
-    """What to import instead, as the end of a message; empty unless `error` is a failed import of what moved."""
+    """What to import instead, or what stands in the way, as the end of a message; empty for other errors.
+
+    Of a failed import: of what moved, or of a package of ours whose name means another file.
+    """
     name = error.name if isinstance(error, ImportError) else None
-    return f"; since API level 2 it is {MOVED[name]}" if name in MOVED else ""
+    return f"; since API level 2 it is {MOVED[name]}" if name in MOVED else names.advice(error)

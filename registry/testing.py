@@ -26,6 +26,8 @@ from registry.errors import UserError
 from registry.fields import nested_model
 from registry.hookspecs import PROJECT, Hooks
 
+METHODS = {"trackers": ("log", "close")}
+"""What a target that is a class must have, by kind, where no kit of another room plays with it."""
 _SENTENCE = re.compile(r"[^a-z].*\.")
 
 
@@ -81,6 +83,9 @@ def _entry_problems(item: Item) -> list[str]:
         problems.append(f"target {entry.target} is {target!r}, which cannot be called")
     elif not (vars(target).get("__doc__") if isinstance(target, type) else getattr(target, "__doc__", None)):
         problems.append(f"target {entry.target} has no docstring")
+    if item.kind in METHODS and isinstance(target, type):
+        lacking = [name for name in METHODS[item.kind] if not callable(getattr(target, name, None))]
+        problems += [f"target {entry.target} lacks {name}()" for name in lacking]
     if item.kind == "commands":
         problems += _command_problems(target)
     return problems if entry.config is None else [*problems, *_config_problems(model)]

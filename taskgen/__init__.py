@@ -1,11 +1,14 @@
-"""Tasks: specs, families, sources, task sets, archives, and the environments they become.
+"""Tasks of taskgen-metarl: specs, families, sources, task sets, archives, and the environments they become.
 
 Importing this package is cheap; a name is loaded when it is first used. How tasks get their Gymnasium ids, such as
 `gymnasium.make("taskgen/bandit-v0", task=...)`, is told in `taskgen.faces.registration`.
 """
 
 import importlib
+import importlib.util
 import sys
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,6 +68,24 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+def _check_names() -> None:
+    """Say which of our import names mean other people's files. Raises `ImportError` where nothing works without it.
+
+    The check is run by its path, since `registry` is one of those names.
+    """
+    path = Path(__file__).resolve().parents[1] / "registry" / "names.py"
+    spec = importlib.util.spec_from_file_location("_taskgen_names", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ImportError(f"{path} is missing: install taskgen-metarl again")
+    names = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(names)
+    found: dict[str, str] = names.shadowed()
+    if "registry" in found:
+        raise ImportError(found["registry"])
+    for sentence in found.values():
+        warnings.warn(sentence, RuntimeWarning, stacklevel=3)
+
+
 def _register_if_gymnasium_is_there() -> None:
     """Give families their Gymnasium ids, unless a plugin is asking while the catalogue is being built."""
     if "gymnasium" in sys.modules:
@@ -76,4 +97,5 @@ def _register_if_gymnasium_is_there() -> None:
             register_envs()
 
 
+_check_names()
 _register_if_gymnasium_is_there()

@@ -11,20 +11,40 @@ import registry
 from registry.config import Part
 from registry.errors import PluginError, TaskError, UserError
 from taskgen.family import TaskFamily
+from taskgen.reward import complete_reward
 from taskgen.source import TaskSource
-from taskgen.spec import TaskSpec
+from taskgen.spec import RewardSpec, TaskSpec
 
 SOURCES = "generators|curricula"
 """Kinds of catalogue entry that are task sources, as a setting that names one says: `{"kind": SOURCES}`."""
 
 
-def build_family(name: str, settings: Mapping[str, Any] | None = None) -> TaskFamily[Any]:
-    """The task family `name` with its structural `settings`. Raises `UserError` for unknown names or settings."""
+def build_family(
+    name: str, settings: Mapping[str, Any] | None = None, *, reward: Part | None = None
+) -> TaskFamily[Any]:
+    """The task family `name` with its structural `settings`, its tasks paid by `reward` where they name none.
+
+    Raises `UserError` for unknown names or settings, and for a reward that does not fit the family.
+    """
     item = registry.catalogue().get("families", name)
     family = item.build(settings or {}, name=item.full_name)
     if not isinstance(family, TaskFamily):
         raise PluginError(f"{item.full_name}: {item.entry.target} is not a TaskFamily")
-    return cast(TaskFamily[Any], family)
+    made = cast(TaskFamily[Any], family)
+    if reward is not None:
+        made.reward = complete_reward(RewardSpec(reward.name, reward.settings), made)
+    return made
+
+
+def refuse_unpaid(family: TaskFamily[Any], example: TaskSpec, source: str) -> None:
+    """Raise `TaskError` where `family` was given a reward and `example`, a task of `source`, has another."""
+    if family.reward is None or example.reward == family.reward:
+        return
+    paid = "their family's own" if example.reward is None else example.reward.name
+    raise TaskError(
+        f"reward = {family.reward.name}: tasks of {source} name their rewards themselves ({paid}); leave `reward` out, "
+        "or take a source that does not"
+    )
 
 
 def family_of(spec: TaskSpec) -> TaskFamily[Any]:

@@ -36,8 +36,9 @@ def generate(
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
-            help="Settings: `family.arms=5` of the family, others of the generator (`vary.probabilities.high=0.5`) or "
-            "of what it wraps (`source.name=random-mazes`).",
+            help="Settings: `family.arms=5` of the family, `reward=NAME` and `reward.value=0.5` of the reward that its "
+            "tasks pay, others of the generator (`vary.probabilities.high=0.5`) or of what it wraps "
+            "(`source.name=random-mazes`).",
             show_default=False,
         ),
     ] = None,
@@ -53,7 +54,7 @@ def generate(
 ) -> None:
     """Generate tasks and write them as JSON lines, in the order in which an agent would meet them."""
     from registry.config import Part, apply_overrides, parse, read_toml
-    from taskgen.build import build_family, build_source
+    from taskgen.build import build_family, build_source, refuse_unpaid
     from taskgen.progress import track
     from taskgen.streams import seed_sequence
     from taskgen.taskset import write_tasks
@@ -64,9 +65,14 @@ def generate(
         raise ConfigError([f"family={structure}: name the family with --family {structure}"], "overrides")
     if "name" in settings:
         raise ConfigError([f"name={settings['name']}: the generator is the first argument"], str(file or "overrides"))
-    built = build_family(family, cast(dict[str, Any], structure))
+    named = settings.pop("reward", None)
+    paid = cast(dict[str, Any], named if isinstance(named, dict) else {"name": named})
+    reward = None if named is None else parse(Part, paid, "overrides", "reward.")
+    built = build_family(family, cast(dict[str, Any], structure), reward=reward)
     part = parse(Part, {"name": generator, **settings}, "overrides")
     source = build_source(part, built, seed_sequence(seed, "tasks"))
+    if reward is not None:
+        refuse_unpaid(built, build_source(part, built, seed_sequence(seed, "tasks")).ask(1)[0], generator)
     try:
         count = write_tasks(output, track(_asked(source, number, per_iteration), number, "tasks"), overwrite=force)
     except KeyboardInterrupt:

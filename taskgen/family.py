@@ -42,6 +42,8 @@ class TaskFamily(ABC, Generic[C]):
     action_space: gym.Space[Any]
     horizon: int
     """Steps after which an episode is truncated."""
+    reward: RewardSpec | None = None
+    """Of all tasks that are made without one, in complete form (`taskgen.build.build_family`); None: the own."""
     split: Split | None = None
     """Which tasks are for training and which for testing, of a family with few tasks; None: no task is set apart."""
 
@@ -96,8 +98,7 @@ class TaskFamily(ABC, Generic[C]):
                 raise TaskError(f"unknown context knob {name!r} of family {self.name}. {suggest(name, known)}")
         complete = {**self.structure, **self.context_space.complete(given)}
         self.validate(complete)
-        if reward is not None:
-            reward = complete_reward(reward, self)
+        reward = self.reward if reward is None else complete_reward(reward, self)
         return TaskSpec(self.name, freeze(complete, "context"), reward, _integer(seed))
 
     def moved(self, spec: TaskSpec, context: Mapping[str, Any], *, seed: int | None = None) -> TaskSpec:
@@ -108,14 +109,26 @@ class TaskFamily(ABC, Generic[C]):
         `TaskError` as `spec` does.
         """
         moved = self.spec(context, seed=spec.seed if seed is None else seed)
-        if spec.reward is None:
-            return moved
-        return replace(moved, reward=moved_reward(spec.reward, self, spec.context, moved.context))
+        paid = None if spec.reward is None else moved_reward(spec.reward, self, spec.context, moved.context)
+        return replace(moved, reward=paid)
+
+    def explained(self) -> list[tuple[str, ...]]:
+        """Each knob as `taskgen describe` shows it: name, values, range, default, unit, whether it varies, meaning."""
+        rows: list[tuple[str, ...]] = []
+        for name, knob in self.context_space.knobs.items():
+            kind = "integer" if knob.integer else "number"
+            values = f"{' x '.join(map(str, knob.shape))} {kind}s" if knob.shape else kind
+            bounds = f"{knob.low:g} to {knob.high:g}"
+            varies = "no" if knob.vary is None else "yes"
+            rows.append((name, values, bounds, f"{knob.default:g}", knob.unit, varies, knob.help))
+        return rows
 
     def check(self, spec: TaskSpec) -> None:
         """Raise `TaskError` unless `spec` is a complete, valid task of this family."""
         if spec.family != self.name:
             raise TaskError(f"task {spec.id} belongs to family {spec.family}, not {self.name}")
+        if self.reward is not None and spec.reward is None:
+            raise TaskError(f"task {spec.id} is paid by its family, while the reward asked for is {self.reward.name}")
         expected = self.spec(spec.context, seed=spec.seed, reward=spec.reward)
         if expected.id != spec.id:
             missing = sorted(set(expected.context) - set(spec.context))

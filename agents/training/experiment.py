@@ -15,7 +15,7 @@ from agents.training.held_out import HeldOut, source_apart
 from registry.config import Config, Part, apply_overrides, parse, read_toml
 from registry.errors import PluginError, UserError
 from registry.plan import Plan, resolve
-from taskgen.build import SOURCES, build_family, build_source
+from taskgen.build import SOURCES, build_family, build_source, refuse_unpaid
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Choosy, Problem
 from taskgen.interaction.build import build_agent, problem_of, refuse_unadapted
@@ -24,6 +24,7 @@ from taskgen.runner import Assignment, Runner
 from taskgen.source import Curriculum, Paced, Sparing, TaskSource
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed, seed_sequence
+from taskgen.tracker import refuse_untracked
 
 EVALUATION_SHARE = 0.1
 """Of the episodes of training, so many the last evaluation takes where nothing else is said ..."""
@@ -118,6 +119,11 @@ class Experiment(Config):
     seed: int = Field(0, ge=0, lt=2**53, description="Root of every random stream.")
     device: str = Field("auto", description="auto (CUDA when there), cpu, cuda, cuda:1, ...")
     family: Part = Field(Part(name="bandit"), description="Task family.", json_schema_extra={"kind": "families"})
+    reward: Part | None = Field(
+        None,
+        description="What all tasks pay, of training and of evaluation, instead of their family's own reward.",
+        json_schema_extra={"kind": "rewards"},
+    )
     source: Part = Field(
         Part(name="domain-randomization"),
         description="Where tasks come from.",
@@ -204,11 +210,15 @@ def build_parts(experiment: Experiment) -> Parts:
 
     Raises `UserError` for parts that do not fit together.
     """
-    family = build_family(experiment.family.name, experiment.family.settings)
+    for tracker in experiment.trackers:
+        refuse_untracked(registry.catalogue().get("trackers", tracker.name))
+    family = build_family(experiment.family.name, experiment.family.settings, reward=experiment.reward)
     source = build_source(experiment.source, family, seed_sequence(experiment.seed, "source"))
+    example = _example(experiment, family)
+    refuse_unpaid(family, example, experiment.source.name)
     problem = problem_of(
         family,
-        example=_example(experiment, family),
+        example=example,
         episodes=experiment.training.episodes,
         seed=integer_seed(experiment.seed, "agent"),
         device=choose_device(experiment.device),

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from agents.training.highlights import keep_highlights
 from agents.training.run import RunDirectory
 from agents.training.sharing import collect_shared, refuse_unshared
 from agents.training.tree import not_finite
+from registry.config import Part
 from registry.errors import UserError
 from registry.plan import Plan
 from taskgen.batch import TaskBatch
@@ -29,6 +30,7 @@ from taskgen.runner import Runner
 from taskgen.source import Curriculum, Length, Paced
 from taskgen.spec import TaskSpec
 from taskgen.streams import stream
+from taskgen.tracker import KnowsConfiguration, KnowsEvaluations, Rewinding, Tracker, refuse_untracked
 
 KEPT_CHECKPOINTS = 2
 MEASURED_KL = ("losses/kl", "losses/approx_kl")
@@ -181,7 +183,7 @@ class _Books:
         self._writes = parallel.rank() == 0
         evaluation = plan.config.evaluation
         self._held_out = parts.held_out.specs[: evaluation.tasks] if parts.agent is not None else []
-        self._trackers: list[Any] = []
+        self._trackers: list[Tracker] = []
         self._steps = 0
         self._seconds = 0.0
         self._latest: Metrics = {}
@@ -209,13 +211,24 @@ class _Books:
         if not self._writes:
             return done
         for part in self._plan.config.trackers:
-            tracker = catalogue.get("trackers", part.name).build(part.settings, directory=self._run.path)
-            tracker.truncate_after(done)
-            self._trackers.append(tracker)
+            self._trackers.append(self._tracker(part, done))
         catalogue.notify("run_started", plan=self._plan.config.model_dump(mode="json"), directory=self._run.path)
         if self._due(done) and self._run.evaluated() < done:
             self._evaluate(done)
         return done
+
+    def _tracker(self, part: Part, done: int) -> Tracker:
+        """The tracker `part` of a run that has `done` so many iterations."""
+        item = registry.catalogue().get("trackers", part.name)
+        refuse_untracked(item)
+        tracker: Tracker = item.build(part.settings, directory=self._run.path)
+        if isinstance(tracker, Rewinding):
+            tracker.truncate_after(done)
+        elif done:
+            self._watcher.say(f"tracker {item.full_name} cannot forget: it has what comes after iteration {done} twice")
+        if isinstance(tracker, KnowsConfiguration):
+            tracker.configured(self._plan.config.model_dump(mode="json", exclude_none=True))
+        return tracker
 
     def cut(self) -> bool:
         """Whether an evaluation was stopped, in whichever process."""
@@ -315,6 +328,9 @@ class _Books:
         line = {"iteration": iteration, "steps": self._steps, "seconds": round(self._seconds, 3), "trial": trial}
         line |= {"faults": faults} if faults else {}
         self._run.append_evaluation(line)
+        for tracker in self._trackers:
+            if isinstance(tracker, KnowsEvaluations):
+                tracker.evaluated(iteration, line)
         registry.catalogue().notify("evaluation_finished", iteration=iteration, summary=line)
         interval = "" if trial["low"] is None else f" [{trial['low']:.3f}, {trial['high']:.3f}] over tasks"
         diverged = f"; {faults} episodes diverged" if faults else ""

@@ -120,9 +120,9 @@ class DomainRandomization:
         columns = [self._column(name, knobs[name], variation, first) for name, variation in self._varied.items()]
         contexts = zip(*columns, strict=True) if columns else iter([()] * rows)
         seeds = self._seeds(first) if self._task_seed is None else [self._task_seed] * rows
-        names, base, family = tuple(self._varied), self._base, self._family.name
+        names, base, family, reward = tuple(self._varied), self._base, self._family.name, self._family.reward
         return [
-            TaskSpec(family, MappingProxyType({**base, **dict(zip(names, values, strict=True))}), None, seed)
+            TaskSpec(family, MappingProxyType({**base, **dict(zip(names, values, strict=True))}), reward, seed)
             for values, seed in zip(contexts, seeds, strict=True)
         ]
 

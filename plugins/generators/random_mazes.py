@@ -125,7 +125,9 @@ class RandomMazes:
         self._family.validate(context)
         if self._solvable and path_length(context["walls"], context["start"], context["goal"]) is None:
             raise TaskError(f"{number} walls cut the goal off from the start")
-        return TaskSpec(self._family.name, MappingProxyType({**self._family.structure, **context}), None, seed)
+        return TaskSpec(
+            self._family.name, MappingProxyType({**self._family.structure, **context}), self._family.reward, seed
+        )
 
 
 def maze_family(family: TaskFamily[Any], generator: str) -> Maze:

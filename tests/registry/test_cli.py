@@ -208,10 +208,14 @@ def test_name_clashes_name_the_package_to_remove() -> None:
     assert doctor.clashes({"agents": ["taskgen-metarl"]}) == []
 
 
-def test_packages_found_elsewhere_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert doctor.strangers() == []
-    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "registry" / "doctor.py"))
-    assert "the package 'agents' is found in" in "\n".join(doctor.strangers())
+@pytest.mark.parametrize("item", registry.catalogue().items("families"), ids=lambda item: item.entry.name)
+def test_describe_shows_the_knobs_of_every_family(item: registry.Item, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", f"families/{item.full_name}"]) == 0
+    out = capsys.readouterr().out
+    for name, knob in item.build(name=item.full_name).context_space.knobs.items():
+        (row,) = [line for line in out.splitlines() if line.strip().startswith(f"{name} ") and knob.help in line]
+        for word in (f"{knob.low:g} to {knob.high:g}", knob.unit, "no" if knob.vary is None else "yes"):
+            assert word in row
 
 
 def test_doctor_shows_versions_and_plugins(capsys: pytest.CaptureFixture[str]) -> None:

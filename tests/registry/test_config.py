@@ -179,3 +179,23 @@ def test_settings_are_listed_with_type_default_and_range() -> None:
     assert rows["mode"] == ("choice", "fast", "one of 'fast', 'exact'", "Mode.")
     assert rows["limit"] == ("number", "", "", "Limit.")
     assert rows["agent"] == ("part", "rl2", "", "Agent.")
+
+
+def test_names_with_dots_stand_in_quotes() -> None:
+    data = {"vary": {"body_mass.*": {"low": 0.5}}}
+    assert apply_overrides(data, ['vary."body_mass.*".high=3', "vary.'a b'.low=1"]) == {
+        "vary": {"body_mass.*": {"low": 0.5, "high": 3}, "a b": {"low": 1}}
+    }
+    assert apply_overrides(data, ['~vary."body_mass.*".low']) == {"vary": {"body_mass.*": {}}}
+    for wrong in ("vary.body_mass.*.high=3", 'vary."body_mass.high=3', 'vary."".high=3', 'vary."a"b=3'):
+        with pytest.raises(ConfigError, match="stands in quotes") as caught:
+            apply_overrides(data, [wrong])
+        assert 'vary."body_mass.*".high=3' in str(caught.value)
+
+
+def test_numbers_of_other_libraries_are_numbers() -> None:
+    np = pytest.importorskip("numpy")
+    read = parse(Outer, {"steps": np.int64(3), "inner": {"rate": np.float32(0.5), "sizes": np.array([1, 2])}})
+    assert (read.steps, read.inner.rate, read.inner.sizes) == (3, 0.5, (1, 2))
+    with pytest.raises(ConfigError, match=r"steps = 3\.0"):
+        parse(Outer, {"steps": np.float64(3.0)})
