@@ -10,6 +10,7 @@ the interval of the difference, seed by seed, is above 0 (`ahead_row`), which ta
 import json
 import math
 import operator
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -138,7 +139,10 @@ def recomputed(old: Row) -> Row:
 
 
 def record(name: str, rows: Sequence[Row], seeds: Sequence[int], notes: str = "") -> Path:
-    """Write `benchmarks/results/<name>.json` and return its path. Raises `ValueError` without rows."""
+    """Write `benchmarks/results/<name>.json` and return its path. Raises `ValueError` without rows.
+
+    Where more processes want to run than there are cores, the notes say so: seconds and rates are then no measure.
+    """
     if not rows:
         raise ValueError(f"benchmark {name} measured nothing")
     result = {
@@ -150,12 +154,21 @@ def record(name: str, rows: Sequence[Row], seeds: Sequence[int], notes: str = ""
         "seeds": list(seeds),
         "rows": list(rows),
     }
-    if notes:
+    if notes := "; ".join(filter(None, (notes, _crowd(os.getloadavg()[1], os.cpu_count() or 1)))):
         result["notes"] = notes
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
     return path
+
+
+def _crowd(load: float, cores: int) -> str:
+    """What is said of times where `load` processes shared so many cores over the last minutes."""
+    if load < cores + 0.5:
+        return ""
+    return (
+        f"{load:.0f} processes shared {cores} cores while this ended: seconds hold waiting and are no measure of speed"
+    )
 
 
 class Resume:

@@ -20,6 +20,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (harness, table, listing):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(harness, "PROGRESS", tmp_path / "runs")
+    monkeypatch.setattr(harness.os, "getloadavg", lambda: (9.0, 1.0, 9.0))
     return tmp_path / "results"
 
 
@@ -70,6 +71,17 @@ def test_results_are_recorded_as_agreed(results: Path) -> None:
     assert json.loads(harness.record("toy", result["rows"], [], "short run").read_text())["notes"] == "short run"
     with pytest.raises(ValueError, match="measured nothing"):
         harness.record("toy", [], [])
+
+
+def test_a_crowded_machine_is_noted(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness.os, "cpu_count", lambda: 2)
+    for load, note in ((2.4, None), (2.5, "2 processes shared 2 cores"), (8.2, "8 processes shared 2 cores")):
+        monkeypatch.setattr(harness.os, "getloadavg", lambda load=load: (0.0, load, 0.0))
+        notes = json.loads(harness.record("toy", [harness.row("x", 1.0)], []).read_text()).get("notes")
+        assert notes is note or notes.startswith(note)
+    assert json.loads(harness.record("toy", [harness.row("x", 1.0)], [], "short").read_text())["notes"] == (
+        "short; 8 processes shared 2 cores while this ended: seconds hold waiting and are no measure of speed"
+    )
 
 
 def test_finished_parts_are_not_measured_again(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
