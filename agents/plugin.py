@@ -106,6 +106,16 @@ def _by_gradient() -> list[Entry]:
             offers=_SHARED,
         ),
         Entry(
+            "maesn",
+            "agents.maesn:MAESN",
+            "MAESN: a latent drawn once an episode structures exploration; a policy gradient moves its distribution.",
+            "agents.maesn:MAESNConfig",
+            "Gupta, Mendonca, Liu, Abbeel and Levine 2018, Meta-Reinforcement Learning of Structured Exploration "
+            "Strategies, section 4",
+            tags=("gradient", "on-policy"),
+            needs=_ACTIONS,
+        ),
+        Entry(
             "meta-gradient",
             "agents.meta_gradient:MetaGradient",
             "Meta-gradients: an actor-critic that learns the discount and trace of the returns it learns from.",

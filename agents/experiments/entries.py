@@ -6,6 +6,7 @@ _ACCEL = "Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Enviro
 _DREAM = "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-RL without Sacrifices (DREAM)"
 _ES = "Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning"
 _GENERALIZATION = "Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning"
+_MAESN = "Gupta et al. 2018, Meta-Reinforcement Learning of Structured Exploration Strategies (MAESN)"
 _MAML = "Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"
 _META_GRADIENT = "Xu, van Hasselt and Silver 2018, Meta-Gradient Reinforcement Learning"
 _PAIRED = "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design"
@@ -89,6 +90,11 @@ _EXPERIMENTS = (
         "pearl-sparse-point",
         "PEARL finds a goal on a half circle that pays only from near: minutes on a laptop.",
         f"{_PEARL}, section 6.2",
+    ),
+    (
+        "maesn-sparse-point",
+        "MAESN explores a half circle by latents, told by a dense reward which are good, judged on the sparse one.",
+        f"{_MAESN}, section 6",
     ),
     (
         "dream-bus",

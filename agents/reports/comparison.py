@@ -361,7 +361,7 @@ def _refuse_unfit(name: str, specs: Sequence[TaskSpec], contenders: Sequence[Con
     size = batch.descriptor().shape[1]
     for run in contenders:
         learned = run.trained.parts.problem.descriptor_size
-        if run.trained.parts.player.needs_descriptor and learned != size:
+        if judged(run.trained.parts.player).needs_descriptor and learned != size:
             raise UserError(
                 f"{run.path}: {run.agent} has learned a task descriptor of {learned} numbers, that of the {name} "
                 f"tasks has {size}: their rewards are of another kind. Leave the run out, or give --tasks like its own."

@@ -54,7 +54,7 @@ def test_rl2_with_every_network(network, memory, reward_input):
     check_agent("rl2", settings, family=family, family_settings=small)
 
 
-@pytest.mark.parametrize("agent", ["maml", "promp", "reptile"])
+@pytest.mark.parametrize("agent", ["maml", "promp", "reptile", "maesn"])
 @pytest.mark.parametrize("family", ["point-navigation", "grid-navigation"])
 def test_agents_that_adapt_between_rounds(agent, family):
     """Three rounds of two episodes; by default three episodes are one round."""
@@ -92,6 +92,10 @@ VARIANTS = {
     "sac": [OFF_POLICY, {**OFF_POLICY, "temperature": 0.5}],
     "pearl": [LATENT, {**LATENT, "target_entropy": -1.0}],
     "maml": [{**INNER, "conjugate_steps": 2}],
+    "maesn": [
+        {**INNER, "epochs": 2, "learning_rate": 0.1, "clip": 0.01, "std": 0.5},
+        {**INNER, "epochs": 2, "learning_rate": 0.1, "adapt_policy": True},
+    ],
     "promp": [{**INNER, "epochs": 2, "learning_rate": 0.1, "adaptive": adaptive} for adaptive in (False, True)],
     "reptile": [INNER],
     "meta-gradient": [

@@ -20,6 +20,7 @@ LEARN_SYNCS = {
     "builtin/dream": (2, "how many steps were played; the log"),
     "builtin/es": (4, "four figures for the log"),
     "builtin/hyperx": (11, "as varibad, and by mask what was visited; the log of the bonuses"),
+    "builtin/maesn": (9, "tasks that have no number yet, by mask, and two looks at each; two baselines; the log"),
     "builtin/maml": (46, "ten conjugate gradients, two for each of fifteen line searches, two baselines, the log"),
     "builtin/meta-gradient": (1, "the log"),
     "builtin/mfec": (1, "the log"),

@@ -16,7 +16,7 @@ from taskgen.interaction.agent import Decoupled, exploration_of
 from taskgen.interaction.build import build_agent, problem_of
 from tests.agents.training.test_loop import Quiet
 
-GRADIENT = ("maml", "promp", "reptile")
+GRADIENT = ("maml", "promp", "reptile", "maesn")
 QUICK = (
     *("training.iterations=1", "training.tasks=2", "evaluation.tasks=2", "evaluation.final_tasks=2"),
     *("family={name='point-navigation', horizon=5}", "evaluation.players=['random']"),
@@ -102,7 +102,7 @@ def test_every_agent_that_adapts_between_rounds_says_how_many_episodes_that_take
         if agent.plan(120).rounds > 1:
             least = 1 + exploration_of(agent) if isinstance(agent, Decoupled) else agent.least_episodes()[0]
             found[item.entry.name] = least, agent.plan(least).rounds
-    assert found == {"maml": (40, 2), "promp": (40, 2), "reptile": (40, 2), "pearl": (2, 2)}
+    assert found == {"maml": (40, 2), "promp": (40, 2), "reptile": (40, 2), "maesn": (40, 2), "pearl": (2, 2)}
 
 
 @pytest.mark.parametrize("item", registry.catalogue().items("experiments"), ids=lambda item: item.entry.name)
@@ -110,5 +110,5 @@ def test_shipped_experiments_are_long_enough(item):
     from agents.training.experiment import build_parts, refuse_too_short
 
     plan = load_experiment(item.full_name, ["device=cpu"])
-    if plan.config.agent.name.partition("/")[2] in ("maml", "promp", "reptile", "pearl"):
+    if plan.config.agent.name.partition("/")[2] in (*GRADIENT, "pearl", "dream"):
         refuse_too_short(plan.config, build_parts(plan.config))
