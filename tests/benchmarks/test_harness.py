@@ -75,12 +75,12 @@ def test_results_are_recorded_as_agreed(results: Path) -> None:
 
 def test_a_crowded_machine_is_noted(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness.os, "cpu_count", lambda: 2)
-    for load, note in ((2.4, None), (2.5, "2 processes shared 2 cores"), (8.2, "8 processes shared 2 cores")):
+    for load, note in ((2.4, None), (2.5, "2.5 processes shared 2 cores"), (8.2, "8.2 processes shared 2 cores")):
         monkeypatch.setattr(harness.os, "getloadavg", lambda load=load: (0.0, load, 0.0))
         notes = json.loads(harness.record("toy", [harness.row("x", 1.0)], []).read_text()).get("notes")
         assert notes is note or notes.startswith(note)
     assert json.loads(harness.record("toy", [harness.row("x", 1.0)], [], "short").read_text())["notes"] == (
-        "short; 8 processes shared 2 cores while this ended: seconds hold waiting and are no measure of speed"
+        "short; 8.2 processes shared 2 cores while this ended: seconds hold waiting, they measure nothing"
     )
 
 
