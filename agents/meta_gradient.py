@@ -20,10 +20,17 @@ changes: the paper's online algorithm, which when it is judged samples its actio
 task has a theta of its own, the carry: it begins at the same random weights and adapts between rounds of episodes side
 by side, so that eta is what makes learning from scratch fast.
 
-Reference: Xu, van Hasselt and Silver 2018, "Meta-Gradient Reinforcement Learning", sections 1 (the trace
-z <- mu z + df/deta of dtheta/deta), 1.1 (returns), 1.3 (control) and 2 (eta by the state).
+With `bootstrap` eta moves so that theta' comes to act as a target does, which starts from theta' and has seen L updates
+more, the last of them by eta' (BMG): the distance is that of policies, whatever the curvature of J', and eta is led by
+updates that are not differentiated.
 
-Differences from the paper: whole episodes instead of unrolls of fixed length; dtheta'/deta is exact, through one update
+    theta~ = theta' + f(., tau', eta) + ... + rate * dJ'/dtheta,  J' above <- -KL(pi_theta~ || pi_theta') at s'
+
+References: Xu, van Hasselt and Silver 2018, "Meta-Gradient Reinforcement Learning", sections 1 (the trace
+z <- mu z + df/deta of dtheta/deta), 1.1 (returns), 1.3 (control) and 2 (eta by the state); Flennerhag et al. 2022,
+"Bootstrapped Meta-Learning", section 3, equation 2.
+
+Differences from the first: whole episodes instead of unrolls of fixed length; dtheta'/deta is exact, through one update
 or several, unless `derivative_trace` asks for the paper's approximation; networks are not told eta (section 1.4), since
 targets are renewed with every batch; the outer critic; where `inner_norm` scales an update down, dtheta'/deta takes
 the factor as a constant.
@@ -72,7 +79,9 @@ class MetaGradientConfig(Config):
     eta: Literal["scalar", "state"] = Field(
         "scalar", description="One discount and trace for all states, or linear functions of the observation, squashed."
     )
-    learned: Literal["both", "discount", "trace"] = Field("both", description="What of eta is learned.")
+    learned: Literal["both", "discount", "trace", "none"] = Field(
+        "both", description="What of eta is learned; none: an actor-critic whose discount and trace stay as they are."
+    )
     discount: float = Field(0.95, ge=0, le=1, description="The discount, gamma; where it is learned, the first one.")
     trace: float = Field(0.9, ge=0, le=1, description="The trace, lambda; where it is learned, the first one.")
     eta_rate: float = Field(0.02, gt=0, description="Adam's learning rate of eta, before squashing.")
@@ -84,6 +93,11 @@ class MetaGradientConfig(Config):
         ge=0,
         le=1,
         description="The paper's mu: how much of dtheta/deta is kept from one update to the next; none: exact.",
+    )
+    bootstrap: int = Field(
+        0,
+        ge=0,
+        description="Updates L of a target that policies match, the last by eta' (BMG); 0: J' itself is climbed.",
     )
     outer_discount: float = Field(0.99, ge=0, le=1, description="Discount of eta', by which updates are judged.")
     outer_trace: float = Field(0.95, ge=0, le=1, description="Trace of eta'.")
@@ -245,7 +259,30 @@ class MetaGradient:
         return found
 
     def objective(self, parameters: Tensor, data: Played) -> Tensor:
-        """Scalar: minus J' of the policies and inner critics `parameters` [B, P], as what they played says."""
+        """Scalar: minus J' of the policies and inner critics `parameters` [B, P], as what they played says.
+
+        With `bootstrap`, how far the policies are from their targets instead (`matching`).
+        """
+        lives = self.matching(parameters, data) if self.config.bootstrap else self.judgement(parameters, data)
+        return lives.mean()  # a life counts as one, however many steps its episodes had
+
+    def matching(self, parameters: Tensor, data: Played) -> Tensor:
+        """[B] KL(target || policy) where it has been; the target does not move, and nor does what it stands on."""
+        with torch.no_grad():
+            target, _ = self._acted(self.target(parameters, data), data)
+        policy, _ = self._acted(parameters, data)
+        return _life_mean(kl_divergence(target, policy).view_as(data.weight), data.weight)
+
+    def target(self, parameters: Tensor, data: Played) -> Tensor:
+        """[B, P] where further updates on `data` lead from `parameters`: by eta, and at last one by eta'."""
+        here = parameters.detach()
+        for _ in range(self.config.bootstrap - 1):
+            here = self.inner_step(here, self.eta.detach(), data).detach()
+        rate, longest = self.config.inner_rate, self.config.inner_norm
+        return gradient_step(lambda there: self.judgement(there, data), here, rate, longest=longest).detach()
+
+    def judgement(self, parameters: Tensor, data: Played) -> Tensor:
+        """[B] minus J' of each life."""
         discount, trace = self.config.outer_discount, self.config.outer_trace
         with torch.no_grad():
             ahead, here = (self._outer_values(parameters, seen) for seen in (data.following, data.observation))
@@ -254,8 +291,7 @@ class MetaGradient:
         gain = self._acted(parameters, data)[1] * advantage
         if self.config.outer_value:
             gain = gain - 0.5 * self.config.outer_value * (target - self._values(parameters, data.observation)).square()
-        lives = (gain * data.weight).flatten(1).sum(1) / data.weight.flatten(1).sum(1).clamp(min=1)
-        return -lives.mean()  # a life counts as one, however many steps its episodes had
+        return -_life_mean(gain, data.weight)
 
     def played(self, rollout: Rollout, lives: int) -> Played:
         """A round [T, B * E, ...] by life, with rewards as they are learned from."""
@@ -384,3 +420,8 @@ class MetaGradient:
         if self.config.outer_critic == "shared":
             return self._values(parameters, seen)
         return self.value(self.critic, seen.flatten(0, 2)[None]).view(seen.shape[:-1])
+
+
+def _life_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """[B] means of values [B, T, E] where there was a step."""
+    return (values * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp(min=1)

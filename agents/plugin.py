@@ -1,20 +1,41 @@
 """The built-in agent side: algorithms by how they adapt, and what the rooms offer: players, networks, experiments."""
 
-from collections.abc import Mapping
-
 from agents.experiments.entries import experiments
 from agents.networks.entries import networks
 from agents.reference.entries import reference_players
 from registry import Entry, hookimpl
 
 _SHARED = ("data-parallel",)
+_EPG = "Houthooft et al. 2018, Evolved Policy Gradients, section 3"
 _ACTIONS = ("discrete-actions|continuous-actions",)
 
 
 @hookimpl
 def register_agents() -> list[Entry]:
     """Agents that learn to learn, and players to judge them by."""
-    return [*_by_memory(), *_by_gradient(), *_by_inference(), *_told_the_task(), *_evolved(), *reference_players()]
+    return [
+        *_by_memory(),
+        *_by_gradient(),
+        *_by_inference(),
+        *_told_the_task(),
+        *_evolved(),
+        *_from_scratch(),
+        *reference_players(),
+    ]
+
+
+@hookimpl
+def register_runners() -> list[Entry]:
+    """Outer loops of another shape that belong to an agent."""
+    return [
+        Entry(
+            "epg",
+            "agents.epg_runner:EPGRunner",
+            "Losses of agent epg evolve over a map, all of them learned by on the same tasks with the same luck.",
+            "agents.epg_runner:EPGRunnerConfig",
+            _EPG,
+        ),
+    ]
 
 
 @hookimpl
@@ -39,16 +60,6 @@ def register_commands() -> list[Entry]:
         Entry("compare", "agents.commands:compare", "Compare the agents of several runs on the same tasks."),
         Entry("play", "agents.commands:play", "Play one trial of a task and write a film of it, or a transcript."),
     ]
-
-
-@hookimpl
-def describe_entry(kind: str, name: str) -> Mapping[str, str] | None:
-    """Of agents and networks the size of what they carry through a trial."""
-    if kind not in ("agents", "networks"):
-        return None
-    from agents.evaluation.carry import described
-
-    return described(kind, name)
 
 
 def _by_memory() -> list[Entry]:
@@ -133,6 +144,21 @@ def _by_gradient() -> list[Entry]:
             "Meta-gradients: an actor-critic that learns the discount and trace of the returns it learns from.",
             "agents.meta_gradient:MetaGradientConfig",
             "Xu, van Hasselt and Silver 2018, Meta-Gradient Reinforcement Learning, section 1",
+            tags=("gradient", "on-policy"),
+            needs=_ACTIONS,
+        ),
+    ]
+
+
+def _from_scratch() -> list[Entry]:
+    """What learning from scratch is measured against."""
+    return [
+        Entry(
+            "ppo-from-scratch",
+            "agents.ppo_from_scratch:PPOFromScratch",
+            "PPO from scratch on every task, between rounds of episodes; nothing is meta-learned.",
+            "agents.ppo_from_scratch:PPOFromScratchConfig",
+            "Schulman et al. 2017, Proximal Policy Optimization Algorithms",
             tags=("gradient", "on-policy"),
             needs=_ACTIONS,
         ),
@@ -227,6 +253,15 @@ def _evolved() -> list[Entry]:
             "agents.es:ESConfig",
             "Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning, section 2",
             tags=("evolution", "on-policy"),
+            needs=_ACTIONS,
+        ),
+        Entry(
+            "epg",
+            "agents.epg:EPG",
+            "Evolved policy gradients: learns every task from scratch, by a loss that evolved to make that fast.",
+            "agents.epg:EPGConfig",
+            _EPG,
+            tags=("evolution", "gradient", "on-policy"),
             needs=_ACTIONS,
         ),
     ]

@@ -208,7 +208,6 @@ def describe(
         "provider": f"{item.provider} {item.version}".strip(),
         "target": entry.target,
         "file": item.plugin.file,
-        **found.described(item),
     }
     _table([(f"{key}:", value) for key, value in facts.items() if value])
     if item.kind == "experiments":

@@ -1,6 +1,7 @@
 """Action distributions over the last axis of what a policy head puts out, never in half precision."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
@@ -35,9 +36,12 @@ class Categorical:
     def __init__(self, logits: Tensor) -> None:
         self.log_probabilities = _wide(logits).log_softmax(-1)
 
-    def sample(self, generator: torch.Generator) -> Tensor:
-        """[...] int64. The smallest of exponentials with rates p is drawn with probability p."""
-        waiting = drawn(self.log_probabilities, lambda empty: empty.exponential_(generator=generator))
+    def sample(self, generator: torch.Generator, alike: int = 1) -> Tensor:
+        """[...] int64. The smallest of exponentials with rates p is drawn with probability p.
+
+        Of the first axis so many rows, one after another, have the same luck.
+        """
+        waiting = _luck(self.log_probabilities, alike, lambda empty: empty.exponential_(generator=generator))
         return (self.log_probabilities - waiting.log()).argmax(-1)
 
     def log_prob(self, action: Tensor) -> Tensor:
@@ -56,9 +60,9 @@ class DiagonalGaussian:
         self.mean = _wide(mean)
         self.log_std = _wide(log_std)
 
-    def sample(self, generator: torch.Generator) -> Tensor:
-        """[..., A] float32."""
-        noise = drawn(self.mean, lambda empty: empty.normal_(generator=generator))
+    def sample(self, generator: torch.Generator, alike: int = 1) -> Tensor:
+        """[..., A] float32. Of the first axis so many rows, one after another, have the same luck."""
+        noise = _luck(self.mean, alike, lambda empty: empty.normal_(generator=generator))
         return self.mean + self.log_std.exp() * noise
 
     def log_prob(self, action: Tensor) -> Tensor:
@@ -164,3 +168,10 @@ def action_size(space: gym.Space[Any]) -> int:
 def _wide(values: Tensor) -> Tensor:
     """`values` in float32 where they are of half precision: probabilities are not to be rounded to 8 bits."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+def _luck(like: Tensor, alike: int, draw: Callable[[Tensor], Tensor]) -> Tensor:
+    """Random numbers in the shape of `like`, where `alike` rows after one another have the same."""
+    if alike == 1:
+        return drawn(like, draw)
+    return drawn(like[: -(-len(like) // alike)], draw).repeat_interleave(alike, 0)[: len(like)]

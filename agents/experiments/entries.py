@@ -4,6 +4,7 @@ from registry import Entry
 
 _ACCEL = "Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design"
 _DREAM = "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-RL without Sacrifices (DREAM)"
+_EPG = "Houthooft et al. 2018, Evolved Policy Gradients"
 _ES = "Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning"
 _GENERALIZATION = "Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning"
 _MAESN = "Gupta et al. 2018, Meta-Reinforcement Learning of Structured Exploration Strategies (MAESN)"
@@ -85,6 +86,11 @@ _EXPERIMENTS = (
         "meta-gradient-chain",
         "Meta-gradients raise the discount until the late, better chain pays most: minutes on a laptop.",
         _META_GRADIENT,
+    ),
+    (
+        "epg-navigation",
+        "A loss evolves by which new policies learn the way to a goal in a few updates: minutes on a laptop.",
+        f"{_EPG}, section 4",
     ),
     (
         "pearl-sparse-point",

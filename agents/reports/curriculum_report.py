@@ -12,23 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from agents.reports.courses import POINTS, Course, averaged, course
 from agents.reports.figures import Band, Panel, data_uri, panels_figure
 from agents.reports.results import Experiment
 from agents.training.highlights import FILE
-from agents.training.records import STEPS, Line, Stored, json_lines
+from agents.training.records import STEPS, Stored, json_lines
 from registry.errors import CheckpointError, TaskError
 from taskgen.archive import Archive
 from taskgen.build import family_of
 from taskgen.pictures import frame_picture
 from taskgen.record import Record
 
-Floats = NDArray[np.float64]
-
-POINTS, SHARE_POINTS = 100, 25
-"""Points that a run's iterations are averaged into; fewer of shares, which are 0 or 1 in a single iteration."""
+SHARE_POINTS = 25
+"""Points of shares, which are 0 or 1 in a single iteration."""
 THUMBNAILS = 6
 """Tasks shown of each kind."""
 SIDE = 128
@@ -71,7 +69,7 @@ def curriculum_section(experiment: Experiment, name: str) -> dict[str, Any] | No
 
     Raises `CheckpointError` for damaged files.
     """
-    panels = _panels([_course(run.path) for run in experiment.runs])
+    panels = _panels([course(run.path, ["tasks/"]) for run in experiment.runs])
     path = experiment.first.path
     kept = list(json_lines(path, FILE, _Highlights)) if (path / FILE).is_file() else []
     if not panels and not kept:
@@ -87,20 +85,7 @@ def curriculum_section(experiment: Experiment, name: str) -> dict[str, Any] | No
     }
 
 
-def _course(path: Path) -> dict[str, Floats]:
-    """[I] environment steps and every metric of the curriculum, NaN where an iteration has none."""
-    lines = [line.metrics for line in json_lines(path, "metrics.jsonl", Line)]
-    lines = [line for line in lines if line.get(STEPS) is not None]
-    names = dict.fromkeys(name for line in lines for name in line if name.startswith("tasks/"))
-    found = {name: np.array([_number(line.get(name)) for line in lines]) for name in (STEPS, *names)}
-    return {name: values for name, values in found.items() if np.isfinite(values).any()}
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value
-
-
-def _panels(courses: Sequence[dict[str, Floats]]) -> list[Panel]:
+def _panels(courses: Sequence[Course]) -> list[Panel]:
     """One for each thing that a curriculum tells: first what replay curricula tell, then the rest by name."""
     told = dict.fromkeys(name for course in courses for name in course if name not in _NOT_TOLD)
     means = [name for name in told if name.startswith(_MEAN)]
@@ -114,16 +99,10 @@ def _panels(courses: Sequence[dict[str, Floats]]) -> list[Panel]:
     return panels[:SHOWN]
 
 
-def _band(course: dict[str, Floats], name: str) -> Band:
-    """A metric over environment steps, averaged into points; with the quantiles around a median."""
-    low, high = (name.replace("median", end) for end in ("low", "high"))
-    columns = [course[STEPS], *(course.get(key, course[name]) for key in (name, low, high))]
-    present = np.isfinite(columns[1])
-    points = SHARE_POINTS if name in _SHARES else POINTS
-    parts = [np.array_split(column[present], min(points, int(present.sum()))) for column in columns]
-    x, mean, below, above = (np.array([part.mean() for part in column]) for column in parts)
-    none = np.full_like(mean, np.nan)
-    return Band(x, mean, below, above) if low in course and low != name else Band(x, mean, none, none)
+def _band(course: Course, name: str) -> Band:
+    """A metric over environment steps; with the quantiles around a median."""
+    around = (name.replace("median", "low"), name.replace("median", "high"))
+    return averaged(course, name, around=around, points=SHARE_POINTS if name in _SHARES else POINTS)
 
 
 def _spoken(name: str) -> str:

@@ -20,6 +20,7 @@ from agents.reports.curriculum_report import curriculum_section
 from agents.reports.evolution import evolves
 from agents.reports.evolution_report import evolution_context
 from agents.reports.figures import adaptation_figure, histograms_figure, learning_figure
+from agents.reports.learning_report import learning_section
 from agents.reports.results import (
     CURVE_POINTS,
     Experiment,
@@ -186,7 +187,6 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
     seconds = [run.checkups[-1].seconds for run in experiment.runs if run.checkups]
     tasks = next(iter(first.evaluation.sets))
     rows = standings([experiment], tasks)
-    optimism = [run.optimism for run in experiment.runs if run.optimism is not None]
     return {
         "label": experiment.label,
         "agent": first.agent,
@@ -204,12 +204,12 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         **_decimals(rows),
         "steps": float(np.mean([run.steps[-1] for run in experiment.runs])),
         "seconds": float(np.mean(seconds)) if seconds else None,
-        "optimism": float(np.mean(optimism)) if optimism else None,
         "seeds": [run.seed for run in experiment.runs],
         "runs": [run.path.name for run in experiment.runs],
         "machine": _machine(first.provenance),
         "tasks": _tasks(number, experiment),
         "curriculum": curriculum_section(experiment, f"curriculum-{number}"),
+        "learned": learning_section(experiment, f"learned-{number}"),
         "config": first.config_text,
         "provenance": _provenance(first.provenance),
         "plugins": _foreign(first.provenance),

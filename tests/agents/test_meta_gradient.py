@@ -104,6 +104,56 @@ def test_updates_that_are_differentiated_are_those_that_are_made(settings):
     torch.testing.assert_close(differentiated.detach(), made_of.detach())
 
 
+@pytest.mark.parametrize("lifetime", ["run", "trial"])
+@pytest.mark.parametrize("bootstrap", [1, 3])
+def test_the_gradient_towards_a_target_is_that_of_finite_differences(lifetime, bootstrap):
+    """The target and what it stands on are constants: those of the theta' that is led to it."""
+    settings = {"lifetime": lifetime, "trajectories": 4, "updates": 2, "bootstrap": bootstrap}
+    agent, data, start, eta = set_up("discounting-chain", settings, 3)
+    eta.requires_grad_()
+    goal = agent.target(agent.chain(start, eta.detach(), data[:-1])[-1], data[-1])
+    with torch.no_grad():
+        there = agent.policy(goal[:, : agent.policy.size], data[-1].observation.flatten(1, 2)).log_probabilities
+
+    def distance(at):
+        """Mean over lives of the mean KL(target || policy) over the steps that were played, written out."""
+        reached = agent.chain(start, at, data[:-1])[-1]
+        here = agent.policy(reached[:, : agent.policy.size], data[-1].observation.flatten(1, 2)).log_probabilities
+        kl = (there.exp() * (there - here)).sum(-1)
+        weight = data[-1].weight.flatten(1)
+        return ((kl * weight).sum(1) / weight.sum(1)).mean()
+
+    loss = agent.objective(agent.chain(start, eta, data[:-1])[-1], data[-1])
+    assert loss.item() == pytest.approx(distance(eta.detach()).item(), rel=1e-6)
+    (exact,) = torch.autograd.grad(loss, eta)
+    measured = differences(lambda at: distance(at).detach(), eta.detach())
+    assert measured.abs().max() > 1e-6
+    torch.testing.assert_close(exact, measured, rtol=1e-4, atol=1e-10)
+
+
+def test_a_target_is_updates_by_eta_and_one_by_what_judges():
+    agent, data, start, _ = set_up("discounting-chain", {"bootstrap": 3}, 1)
+    agent.eta.data = agent.eta.data.double()
+    here = start
+    for _ in range(2):
+        here = agent.inner_step(here, agent.eta.detach(), data[0]).detach()
+    here = here.requires_grad_()
+    (slope,) = torch.autograd.grad(agent.judgement(here, data[0]).sum(), here)
+    torch.testing.assert_close(agent.target(start, data[0]), (here - 0.7 * slope).detach())
+    one, _, _, _ = set_up("discounting-chain", {"bootstrap": 1}, 1)
+    one.critic.data = agent.critic.data
+    near = start.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(one.judgement(near, data[0]).sum(), near)
+    torch.testing.assert_close(one.target(start, data[0]), (near - 0.7 * slope).detach())
+
+
+def test_a_target_is_better_by_what_judges():
+    """So that matching it, however far it is, is in the interest of eta'."""
+    agent, data, start, _ = set_up("discounting-chain", {"bootstrap": 1, "inner_rate": 0.05}, 1)
+    before, after = (agent.judgement(where, data[0]) for where in (start, agent.target(start, data[0])))
+    assert (after < before).all()
+
+
 def test_one_update_by_hand():
     """A critic without hidden layers, one step of reward 2 to the end: v moves by rate * c * (G - v) along (o, 1)."""
     family = build_family("signal-noise-chain", {"horizon": 1})

@@ -54,7 +54,7 @@ def test_rl2_with_every_network(network, memory, reward_input):
     check_agent("rl2", settings, family=family, family_settings=small)
 
 
-@pytest.mark.parametrize("agent", ["maml", "promp", "reptile", "maesn"])
+@pytest.mark.parametrize("agent", ["maml", "promp", "reptile", "maesn", "epg", "ppo-from-scratch"])
 @pytest.mark.parametrize("family", ["point-navigation", "grid-navigation"])
 def test_agents_that_adapt_between_rounds(agent, family):
     """Three rounds of two episodes; by default three episodes are one round."""
@@ -81,9 +81,12 @@ EMBEDDED = {
     "n_step": 2,
 }
 BELIEF = {"epochs": 2, "minibatches": 1, "encoder_updates": 2, "gradient_norm": 0.01, "encoder_norm": 0.01}
+EVOLVED = {**INNER, "pairs": 1, "steps": 1, "guided": 2, "channels": [2, 2], "context_width": 2, "loss_width": 2}
 VARIANTS = {
     "dqn": [{**OFF_POLICY, "learning_rate": 0.1, "epsilon_steps": 500, "n_step": 2, "target_updates": 1}],
     "dream": [{**OFF_POLICY, "width": 4, "bottleneck": 1.0, "epsilon_steps": 500, "n_step": 2, "target_updates": 1}],
+    "epg": [EVOLVED],
+    "ppo-from-scratch": [INNER],
     "es": [TINY, {**TINY, "normalise": True}],
     "ppo": [{**TINY, "epochs": 3, "minibatches": 1, "learning_rate": 0.1}],
     "rl2": [{"epochs": 2, "minibatches": 1, "reward_prediction": 1.0, "normalize": True}],
@@ -101,7 +104,7 @@ VARIANTS = {
     "meta-gradient": [
         {**TINY, "inner_norm": 0.1},
         {**INNER, "lifetime": "trial", "learned": "trace", "derivative_trace": 0.5, "outer_value": 1.0},
-        {**TINY, "updates": 2, "learned": "discount", "derivative_trace": 0.5},
+        {**TINY, "updates": 2, "learned": "discount", "derivative_trace": 0.5, "bootstrap": 2},
     ],
     "varibad": [BELIEF],
     "hyperx": [{**BELIEF, "novelty_hidden": [4], "novelty_batch": 8}],

@@ -119,7 +119,7 @@ def test_every_curriculum_generator_and_runner_is_here() -> None:
     catalogue = registry.catalogue()
     known = {name: [item.entry.name for item in catalogue.items(name)] for name in ("curricula", "runners", "rewards")}
     assert set(known["curricula"]) == {*MOVERS, *OTHERS}
-    assert set(known["runners"]) == {"poet", "paired", "pbt"}
+    assert set(known["runners"]) == {"poet", "paired", "pbt", "epg"}
     assert {f"builtin/{name}" for name in known["rewards"]} == {*PAID} - {"own"}
 
 

@@ -71,6 +71,9 @@ _SMALL: dict[str, Any] = {
     "meta_batch": 2,
     "batch": 16,
     "capacity": 500,
+    "channels": [2, 2],
+    "context_width": 4,
+    "loss_width": 4,
 }
 """Settings of learned agents, by name, under which they learn in no time."""
 _SWITCHES: dict[str, list[dict[str, Any]]] = {
@@ -79,7 +82,7 @@ _SWITCHES: dict[str, list[dict[str, Any]]] = {
     "builtin/sac": [{"temperature": 0.2}],
     "builtin/pearl": [{"target_entropy": -2.0}],
     "builtin/es": [{"pairs": 2}],
-    "builtin/meta-gradient": [{"derivative_trace": 0.5}, {"outer_value": 1.0}, {"updates": 2}],
+    "builtin/meta-gradient": [{"derivative_trace": 0.5}, {"outer_value": 1.0}, {"updates": 2}, {"bootstrap": 2}],
 }
 """Numbers that switch something on."""
 

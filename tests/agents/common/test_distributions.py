@@ -129,3 +129,15 @@ def test_the_density_at_the_edge_of_the_box_is_finite():
 def test_boxes_of_two_axes_are_refused():
     with pytest.raises(UserError, match="Box with one axis"):
         action_size(gym.spaces.Box(-1, 1, (2, 2)))
+
+
+@pytest.mark.parametrize("alike", [2, 3, 7])
+def test_rows_after_one_another_may_have_the_same_luck(alike):
+    logits, mean = torch.zeros(5, 4, 3), torch.zeros(5, 4, 2)
+    for policy in (Categorical(logits), DiagonalGaussian(mean, torch.zeros(2))):
+        drawn = policy.sample(torch.Generator().manual_seed(0), alike)
+        assert len(drawn) == 5
+        for row in range(5):
+            assert torch.equal(drawn[row], drawn[row // alike * alike])
+        starts = drawn[::alike]
+        assert len({tuple(row.flatten().tolist()) for row in starts}) == len(starts)

@@ -24,6 +24,8 @@ AGENTS = {
     "ppo": "name='ppo', hidden=[4]",
     "sac": f"name='sac', {SMALL}",
     "es": "name='es', hidden=[4]",
+    "epg": "name='epg', hidden=[4], trajectories=2",
+    "ppo-from-scratch": "name='ppo-from-scratch', hidden=[4], trajectories=2",
 }
 STAGES = {
     "more episodes": "{episodes=4, iterations=1}, {episodes=6, iterations=1}, {episodes=8}",

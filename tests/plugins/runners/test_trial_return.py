@@ -15,6 +15,7 @@ from taskgen.runner import Assignment
 from taskgen.streams import seed_sequence
 
 AGENT = Part.model_validate({"name": "ppo", "context": "none", "hidden": [4], "epochs": 1, "minibatches": 1})
+LOSSES = Part.model_validate({"name": "epg", "hidden": [4], "trajectories": 1, "pairs": 1})
 EPISODES = 3
 SETTINGS: dict[str, dict[str, Any]] = {
     "pbt": {"population": 2, "judged_tasks": 2},
@@ -33,7 +34,7 @@ def test_runners_report_the_return_of_a_trial(name: str) -> None:
     assignment = Assignment(
         family=family,
         source=Part(name="domain-randomization"),
-        agent=AGENT,
+        agent=LOSSES if name == "epg" else AGENT,
         iterations=2,
         tasks=2,
         episodes=EPISODES,
