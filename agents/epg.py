@@ -59,7 +59,7 @@ _REACH = 10.0
 class EPGConfig(InnerConfig):
     """Settings of `EPG`."""
 
-    pairs: int = Field(16, ge=1, description="Antithetic pairs n of perturbed losses.")
+    pairs: int = Field(32, ge=1, description="Antithetic pairs n of perturbed losses.")
     noise: float = Field(0.1, gt=0, description="First standard deviation sigma of the perturbations.")
     noise_decay: float = Field(0.999, gt=0, le=1, description="Factor of sigma after every update.")
     least_noise: float = Field(0.02, gt=0, description="Sigma decays no further than this; one that is below it stays.")
@@ -71,10 +71,10 @@ class EPGConfig(InnerConfig):
     l2: float = Field(0.001, ge=0, description="Pull of the loss's weights towards zero, beside g.")
     guided: int = Field(20, ge=0, description="Updates over which the weight of PPO's surrogate falls from 1 to 0.")
     counted: int = Field(3, ge=1, description="Last rounds of a life by which its loss is ranked.")
-    memory: int = Field(8, ge=0, description="Parameters of a life's memory.")
+    memory: int = Field(4, ge=0, description="Parameters of a life's memory.")
     remembered: int = Field(2, ge=1, description="Rounds that the temporal convolution reads.")
-    channels: tuple[Width, Width] = Field((8, 16), description="Channels of its two layers.")
-    context_width: Width = Field(16, description="Width of what comes of it.")
+    channels: tuple[Width, Width] = Field((4, 8), description="Channels of its two layers.")
+    context_width: Width = Field(8, description="Width of what comes of it.")
     loss_width: Width = Field(16, description="Width of the hidden layer that reads a step and the context.")
 
 

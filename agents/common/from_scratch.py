@@ -31,9 +31,9 @@ class InnerConfig(Config):
     std: float = Field(1.0, gt=0, description="First standard deviation of actions, in half the range.")
     least_std: float = Field(0.1, ge=0, description="Standard deviation that is never undercut, in half the range.")
     trajectories: int = Field(4, ge=1, description="Episodes side by side that an update learns from.")
-    steps: int = Field(4, ge=1, description="Gradient steps of an update.")
-    inner_rate: float = Field(0.5, gt=0, description="Length of a gradient step, in gradients.")
-    inner_norm: float = Field(0.5, gt=0, description="Gradients are scaled down to this norm.")
+    steps: int = Field(2, ge=1, description="Gradient steps of an update.")
+    inner_rate: float = Field(1.0, gt=0, description="Length of a gradient step, in gradients.")
+    inner_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
     discount: float = Field(0.99, ge=0, le=1, description="Discount per step in the advantages of PPO's surrogate.")
     trace: float = Field(0.95, ge=0, le=1, description="Their GAE lambda, over the linear baseline.")
 
