@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 
 import typer
 
-from registry.discovery import FILES_VARIABLE
+from registry.discovery import typed
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ def train(
         Path | None, typer.Option("--run", "--run-directory", help="Run directory; by default runs/NAME-SEED.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run directory's newest checkpoint.")] = False,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Begin a new run with the agent that the run here has trained.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch; one is fastest for small networks.")] = 1,
 ) -> None:
     """Train an agent, evaluate it beside its reference players and write a report.
@@ -58,11 +61,13 @@ def train(
     from agents.training.experiment import load_experiment
     from agents.training.loop import train as train_run
     from agents.training.run import RunDirectory
+    from agents.training.trained import beginning_with
 
     torch.set_num_threads(threads)
     given = list(overrides or [])
     given += [] if seed is None else [f"seed={seed}"]
     given += [] if device is None else [f"device={device}"]
+    given += [] if start is None else beginning_with(start)
     plan = load_experiment(experiment, given)
     directory = RunDirectory(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}")
     with parallel.joined() as first, Progress(quiet=not first) as progress:
@@ -79,7 +84,7 @@ def train(
         if progress.stop_requested():
             _stopped_evaluating(directory.path)
         typer.echo("Evaluating beside the reference players ...")
-        _print_summary(_evaluated(directory))
+        _show_evaluation(directory)
     _write_report([directory.path], directory.path / "report.html")
 
 
@@ -91,6 +96,7 @@ def _begun(plan: "Plan[Experiment]", directory: "RunDirectory", resume: bool) ->
     from agents.common import parallel
     from agents.training.experiment import build_parts, refuse_same_tasks, refuse_too_short
     from agents.training.sharing import refuse_unshared
+    from agents.training.trained import begin
 
     refuse_unshared(plan.config)
     resumed = parallel.by_first(lambda: resume and directory.config.exists())
@@ -102,6 +108,7 @@ def _begun(plan: "Plan[Experiment]", directory: "RunDirectory", resume: bool) ->
     refuse_same_tasks(plan.config, parts)
     refuse_too_short(plan.config, parts)
     if not resumed:
+        begin(plan.config, parts)
         parallel.by_first(lambda: directory.create(plan))
     return plan, parts
 
@@ -127,12 +134,29 @@ def _evaluated(run: "RunDirectory", given: str = "", **settings: Any) -> dict[st
         _stopped_evaluating(run.path, given)
 
 
+def _show_evaluation(run: "RunDirectory", given: str = "", *, as_json: bool = False, **settings: Any) -> None:
+    """Evaluate and print; also what the run could not keep, before that is said."""
+    from agents.training.judge import NotKept
+
+    refused: NotKept | None = None
+    try:
+        summary: Mapping[str, Any] = _evaluated(run, given, **settings)
+    except NotKept as error:
+        summary, refused = error.summary, error
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))
+    else:
+        _print_summary(summary)
+    if refused is not None:
+        raise refused
+
+
 def _stopped_evaluating(run: Path, given: str = "") -> NoReturn:
     path = shlex.quote(str(run))
-    page = "" if given else f" and {_taskgen(f'report {path}')}"
+    page = "" if given else f" and {typed(f'report {path}')}"
     typer.echo(
         f"Stopped; the run is trained, and nothing of this evaluation was kept. Make up for it with: "
-        f"{_taskgen(f'evaluate {path}{given}')}{page}",
+        f"{typed(f'evaluate {path}{given}')}{page}",
         err=True,
     )
     raise typer.Exit(130)
@@ -163,11 +187,7 @@ def evaluate(
         raise UserError(f"{tasks} holds no task to be judged on")
     given = "" if tasks is None else f" --tasks {shlex.quote(str(tasks))}"
     given += "" if episodes is None else f" --episodes {episodes}"
-    summary = _evaluated(RunDirectory(run), given, tasks=specs, episodes=episodes)
-    if as_json:
-        typer.echo(json.dumps(summary, indent=1))
-    else:
-        _print_summary(summary)
+    _show_evaluation(RunDirectory(run), given, as_json=as_json, tasks=specs, episodes=episodes)
 
 
 def report(
@@ -296,20 +316,14 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
         typer.echo(f"{player} is left out: {reason}")
 
 
-def _taskgen(command: str) -> str:
-    """What to type for `command`, with the plugin files in use."""
-    files = [file for file in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if file]
-    return " ".join(["taskgen", *(f"--plugin {shlex.quote(file)}" for file in files), command])
-
-
 def _resume_command(directory: Path) -> str:
     """What to type to go on: the run's own configuration, the plugin files in use, and as many processes."""
     run = shlex.quote(str(directory))
     beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
     if beside == "1":
-        return _taskgen(f"train {run}/config.toml --run {run} --resume")
+        return typed(f"train {run}/config.toml --run {run} --resume")
     program = f"torchrun --nproc-per-node {beside} -m registry.cli"
-    return _taskgen(f"train {run}/config.toml --run-directory {run} --resume").replace("taskgen", program, 1)
+    return typed(f"train {run}/config.toml --run-directory {run} --resume").replace("taskgen", program, 1)
 
 
 class Progress:

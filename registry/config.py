@@ -32,6 +32,10 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+INCIDENTAL: dict[str, Any] = {"incidental": True}
+"""`json_schema_extra` of a setting that changes no result, such as where something is computed or how often it is
+shown: a run may go on with another value of it. What is inside such a setting is incidental too."""
+
 Width: TypeAlias = Annotated[int, Field(ge=1)]
 """Of a layer in a setting: one of no units would let nothing through, and say nothing of it."""
 
@@ -95,6 +99,25 @@ def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
     if problems:
         raise ConfigError(problems, "overrides")
     return result
+
+
+def differing(one: Any, other: Any, path: str = "") -> list[str]:
+    """Dotted paths at which two configurations, as plain data, differ; of a table that one of them lacks its own."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        first, second = cast(Mapping[str, Any], one), cast(Mapping[str, Any], other)
+        keys = dict.fromkeys([*first, *second])
+        found = [differing(first.get(key), second.get(key), f"{path}.{key}" if path else key) for key in keys]
+    elif isinstance(one, list) and isinstance(other, list) and len(cast(list[Any], one)) == len(cast(list[Any], other)):
+        pairs = zip(cast(list[Any], one), cast(list[Any], other), strict=True)
+        found = [differing(*pair, f"{path}[{index}]") for index, pair in enumerate(pairs)]
+    else:
+        return [] if one == other else [path]
+    return [inner for each in found for inner in each]
+
+
+def inside(path: str, settings: Iterable[str]) -> bool:
+    """Whether the dotted `path` is one of `settings` or leads into one."""
+    return any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in settings)
 
 
 def parse(model: type[M], data: Mapping[str, Any], where: str = "configuration", prefix: str = "") -> M:

@@ -16,6 +16,7 @@ import importlib.util
 import inspect
 import os
 import re
+import shlex
 import sys
 import time
 import traceback
@@ -118,6 +119,12 @@ def register(manager: pluggy.PluginManager, record: PluginRecord, load: Callable
         )
     file = record.file or getattr(inspect.getmodule(module), "__file__", None) or ""
     return replace(record, module=module, file=file, import_seconds=time.perf_counter() - start)
+
+
+def typed(command: str) -> str:
+    """What to type for the `taskgen` command `command`, with the plugin files in use."""
+    files = [file for file in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if file]
+    return " ".join(["taskgen", *(f"--plugin {shlex.quote(file)}" for file in files), command])
 
 
 def load_file(path: Path) -> ModuleType:

@@ -23,6 +23,8 @@ class Plan(Generic[C]):
     config: C
     """Every part with its full name and complete settings: what it says does not change when defaults do."""
     items: tuple[Item, ...]
+    incidental: frozenset[str] = frozenset()
+    """Dotted paths of the settings that change no result, as their models declare (`registry.config.INCIDENTAL`)."""
 
 
 def resolve(config: C, catalogue: Catalogue, where: str = "configuration") -> Plan[C]:
@@ -34,23 +36,26 @@ def resolve(config: C, catalogue: Catalogue, where: str = "configuration") -> Pl
         problems = [*catalogue.incompatibilities(walk.items), *catalogue.validate(data)]
     if problems:
         raise ConfigError(problems, where)
-    return Plan(parse(type(config), data, where), tuple(walk.items))
+    return Plan(parse(type(config), data, where), tuple(walk.items), frozenset(walk.incidental))
 
 
 class _Walk:
-    """Collects items and problems on the way through a configuration."""
+    """Collects items, incidental settings and problems on the way through a configuration."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.items: list[Item] = []
         self.problems: list[str] = []
+        self.incidental: set[str] = set()
 
     def model(self, config: Config, path: str) -> dict[str, Any]:
         """`config` as plain data with its parts completed."""
         data = config.model_dump(mode="json", exclude_none=True)
         for name, field in type(config).model_fields.items():
-            extra = field.json_schema_extra
-            kind = str(cast(dict[str, Any], extra).get("kind", "")) if isinstance(extra, dict) else ""
+            extra = cast(dict[str, Any], field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {})
+            kind = str(extra.get("kind", ""))
+            if extra.get("incidental"):
+                self.incidental.add(f"{path}{name}")
             if name in data:
                 data[name] = self._value(getattr(config, name), data[name], kind, f"{path}{name}")
         return data

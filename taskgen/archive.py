@@ -1,7 +1,9 @@
 """The archive: tasks with where they came from, in one SQLite file. One writer, many readers.
 
-Every row carries the SHA-256 of its content, checked whenever it is read. Opening runs nothing that is stored in the
-file: a file whose schema is not exactly the one below is refused.
+Every row carries the SHA-256 of its content, and the table `seal` holds how many rows each table has and the sum of
+their hashes (AdHash: Bellare & Micciancio 1997), which changes in the transaction that changes the rows. Opening looks
+at all of it, indices included, so that what is not found is not there. It runs nothing that is stored in the file: a
+file whose schema is not exactly the one below is refused. Files of format 1 have no seal until they are written again.
 """
 
 import fcntl
@@ -24,8 +26,8 @@ from taskgen.spec import TaskSpec
 from taskgen.taskset import MAX_LINE, read_tasks, write_tasks
 
 _APPLICATION = int.from_bytes(b"TGar", "big")
-_VERSION = 1
-_SCHEMA = (
+_VERSION = 2
+_UNSEALED = (
     """CREATE TABLE task (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, spec TEXT NOT NULL, generator TEXT NOT NULL,
     version TEXT NOT NULL, parents TEXT NOT NULL, generation INTEGER NOT NULL, split TEXT, sha256 TEXT NOT NULL
@@ -37,12 +39,20 @@ _SCHEMA = (
     "CREATE INDEX task_split ON task (split)",
     "CREATE INDEX task_generator ON task (generator)",
 )
+_SEAL = """CREATE TABLE seal (
+    name TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL, total TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID"""
+_SCHEMA = {1: _UNSEALED, _VERSION: (*_UNSEALED, _SEAL)}
 _TASK = "SELECT number, id, spec, generator, version, parents, generation, split, sha256 FROM task"
 _SCORE = "SELECT task, name, step, value, sha256 FROM score"
+_ROWS = {"task": _TASK, "score": _SCORE}
+_MODULUS = 1 << 256
 _INSERT = {
     "task": "INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "score": "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?, ?)",
 }
+_left: dict[Path, tuple[int, ...]] = {}
+"""How this process left the archives that it has written, by `_state`: it need not look at all of them again."""
 
 
 class Archive:
@@ -58,11 +68,15 @@ class Archive:
         self._database: sqlite3.Connection | None = None
         self._taken: dict[str, str] = {}
         """The split of every task that has one, by key; filled when it is first asked for."""
+        self._change: dict[str, tuple[int, int]] = {}
+        """By table, the rows and the sum of hashes that the present transaction adds."""
+        self._checked = False
+        """Whether every row there was looked at when the archive was opened."""
         try:
             if write:
                 self._lock = _lock(self.path)
             with self._guarded():
-                self._database = _open(self.path, create=write)
+                self._open(write)
         except BaseException:
             self.close()
             raise
@@ -72,8 +86,22 @@ class Archive:
         """Close the file and let others write it."""
         if self._database is not None:
             self._database.close()
+            self._database = None
+            if self._lock is not None:
+                _left[self.path.resolve()] = _state(self.path)
         if self._lock is not None:
             self._lock.close()
+
+    def _open(self, write: bool) -> None:
+        known = write and _left.get(self.path.resolve()) == _state(self.path)
+        self._database = _open(self.path, create=write)
+        if known:
+            return
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        totals = _refuse_damaged(self.path, self._database, sealed=version > 1)
+        self._checked = True
+        if write and version == 1:
+            _seal(self._database, totals)
 
     def __enter__(self) -> Self:
         return self
@@ -115,10 +143,10 @@ class Archive:
                     lineage = json.dumps(list(parents))
                     row = (number, spec.id, spec.canonical(), generator, version, lineage, int(generation), split)
                     artefacts.bring([spec], self.path.parent)
-                    _insert(database, "task", row)
+                    self._insert(database, "task", row)
                 elif split is not None and row[7] is None:
-                    _insert(database, "task", (*row[:7], split))
-                _add_scores(database, spec.id, scores or {}, generation)
+                    self._insert(database, "task", (*row[:7], split), instead=row[8])
+                self._add_scores(database, spec.id, scores or {}, generation)
             return number - before
 
     def add_scores(self, scores: Mapping[str, Mapping[str, float]], *, step: int = 0) -> None:
@@ -130,7 +158,7 @@ class Archive:
             for id_, values in scores.items():
                 if self._find(database, id_) is None:
                     raise TaskError(f"task {id_!r} is not in {self.path}")
-                _add_scores(database, id_, values, step)
+                self._add_scores(database, id_, values, step)
 
     def records(self, *, split: str | None = None, generator: str | None = None) -> Iterator[Record]:
         """All records, or those of one split or one generator, in the order they were added."""
@@ -174,31 +202,18 @@ class Archive:
         return self.add(read_tasks(path), generator=generator, split=split)
 
     def check(self) -> list[str]:
-        """Everything that is wrong with the file, one sentence each: structure, every row, every reference."""
-        database = self._connection()
-        try:
-            found = [str(row[0]) for row in database.execute("PRAGMA integrity_check")]
-            problems = [] if found == ["ok"] else [f"SQLite: {line}" for line in found]
-            ids: set[str] = set()
-            parents: set[str] = set()
-            count = highest = 0
-            for row in database.execute(f"{_TASK} ORDER BY number"):
-                count, highest = count + 1, row[0]
-                try:
-                    record = self._record(row)
-                except TaskError as error:
-                    problems.append(str(error))
-                else:
-                    ids.add(record.spec.id)
-                    parents.update(record.parents)
-                    problems += artefacts.problems(record.spec)
-            if count != highest:
-                problems.append(f"{highest - count} tasks are missing: numbers go up to {highest}, {count} are there")
-            problems += [f"parent {parent!r} is missing" for parent in sorted(parents - ids)]
-            orphans = database.execute("SELECT DISTINCT task FROM score WHERE task NOT IN (SELECT id FROM task)")
-            return problems + [f"task {task!r} has scores but no record" for (task,) in orphans]
-        except sqlite3.DatabaseError as error:
-            return [f"SQLite: {error}"]
+        """What the tasks refer to and cannot be found, one sentence each: parents, and artefacts that are not intact.
+
+        Whether the file itself is sound was looked at when it was opened.
+        """
+        problems: list[str] = []
+        ids: set[str] = set()
+        parents: set[str] = set()
+        for record in self.records():
+            ids.add(record.spec.id)
+            parents.update(record.parents)
+            problems += artefacts.problems(record.spec)
+        return problems + [f"parent {parent!r} is missing" for parent in sorted(parents - ids)]
 
     def _take(self, database: sqlite3.Connection, spec: TaskSpec, split: str) -> None:
         """Note that a task is about to be in `split`. Raises `TaskError` where it is in another one."""
@@ -232,10 +247,9 @@ class Archive:
 
     def _content(self, table: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
         """The row without its hash. Raises `TaskError` when the hash does not match."""
-        *content, digest = row
-        if _digest(table, content) != digest:
-            raise TaskError(f"{self.path}: {table} {row[0]!r} is damaged (its hash does not match): restore a backup")
-        return (*content,)
+        if not self._checked:
+            _refuse_row(self.path, table, row)
+        return row[:-1]
 
     def _connection(self) -> sqlite3.Connection:
         if self._database is None:
@@ -247,8 +261,11 @@ class Archive:
         try:
             yield
         except sqlite3.Error as error:
-            hint = "if it is damaged, restore a backup"
-            raise TaskError(f"{self.path}: not a readable archive: {error}; {hint}") from None
+            raise TaskError(f"{self.path}: {_told(self.path, error)}") from None
+        except UnicodeDecodeError:
+            raise TaskError(f"{self.path}: damaged: text in it is not UTF-8; restore a backup") from None
+        except OSError as error:
+            raise TaskError(f"{self.path}: cannot be opened: {error.strerror or error}") from None
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
@@ -258,28 +275,47 @@ class Archive:
             raise TaskError(f"{self.path} is open for reading; open it with Archive(path, write=True) to change it")
         with self._guarded():
             database.execute("BEGIN IMMEDIATE")
+            self._change.clear()
             try:
                 yield database
+                for table, (number, total) in self._change.items():
+                    before, sum_ = _seals(database)[table]
+                    values = (table, before + number, _hex(int(sum_, 16) + total))
+                    database.execute("INSERT OR REPLACE INTO seal VALUES (?, ?, ?)", values)
+                database.execute("COMMIT")
             except BaseException:
-                database.execute("ROLLBACK")
+                if database.in_transaction:  # a full disk has ended it already
+                    database.execute("ROLLBACK")
                 self._taken.clear()
                 raise
-            database.execute("COMMIT")
 
+    def _insert(
+        self, database: sqlite3.Connection, table: str, content: tuple[Any, ...], instead: str | None = None
+    ) -> None:
+        """Write a row, perhaps `instead` of the one with that hash."""
+        digest = _digest(table, content)
+        database.execute(_INSERT[table], (*content, digest))
+        number, total = self._change.get(table, (0, 0))
+        gone = 0 if instead is None else int(instead, 16)
+        self._change[table] = (number + (instead is None), total + int(digest, 16) - gone)
 
-def _insert(database: sqlite3.Connection, table: str, content: tuple[Any, ...]) -> None:
-    database.execute(_INSERT[table], (*content, _digest(table, content)))
-
-
-def _add_scores(database: sqlite3.Connection, id_: str, scores: Mapping[str, float], step: int) -> None:
-    for name, value in scores.items():
-        if not math.isfinite(value):
-            raise TaskError(f"score {name!r} of task {id_} = {value!r}: expected a finite number")
-        _insert(database, "score", (id_, name, int(step), float(value) + 0.0))  # SQLite keeps no negative zero
+    def _add_scores(self, database: sqlite3.Connection, id_: str, scores: Mapping[str, float], step: int) -> None:
+        for name, value in scores.items():
+            if not math.isfinite(value):
+                raise TaskError(f"score {name!r} of task {id_} = {value!r}: expected a finite number")
+            key = (id_, name, int(step))
+            old = database.execute(f"{_SCORE} WHERE task = ? AND name = ? AND step = ?", key).fetchone()
+            content = (*key, float(value) + 0.0)  # SQLite keeps no negative zero
+            self._insert(database, "score", content, instead=None if old is None else old[-1])
 
 
 def _digest(table: str, content: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps([table, *content], default=repr).encode()).hexdigest()
+
+
+def _refuse_row(path: Path, table: str, row: tuple[Any, ...]) -> None:
+    if _digest(table, row[:-1]) != row[-1]:
+        raise TaskError(f"{path}: {table} {row[0]!r} is damaged (its hash does not match): restore a backup")
 
 
 def _open(path: Path, *, create: bool) -> sqlite3.Connection:
@@ -288,6 +324,9 @@ def _open(path: Path, *, create: bool) -> sqlite3.Connection:
         if not create:
             raise TaskError(f"{path}: there is no such archive")
         _create(path)
+    for part in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm", "-journal"))):
+        if part.exists() and not part.is_file():  # a pipe would be waited for
+            raise TaskError(f"{path}: not a readable archive: {part.name} is not a regular file")
     database = _connect(path, "ro")
     try:
         _refuse_foreign(path, database)
@@ -301,11 +340,19 @@ def _open(path: Path, *, create: bool) -> sqlite3.Connection:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=30.0)
+    wal = path.with_name(f"{path.name}-wal")
+    still = mode == "ro" and not _may_write(path.parent) and not (wal.exists() and wal.stat().st_size)
+    query = f"mode={mode}&immutable=1" if still else f"mode={mode}"  # else SQLite wants to make files beside it
+    database = sqlite3.connect(f"{path.resolve().as_uri()}?{query}", uri=True, isolation_level=None, timeout=30.0)
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * MAX_LINE)
     for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "foreign_keys = OFF", "synchronous = NORMAL"):
         database.execute(f"PRAGMA {pragma}")
     return database
+
+
+def _may_write(folder: Path) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return os.access(folder, os.W_OK, effective_ids=effective)
 
 
 def _create(path: Path) -> None:
@@ -314,8 +361,9 @@ def _create(path: Path) -> None:
     staging = path.with_name(f".{path.name}.{os.getpid()}.staging")
     try:
         database = sqlite3.connect(staging, isolation_level=None)
-        for statement in (f"PRAGMA application_id = {_APPLICATION}", f"PRAGMA user_version = {_VERSION}", *_SCHEMA):
+        for statement in (f"PRAGMA application_id = {_APPLICATION}", *_UNSEALED):
             database.execute(statement)
+        _seal(database, dict.fromkeys(_ROWS, (0, _hex(0))))
         database.execute("PRAGMA journal_mode = WAL")
         database.close()
         staging.replace(path)
@@ -324,26 +372,100 @@ def _create(path: Path) -> None:
         staging.unlink(missing_ok=True)
 
 
+def _seal(database: sqlite3.Connection, totals: Mapping[str, tuple[int, str]]) -> None:
+    """Make an archive of format 1, whose rows have the `totals`, one of ours; all or nothing."""
+    database.execute("BEGIN IMMEDIATE")
+    database.execute(_SEAL)
+    for table, (number, total) in totals.items():
+        database.execute("INSERT INTO seal VALUES (?, ?, ?)", (table, number, total))
+    database.execute(f"PRAGMA user_version = {_VERSION}")
+    database.execute("COMMIT")
+
+
+def _seals(database: sqlite3.Connection) -> dict[str, tuple[int, str]]:
+    """How many rows each table should have, and the sum of their hashes."""
+    found = database.execute("SELECT name, number, total FROM seal").fetchall()
+    return {name: (number, total) for name, number, total in found}
+
+
+def _hex(total: int) -> str:
+    """A sum of hashes as the seal has it."""
+    return f"{total % _MODULUS:064x}"
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes when somebody writes the file, as far as the system tells; nothing where it is not there."""
+    try:
+        states = [path.stat(), *(each.stat() for each in [path.with_name(f"{path.name}-wal")] if each.exists())]
+    except OSError:
+        return ()
+    return tuple(number for each in states for number in (each.st_ino, each.st_size, each.st_mtime_ns))
+
+
 def _refuse_foreign(path: Path, database: sqlite3.Connection) -> None:
-    """Raise `TaskError` unless this is an archive of our version with exactly our tables and nothing that could run."""
+    """Raise `TaskError` unless this is an archive with exactly our tables and nothing that could run."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != _APPLICATION:
         raise TaskError(f"{path}: a SQLite file, but not a task archive")
-    if version != _VERSION:
-        raise TaskError(f"{path}: archive format {version}; this version of the program reads format {_VERSION}")
+    if version not in _SCHEMA:
+        raise TaskError(f"{path}: archive format {version}; this version of the program reads formats 1 to {_VERSION}")
     stored = {sql for (sql,) in database.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
-    if stored != set(_SCHEMA):
+    if stored != set(_SCHEMA[version]):
         raise TaskError(f"{path}: the tables are not those of an archive; it was altered")
-    (problem,) = database.execute("PRAGMA quick_check(1)").fetchone()
-    if problem != "ok":
-        raise TaskError(f"{path}: damaged: {problem}")
+
+
+def _refuse_damaged(path: Path, database: sqlite3.Connection, *, sealed: bool) -> dict[str, tuple[int, str]]:
+    """By table, how many rows there are and the sum of their hashes. Raises `TaskError` where anything is damaged."""
+    database.execute("BEGIN")  # one state of the file, whoever writes it meanwhile
+    try:
+        (problem,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+        if problem != "ok":
+            raise TaskError(f"{path}: damaged: {problem}; restore a backup")
+        totals: dict[str, tuple[int, str]] = {}
+        for table, select in _ROWS.items():
+            number = total = 0
+            for row in database.execute(select):
+                _refuse_row(path, table, row)
+                number, total = number + 1, total + int(row[-1], 16)
+            totals[table] = number, _hex(total)
+        if sealed:
+            _refuse_missing(path, totals, _seals(database))
+    finally:
+        database.execute("ROLLBACK")
+    return totals
+
+
+def _refuse_missing(path: Path, found: Mapping[str, tuple[int, str]], sealed: Mapping[str, tuple[int, str]]) -> None:
+    for table, (number, total) in found.items():
+        expected, sum_ = sealed.get(table, (number, "none"))
+        if (number, total) != (expected, sum_):
+            changed = f"its {table}s are not those it was left with"
+            what = changed if number >= expected else f"{expected - number} of {expected} {table}s are missing"
+            raise TaskError(f"{path}: damaged: {what}; restore a backup")
+
+
+def _told(path: Path, error: sqlite3.Error) -> str:
+    """What SQLite cannot do, and what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says which kind of it
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return f"the disk refused ({error}); what was stored before is as it was: make room or mend it, and do it again"
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
+        needed = f"write permission for it and {path.parent or '.'}, where SQLite keeps files beside it"
+        return f"cannot be used here ({error}): it takes {needed}; or copy it to a place of your own"
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"another process has held it for long ({error}): try again when that has ended"
+    return f"not a readable archive: {error}; if it is damaged, restore a backup"
 
 
 def _lock(path: Path) -> BinaryIO:
     """The lock of the one writer; the system frees it when its process ends, however that happens."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.with_name(f"{path.name}.lock").open("a+b")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.with_name(f"{path.name}.lock").open("a+b")
+    except OSError as error:
+        reason = error.strerror or error
+        raise TaskError(f"{path} cannot be written: {path.parent} does not allow it ({reason})") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -353,7 +475,11 @@ def _lock(path: Path) -> BinaryIO:
         raise TaskError(
             f"{path} is being written by process {holder}; wait until it ends, or open the archive for reading"
         ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()).encode())
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(str(os.getpid()).encode())
+        file.flush()
+    except OSError as error:
+        file.close()
+        raise TaskError(f"{path} cannot be written: {error.strerror or error}; make room or mend the disk") from None
     return file

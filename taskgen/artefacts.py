@@ -21,7 +21,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from registry.errors import TaskError, brief
-from taskgen.files import write_atomically
+from taskgen.files import read_regular, write_atomically
 from taskgen.spec import TaskSpec
 
 VARIABLE = "TASKGEN_ARTEFACTS"
@@ -129,7 +129,7 @@ def _read(name: str) -> bytes:
         try:
             if path.stat().st_size > _LARGEST:
                 raise TaskError(f"{path}: larger than {_LARGEST:,} bytes, the most an artefact may have")
-            data = path.read_bytes()
+            data = read_regular(path)
         except OSError:
             continue
         if hashlib.sha256(data).hexdigest() != name:

@@ -1,6 +1,8 @@
 """Writing files so that a reader, a killed process or a full disk never sees half of one."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 
@@ -31,3 +33,15 @@ def write_atomically(path: Path, data: bytes) -> None:
         staging.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a file. Raises `OSError` as reading does, and for a pipe or device, which would be waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read()
+    finally:
+        os.close(descriptor)

@@ -27,7 +27,7 @@ from typing import Any, Literal, Protocol, TypeAlias, cast
 
 from pydantic import Field
 
-from registry.config import Config
+from registry.config import INCIDENTAL, Config
 from registry.errors import UserError
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -66,13 +66,27 @@ class MapConfig(Config):
     """Settings that runners inherit: where their evaluations are computed."""
 
     map: Literal["serial", "processes", "ray"] = Field(
-        "serial", description="Where evaluations are computed: in this process, in processes of this machine, by Ray."
+        "serial",
+        description="Where evaluations are computed: in this process, in processes of this machine, by Ray.",
+        json_schema_extra=INCIDENTAL,
     )
     workers: int = Field(
-        0, ge=0, description="Worker processes; 0: one for every CPU of the machine, or Ray's cluster."
+        0,
+        ge=0,
+        description="Worker processes; 0: one for every CPU of the machine, or Ray's cluster.",
+        json_schema_extra=INCIDENTAL,
     )
-    deadline: float = Field(3600.0, gt=0, description="Seconds after which a worker that is not done counts as hung.")
-    address: str = Field("", description="Address of a running Ray cluster; empty: Ray on this machine alone.")
+    deadline: float = Field(
+        3600.0,
+        gt=0,
+        description="Seconds after which a worker that is not done counts as hung.",
+        json_schema_extra=INCIDENTAL,
+    )
+    address: str = Field(
+        "",
+        description="Address of a running Ray cluster; empty: Ray on this machine alone.",
+        json_schema_extra=INCIDENTAL,
+    )
 
     def open_map(self) -> Map:
         """The map, without workers yet. Raises `UserError` for Ray where it is not installed."""

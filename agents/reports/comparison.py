@@ -23,10 +23,9 @@ from agents.evaluation.tail import tail_interval
 from agents.evaluation.watch import Watch
 from agents.reports.results import grouped
 from agents.reports.settings import differing
-from agents.training.held_out import trained_on
 from agents.training.judge import Onlooker, evaluation_sets, reference_players, trials, watch_over
 from agents.training.run import RunDirectory
-from agents.training.trained import Trained, load_trained
+from agents.training.trained import Trained, load_trained, trained_on
 from registry.errors import UserError
 from taskgen.build import task_key
 from taskgen.family import TaskFamily, same_structure
@@ -379,7 +378,7 @@ def _overlong(agents: Mapping[str, Sequence[Contender]], episodes: int | None) -
 def _remarks(tasks: Mapping[str, Sequence[TaskSpec]], contenders: Sequence[Contender]) -> Iterator[str]:
     """Runs that were trained on tasks of a set, as far as the samples in their archives tell."""
     for run in contenders:
-        seen = trained_on(RunDirectory(run.path).archive)
+        seen = trained_on(RunDirectory(run.path))
         for name, specs in tasks.items():
             if count := sum(task_key(spec) in seen for spec in specs):
                 yield f"{run.path} was trained on {count} or more of the {len(specs)} {name} tasks"

@@ -3,7 +3,6 @@
 Reads only; what the names of scores and metrics mean says `taskgen.lineage`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import registry
+from agents.training import configuration
 from agents.training.experiment import Experiment, build_parts
-from agents.training.records import STEPS, Line, json_lines
+from agents.training.records import STEPS, Line, json_lines, read_json
 from agents.training.run import RunDirectory
 from registry.errors import CheckpointError, TaskError
 from taskgen import lineage
@@ -106,10 +106,10 @@ def read_evolution(path: Path) -> Evolution:
     run = RunDirectory(path)
     plan = run.open()
     try:
-        provenance = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
+        provenance = read_json(path, "provenance.json")
         with Archive(run.archive) as archive:
             records = [record for record in archive.records() if lineage.CREATED in record.scores]
-    except (OSError, ValueError, TaskError) as error:
+    except TaskError as error:
         raise CheckpointError(
             f"{path}: cannot be read ({error}): go on with `taskgen train ... --resume` until the first checkpoint, or "
             "restore it from a copy"
@@ -125,7 +125,7 @@ def read_evolution(path: Path) -> Evolution:
         path=path,
         config=plan.config,
         config_text=run.config.read_text(encoding="utf-8"),
-        provenance=provenance,
+        provenance={key: value for key, value in provenance.items() if key != configuration.KEY},
         niches=tuple(
             Niche(number, record, numbers[record.parents[0]] if record.parents else None)
             for number, record in enumerate(records)

@@ -8,7 +8,7 @@ from agents.reports.evolution import Evolution, Niche, read_evolution, settings_
 from agents.reports.evolution_figures import family_order, tree_figure
 from agents.reports.figures import counts_figure, data_uri, transfers_figure
 from agents.reports.film import animation, watch
-from agents.training.records import STEPS, short
+from agents.training.records import STEPS, plugin_files, short
 from taskgen import lineage
 from taskgen.build import family_of
 from taskgen.family import Animated
@@ -58,6 +58,7 @@ def _run(number: int, run: Evolution) -> dict[str, Any]:
         "films": _films(run),
         "settings": settings_of(run),
         "config": run.config_text,
+        "files": plugin_files(run.provenance),
         "machine": str(run.provenance.get("machine", {}).get("processor", "")),
         "commit": str(run.provenance.get("commit", "")),
     }

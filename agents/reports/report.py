@@ -33,7 +33,7 @@ from agents.reports.results import (
     varying_knobs,
 )
 from agents.reports.settings import differing
-from agents.training.records import RETURN, STEPS, read_record, short
+from agents.training.records import RETURN, STEPS, plugin_files, read_record, short
 from registry.config import Part
 from registry.errors import CheckpointError, UserError
 from taskgen.build import build_family, task_key
@@ -213,6 +213,7 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         "config": first.config_text,
         "provenance": _provenance(first.provenance),
         "plugins": _foreign(first.provenance),
+        "files": plugin_files(first.provenance),
     }
 
 

@@ -51,7 +51,7 @@ def save(directory: Path, tree: Mapping[str, Any], *, iteration: int) -> Path:
         return path
     staging = directory / _STAGING
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(exist_ok=True)  # not its parents: a run that was deleted is not made anew by half
         _remove(staging)
         staging.mkdir()
         for name, data in files.items():
@@ -81,6 +81,12 @@ def load(path: Path) -> dict[str, Any]:
         return dict(restore(json.loads(files[STATE]), tensors))
     except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise _refusal(path, f"its content makes no sense although its hashes match ({error!r})") from error
+
+
+def digest(path: Path) -> str:
+    """What the manifest of the checkpoint at `path` calls it: a hash of all it holds. Raises `CheckpointError`."""
+    _verify(path)
+    return str(json.loads(_read(path, MANIFEST, _MANIFEST_LIMIT))["digest"])
 
 
 def latest(directory: Path) -> Path | None:

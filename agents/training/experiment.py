@@ -12,7 +12,7 @@ import registry
 from agents.common.acceleration import Precision
 from agents.evaluation.tail import PART
 from agents.training.held_out import HeldOut, source_apart
-from registry.config import Config, Part, apply_overrides, parse, read_toml
+from registry.config import INCIDENTAL, Config, Part, apply_overrides, parse, read_toml
 from registry.errors import PluginError, UserError
 from registry.plan import Plan, resolve
 from taskgen.build import SOURCES, build_family, build_source, refuse_unpaid
@@ -41,9 +41,14 @@ class Training(Config):
     tasks: int = Field(default=500, ge=1, description="Tasks per iteration, one trial each.")
     episodes: int = Field(default=10, ge=1, description="Episodes per trial.")
     evaluate_every: int = Field(
-        default=250, ge=0, description="Iterations between evaluations on held-out tasks; 0: only at the end."
+        default=250,
+        ge=0,
+        description="Iterations between evaluations on held-out tasks; 0: only at the end.",
+        json_schema_extra=INCIDENTAL,
     )
-    checkpoint_every: int = Field(default=50, ge=1, description="Iterations between checkpoints.")
+    checkpoint_every: int = Field(
+        default=50, ge=1, description="Iterations between checkpoints.", json_schema_extra=INCIDENTAL
+    )
     largest_kl: float = Field(
         default=3.0,
         gt=0,
@@ -54,7 +59,17 @@ class Training(Config):
         description="Of the products of matrices in updates; bfloat16 is for GPUs that are fast at it.",
     )
     compile: bool = Field(
-        default=False, description="Compile networks by torch.compile; the first calls take a minute."
+        default=False,
+        description="Compile networks by torch.compile; the first calls take a minute.",
+        json_schema_extra=INCIDENTAL,
+    )
+    start: str = Field(
+        default="",
+        description="Checkpoint of a run whose agent training begins with; empty: an agent that has learned nothing. "
+        "`--from` sets it to the newest one of a run.",
+    )
+    start_digest: str = Field(
+        default="", description="What that checkpoint's manifest calls it; filled in, and checked when it is read."
     )
 
 
@@ -117,7 +132,9 @@ class Experiment(Config):
 
     name: str = Field("experiment", description="What reports call the run.")
     seed: int = Field(0, ge=0, lt=2**53, description="Root of every random stream.")
-    device: str = Field("auto", description="auto (CUDA when there), cpu, cuda, cuda:1, ...")
+    device: str = Field(
+        "auto", description="auto (CUDA when there), cpu, cuda, cuda:1, ...", json_schema_extra=INCIDENTAL
+    )
     family: Part = Field(Part(name="bandit"), description="Task family.", json_schema_extra={"kind": "families"})
     reward: Part | None = Field(
         None,
@@ -138,7 +155,9 @@ class Experiment(Config):
     training: Training = Field(default=Training(), description="Length and portions.")
     evaluation: Evaluation = Field(default=Evaluation(), description="Held-out tasks and reference players.")
     trackers: tuple[Part, ...] = Field(
-        (Part(name="jsonl"),), description="Where metrics go.", json_schema_extra={"kind": "trackers"}
+        (Part(name="jsonl"),),
+        description="Where metrics go.",
+        json_schema_extra={"kind": "trackers", **INCIDENTAL},
     )
 
     @model_validator(mode="after")

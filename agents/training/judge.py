@@ -1,7 +1,8 @@
 """The last word on a run: its agent beside the reference players, on held-out and out-of-distribution tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import registry
@@ -10,10 +11,9 @@ from agents.evaluation.play import evaluate
 from agents.evaluation.tail import ranked_tasks
 from agents.evaluation.watch import Watch
 from agents.training.experiment import Experiment, held_out
-from agents.training.held_out import trained_on
 from agents.training.records import shown
 from agents.training.run import RunDirectory
-from agents.training.trained import load_trained
+from agents.training.trained import load_trained, trained_on
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import SOURCES, build_source, task_key
@@ -36,6 +36,17 @@ class Onlooker(Protocol):
         ...
 
 
+class NotKept(UserError):  # noqa: N818 - nothing is wrong with the figures
+    """An evaluation that was made, but that the run could not keep; its `summary` is right all the same."""
+
+    def __init__(self, run: Path, error: OSError, summary: Mapping[str, Any]) -> None:
+        self.summary = summary
+        super().__init__(
+            f"{run} could not keep this evaluation ({error.strerror or error}): its report shows the former one, if "
+            "any. Make the directory writable or make room, and evaluate again; or copy the run"
+        )
+
+
 def evaluate_run(
     run: RunDirectory,
     *,
@@ -49,7 +60,8 @@ def evaluate_run(
     Returns the summary as JSON values; `trained_on` of a set counts its tasks that were trained on, as far as the run's
     archive tells. When neither `tasks` nor `episodes` is given it is also kept in the run. A
     reference player that cannot play trials so long is left out, with its reason. Raises `UserError` for a run without
-    a checkpoint, `Stopped` where the onlooker asks for it: what the run keeps is then as before.
+    a checkpoint, `Stopped` where the onlooker asks for it, `NotKept`, with the summary, where the run cannot keep it:
+    what the run keeps is then as before.
     """
     trained = load_trained(run)
     experiment, parts = trained.experiment, trained.parts
@@ -69,7 +81,7 @@ def evaluate_run(
         "sets": {},
     }
     returns: dict[str, Any] = {}
-    known = trained_on(run.archive)
+    known = trained_on(run)
     tail = experiment.evaluation.tail
     watch = watch_over(onlooker, len(players) * sum(trials(specs, tail) for _, specs in sets.values()))
     for name, (source, specs) in sets.items():
@@ -91,7 +103,10 @@ def evaluate_run(
         returns |= {f"{name}/{player}": array for player, array in arrays.items()}
         returns |= {f"tail/{name}/{player}": array for player, array in tails.items()}
     if tasks is None and episodes is None and with_players:
-        run.write_evaluation(summary, returns)
+        try:
+            run.write_evaluation(summary, returns)
+        except OSError as error:
+            raise NotKept(run.path, error, summary) from error
     return summary
 
 

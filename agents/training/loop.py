@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NoReturn, Protocol
 
 import numpy as np
@@ -12,12 +13,14 @@ from agents.common import parallel
 from agents.common.acceleration import compile_networks, mixed_precision
 from agents.evaluation.play import play_distinct, summarise
 from agents.evaluation.watch import Stopped, Watch
-from agents.training import checkpoint, quarantine
+from agents.training import checkpoint, configuration, quarantine
 from agents.training.experiment import Experiment, Parts, build_parts, refuse_too_short
 from agents.training.held_out import SAME_TASKS
 from agents.training.highlights import keep_highlights
+from agents.training.lock import Lock
 from agents.training.run import RunDirectory
 from agents.training.sharing import collect_shared, refuse_unshared
+from agents.training.trained import begin
 from agents.training.tree import not_finite
 from registry.config import Part
 from registry.errors import UserError
@@ -60,14 +63,28 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Pa
 
     `parts` are those of the plan, for whoever has built them already.
 
-    Raises `UserError` when an update diverges: a metric or the agent's state is no longer finite, or the policy moved
-    by more than `training.largest_kl`. The newest checkpoint is from before that.
+    Raises `UserError` where another process trains the run, or `plan` is another experiment; and when an update
+    diverges: a metric or the agent's state is no longer finite, or the policy moved by more than `training.largest_kl`.
+    The newest checkpoint is from before that.
     """
+    plan = run.same(plan)
+    with _locked(run) as held:
+        return _train(plan, run, watcher, parts, held)
+
+
+def _locked(run: RunDirectory) -> AbstractContextManager[Lock | None]:
+    """The lock of `run`, which the first process holds for all."""
+    found: list[Lock] = []
+    parallel.by_first(lambda: found.append(run.locked()))
+    return found[0] if found else nullcontext()
+
+
+def _train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Parts | None, held: Lock | None) -> bool:
     settings = plan.config.training
     refuse_unshared(plan.config)
     parts = parts or build_parts(plan.config)
     refuse_too_short(plan.config, parts)
-    books = _Books(plan, run, parts, watcher)
+    books = _Books(plan, run, parts, watcher, held)
     if parts.runner is not None:
         return _drive(parts.runner, settings.iterations, books)
     agent, source = parts.player, parts.source
@@ -175,9 +192,13 @@ class _Clock:
 class _Books:
     """Everything a run writes down; of several processes, the first alone writes."""
 
-    def __init__(self, plan: Plan[Experiment], run: RunDirectory, parts: Parts, watcher: Watcher) -> None:
+    def __init__(
+        self, plan: Plan[Experiment], run: RunDirectory, parts: Parts, watcher: Watcher, held: Lock | None
+    ) -> None:
         self._plan = plan
         self._run = run
+        self._held = held
+        self._settings = configuration.essential(run.started_with())
         self._parts = parts
         self._watcher = watcher
         self._writes = parallel.rank() == 0
@@ -201,7 +222,9 @@ class _Books:
         self._log = batch.faults if isinstance(batch, Faulting) else None
         tree = self._run.restore()
         done = 0
-        if tree is not None:
+        if tree is None:
+            begin(self._plan.config, self._parts)
+        else:
             done, self._steps = tree["iteration"], tree["steps"]
             for name, part in self._parts.stateful.items():
                 self._run.load_into(part.load_state_dict, tree[name], name)
@@ -256,6 +279,7 @@ class _Books:
         if self._writes:
             registry.catalogue().notify("iteration_finished", iteration=iteration, metrics=metrics)
         if iteration == 1 and specs and self._writes:
+            self._refuse_lost()
             self._run.archive_tasks(self._plan, train=specs[:SAMPLED_TASKS], held_out=self._held_out)
         if self._due(iteration):
             self._evaluate(iteration)
@@ -284,11 +308,13 @@ class _Books:
         self._refuse_broken(iteration)
         if not self._writes:
             return
+        self._refuse_lost()
         if self._parts.runner is not None:
             self._run.archive_records(self._parts.runner.records())
         tree = {
             "iteration": iteration,
             "steps": self._steps,
+            configuration.KEY: self._settings,
             **{name: part.state_dict() for name, part in self._parts.stateful.items()},
             **({} if self._log is None else {"faults": self._log.state_dict()}),
         }
@@ -327,6 +353,7 @@ class _Books:
         trial = summarise(returns)["trial"]
         line = {"iteration": iteration, "steps": self._steps, "seconds": round(self._seconds, 3), "trial": trial}
         line |= {"faults": faults} if faults else {}
+        self._refuse_lost()
         self._run.append_evaluation(line)
         for tracker in self._trackers:
             if isinstance(tracker, KnowsEvaluations):
@@ -336,6 +363,11 @@ class _Books:
         diverged = f"; {faults} episodes diverged" if faults else ""
         what = SAME_TASKS if self._plan.config.evaluation.same_tasks else "held-out"
         self._watcher.say(f"iteration {iteration}: {what}: trial return {trial['mean']:.3f}{interval}{diverged}")
+
+    def _refuse_lost(self) -> None:
+        """Nothing is written where the run directory was, once it is gone."""
+        if self._held is not None:
+            self._held.refuse_lost()
 
     def _refuse_divergence(self, iteration: int, metrics: Metrics) -> None:
         bad = [f"{name} = {value}" for name, value in metrics.items() if not math.isfinite(value)]

@@ -17,7 +17,10 @@ LIBRARIES = ("torch", "numpy", "gymnasium", "mujoco", "pettingzoo", "pluggy", "d
 
 def provenance(items: Iterable[Item]) -> dict[str, Any]:
     """JSON values: every part's provider and version, libraries, machine, commit of the source tree if there is one."""
-    parts = {item.full_name: {"kind": item.kind, "provider": item.provider, "version": item.version} for item in items}
+    parts = {
+        item.full_name: {"kind": item.kind, "provider": item.provider, "version": item.version, **_file(item)}
+        for item in items
+    }
     return {
         "parts": parts,
         "api_level": API_LEVEL,
@@ -25,6 +28,11 @@ def provenance(items: Iterable[Item]) -> dict[str, Any]:
         "machine": machine(),
         "commit": commit(),
     }
+
+
+def _file(item: Item) -> dict[str, str]:
+    """The file of a plugin that is one, by name alone."""
+    return {"file": Path(item.plugin.file).name} if item.plugin.key.startswith("file:") else {}
 
 
 def versions() -> dict[str, str]:

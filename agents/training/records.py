@@ -1,24 +1,30 @@
 """What a run left on disk, read and checked for a report. Reads only; every refusal names the file and the remedy."""
 
-import json
+import hashlib
+import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import safetensors
+import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from agents.training import configuration
 from registry.config import read_toml
 from registry.errors import CheckpointError, TaskError
+from taskgen import seals
 from taskgen.archive import Archive
+from taskgen.files import read_regular
 from taskgen.spec import TaskSpec
 
 STEPS, RETURN = "charts/steps", "meta/trial_return"
 """The metrics a learning curve is drawn from."""
+RETURNS = "evaluation.safetensors"
 
 M = TypeVar("M", bound="Stored")
 
@@ -97,6 +103,8 @@ class Evaluation(Stored):
     left_out: dict[str, str] = {}
     """Reference players that could not play, and why."""
     sets: dict[str, PlayedSet] = Field(min_length=1)
+    returns_sha256: str | None = None
+    """Of evaluation.safetensors; None of runs of before it was kept."""
 
     @model_validator(mode="after")
     def _lengths(self) -> "Evaluation":
@@ -153,27 +161,32 @@ class Record:
 
         Raises `CheckpointError` where they are missing or damaged.
         """
-        with self._stored() as stored:
-            return np.asarray(stored.get_tensor(f"{tasks}/{player}"), np.float64)
+        name = f"{tasks}/{player}"
+        found = self._stored.get(name)
+        if found is None:
+            raise _unread(self.path / RETURNS, self.path, f"it holds no {name!r}")
+        return np.asarray(found, dtype=np.float64)
 
     def tail(self, tasks: str, player: str) -> NDArray[np.float64] | None:
         """`tail_values` [M] of one player on the tasks of a set that were ranked; None where they were not kept.
 
         Raises as `played`.
         """
-        name = f"tail/{tasks}/{player}"
-        with self._stored() as stored:
-            return np.asarray(stored.get_tensor(name), np.float64) if name in stored.keys() else None  # noqa: SIM118
+        found = self._stored.get(f"tail/{tasks}/{player}")
+        return None if found is None else np.asarray(found, dtype=np.float64)
 
-    @contextmanager
-    def _stored(self) -> Iterator[Any]:
-        file = self.path / "evaluation.safetensors"
+    @cached_property
+    def _stored(self) -> Mapping[str, NDArray[Any]]:
+        """All that evaluation.safetensors holds."""
+        file = self.path / RETURNS
         try:
-            with safetensors.safe_open(file, framework="numpy") as stored:
-                yield stored
-        except (OSError, safetensors.SafetensorError) as error:
-            remedy = f"write it and evaluation.json with `taskgen evaluate {self.path}`"
-            raise CheckpointError(f"{file} cannot be read ({error}): {remedy}") from None
+            data = read_regular(file)
+            stored = safetensors.numpy.load(data)
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
+            raise _unread(file, self.path, str(error)) from None
+        if self.evaluation.returns_sha256 not in (None, hashlib.sha256(data).hexdigest()):
+            raise _unread(file, self.path, "it is not the file that evaluation.json was written with")
+        return stored
 
     @property
     def seed(self) -> int:
@@ -198,6 +211,14 @@ def shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def plugin_files(provenance: Mapping[str, Any]) -> str:
+    """Options that name the plugins of one file that a run needs, each after a space: " --plugin mine.py"."""
+    parts = provenance.get("parts")
+    found = [part for part in parts.values() if isinstance(part, Mapping)] if isinstance(parts, Mapping) else []
+    files = dict.fromkeys(str(part["file"]) for part in found if "file" in part)
+    return "".join(f" --plugin {shlex.quote(file)}" for file in files)
+
+
 def read_record(path: Path) -> Record:
     """Read the run directory `path`.
 
@@ -214,15 +235,16 @@ def read_record(path: Path) -> Record:
             f"{path / 'metrics.jsonl'} holds no line with {STEPS} and {RETURN}: train for an iteration first, "
             "with the tracker jsonl among `trackers`"
         )
+    provenance = read_json(path, "provenance.json")
     return Record(
         path=path,
-        config=_config(path),
+        config=_config(path, provenance.pop(configuration.KEY, None)),
         config_text=(path / "config.toml").read_text(encoding="utf-8"),
-        provenance=_provenance(path),
+        provenance=provenance,
         steps=curve[:, 0],
         returns=curve[:, 1],
         checkups=tuple(json_lines(path, "evaluations.jsonl", Checkup)),
-        evaluation=_parse(Evaluation, _text(path, "evaluation.json"), path / "evaluation.json"),
+        evaluation=_parse(Evaluation, read_json(path, "evaluation.json"), path / "evaluation.json"),
         specs=_specs(path),
     )
 
@@ -237,9 +259,51 @@ _REMEDIES = {
 }
 
 
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """The object in the file `name` of the run at `path`, without its hash. Raises `CheckpointError` for damage."""
+    try:
+        found = seals.loaded(_text(path, name))
+    except ValueError as error:
+        raise _damaged(path / name, str(error)) from None
+    return {key: value for key, value in found.items() if key != seals.KEY}
+
+
+def read_lines(path: Path, name: str) -> Iterator[dict[str, Any]]:
+    """The objects in the lines of a file, with their hashes, which are checked.
+
+    A last line that a killed process left unfinished does not count. Raises `CheckpointError` for damage.
+    """
+    *lines, _unfinished = _text(path, name).split("\n")
+    before = ""
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            found = seals.loaded(line, before)
+        except ValueError as error:
+            raise _damaged(path / name, f"line {number}: {error}") from None
+        before = str(found.get(seals.KEY, ""))
+        yield found
+
+
+def json_lines(path: Path, name: str, model: type[M]) -> Iterator[M]:
+    """The lines of a file as `model` has them; see `read_lines`."""
+    for number, line in enumerate(read_lines(path, name), 1):
+        yield _parse(model, line, path / name, f"line {number}: ")
+
+
+def _parse(model: type[M], value: Mapping[str, Any], file: Path, where: str = "") -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise _damaged(file, f"{where}{place}{': ' if place else ''}{first['msg']}") from None
+
+
 def _text(path: Path, name: str) -> str:
     try:
-        return (path / name).read_text(encoding="utf-8")
+        return read_regular(path / name).decode()
     except OSError as error:
         remedy = _REMEDIES[name].format(run=path)
         raise CheckpointError(f"{path / name} cannot be read ({error.strerror}): {remedy}") from None
@@ -247,39 +311,16 @@ def _text(path: Path, name: str) -> str:
         raise _damaged(path / name, f"byte {error.start} is not UTF-8 text") from None
 
 
-def _config(path: Path) -> Mapping[str, Any]:
+def _config(path: Path, record: Mapping[str, Any] | None) -> Mapping[str, Any]:
     config = read_toml(path / "config.toml")
+    if record is not None and (
+        changed := configuration.refuse_altered(path / "config.toml", config, record, path / "provenance.json")
+    ):
+        configuration.remark(path / "config.toml", tuple(changed))
     named = all(isinstance(config.get(part), dict) and "name" in config[part] for part in ("family", "source", "agent"))
     if not named or not isinstance(config.get("seed"), int) or not isinstance(config.get("training"), dict):
         raise _damaged(path / "config.toml", "it lacks seed, training, or the name of family, source or agent")
     return config
-
-
-def _provenance(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(_text(path, "provenance.json"))
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path / "provenance.json", str(error)) from None
-    if not isinstance(found, dict):
-        raise _damaged(path / "provenance.json", "it is not a JSON object")
-    return found
-
-
-def json_lines(path: Path, name: str, model: type[M]) -> Iterator[M]:
-    """The lines of a file; a last line that a killed process left unfinished does not count."""
-    *lines, _unfinished = _text(path, name).split("\n")
-    for number, line in enumerate(lines, 1):
-        if line:
-            yield _parse(model, line, path / name, f"line {number}: ")
-
-
-def _parse(model: type[M], text: str, file: Path, where: str = "") -> M:
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise _damaged(file, f"{where}{place}{': ' if place else ''}{first['msg']}") from None
 
 
 def _specs(path: Path) -> tuple[TaskSpec, ...]:
@@ -294,3 +335,9 @@ def _specs(path: Path) -> tuple[TaskSpec, ...]:
 
 def _damaged(file: Path, reason: str) -> CheckpointError:
     return CheckpointError(f"{file} is damaged: {reason}. Restore it from a copy, or train again; it was not changed.")
+
+
+def _unread(file: Path, run: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{file} cannot be read ({reason}): write it and evaluation.json with `taskgen evaluate {run}`"
+    )

@@ -1,7 +1,7 @@
 """Run directories: what a run leaves on disk, and how it is opened again.
 
 config.toml        the experiment, complete; `taskgen train config.toml` re-runs it
-provenance.json    every part's provider and version, libraries, machine, commit
+provenance.json    every part's provider and version, libraries, machine, commit, the settings it was started with
 metrics.jsonl      one line per iteration
 evaluations.jsonl  the agent on held-out tasks, one line per evaluation
 evaluation.json    the last evaluation, beside the reference players; evaluation.safetensors the returns behind it
@@ -11,9 +11,15 @@ highlights.jsonl   ids of what a curriculum found, one line per checkpoint; only
 checkpoints/       staged, hashed, no pickle
 artefacts/         what tasks refer to by hash, such as a learned discriminator; only where they do
 quarantine/        tasks whose physics diverged three times, with their states; only where that happened
+lock               who trains the run; only while somebody does
+
+JSON carries hashes (`taskgen.seals`), evaluation.json that of the returns too, so that damage is told.
 """
 
+import hashlib
 import json
+import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +29,15 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from agents.training import checkpoint
+from agents.training import checkpoint, configuration, lock
 from agents.training.experiment import Experiment, load_experiment
 from agents.training.provenance import provenance
-from registry.config import to_toml
+from agents.training.records import RETURNS, read_json, read_lines
+from registry.config import differing, inside, read_toml, to_toml
+from registry.discovery import typed
 from registry.errors import CheckpointError, UserError
 from registry.plan import Plan
-from taskgen import artefacts
+from taskgen import artefacts, seals
 from taskgen.archive import Archive
 from taskgen.files import write_atomically
 from taskgen.record import Record
@@ -58,52 +66,108 @@ class RunDirectory:
         return self.path / "archive.sqlite"
 
     def refuse_taken(self) -> None:
-        """Raise `UserError` if there is a run here already."""
+        """Raise `UserError` if there is a run here already, or anything else that a run could be mixed up with."""
         if self.config.exists():
             raise UserError(
                 f"{self.path} already holds a run: continue it with --resume, or choose another directory with --run"
             )
+        try:
+            names = sorted(found.name for found in self.path.iterdir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UserError(f"{self.path} cannot hold a run ({error.strerror}): choose another with --run") from None
+        if found := [name for name in names if not _BEGUN.fullmatch(name)]:
+            raise UserError(
+                f"{self.path} is not empty and no run: it holds {', '.join(found[:5])}{', ...' * (len(found) > 5)} but "
+                "no config.toml. Choose another directory with --run, put its config.toml back, or empty it"
+            )
 
     def create(self, plan: Plan[Experiment]) -> None:
-        """Start a run here. Raises `UserError` if there is one already."""
+        """Start a run here. Raises `UserError` if there is one already, or anything else."""
         self.refuse_taken()
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.write_json("provenance.json", provenance(plan.items))
-        write_atomically(self.config, to_toml(plan.config).encode())  # last: its presence says that a run is here
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with self.locked():
+                self.refuse_taken()  # whoever came first has it
+                text = to_toml(plan.config)
+                settings = configuration.kept(tomllib.loads(text), plan.incidental)
+                self.write_json("provenance.json", {**provenance(plan.items), configuration.KEY: settings})
+                write_atomically(self.config, text.encode())  # last: its presence says that a run is here
+        except OSError as error:
+            raise UserError(
+                f"{self.path} cannot hold a run ({error.strerror}): choose another place with --run, or make room"
+            ) from error
+
+    def locked(self) -> lock.Lock:
+        """The lock of the run here, for whoever is about to train it. Raises `UserError` while another process does."""
+        return lock.Lock(self.path)
+
+    def started_with(self) -> dict[str, Any]:
+        """The settings that the run was started with, as provenance.json keeps them; of old runs those of config.toml.
+
+        Raises `CheckpointError`, naming what differs, where config.toml says something else.
+        """
+        tables = read_toml(self.config)
+        provenance = self.path / "provenance.json"
+        record = read_json(self.path, "provenance.json").get(configuration.KEY) if provenance.exists() else None
+        if record is None:
+            plan = load_experiment(str(self.config))
+            return configuration.kept(tables, plan.incidental)
+        if changed := configuration.refuse_altered(self.config, tables, record, provenance):
+            configuration.remark(self.config, tuple(changed))
+        return record
 
     def open(self) -> Plan[Experiment]:
-        """The experiment of the run here. Raises `UserError` if there is none."""
+        """The experiment of the run here. Raises `UserError` if there is none, or if config.toml was altered."""
         if not self.config.is_file():
             raise UserError(f"{self.path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
+        self.started_with()
         artefacts.look_beside(self.config)
         return load_experiment(str(self.config))
 
     def same(self, plan: Plan[Experiment]) -> Plan[Experiment]:
-        """The plan to resume with. Raises `UserError` if `plan` is not what the run here was started with."""
+        """The plan to go on with: `plan`, which may differ from what the run was started with in incidental settings.
+
+        Raises `UserError`, naming what differs, if it is another experiment.
+        """
         stored = self.open()
-        if stored.config != plan.config:
-            old, new = stored.config.model_dump(mode="json"), plan.config.model_dump(mode="json")
-            changed = [name for name in old if old[name] != new[name]]
+        old, new = stored.config.model_dump(mode="json"), plan.config.model_dump(mode="json")
+        changed = [path for path in differing(old, new) if not inside(path, stored.incidental | plan.incidental)]
+        if changed:
             raise UserError(
-                f"{self.path} was started with other settings ({', '.join(changed)} differ). Resume it with "
-                f"`taskgen train {self.config} --run {self.path} --resume`, or choose another --run."
+                f"{self.path} was started with other settings: {configuration.told(changed, old, new)}. Resume it as "
+                f"it was by `{typed(f'train {self.config} --run {self.path} --resume')}`; or begin a new run, with "
+                f"these settings and from what this one has learned, by `--from {self.path}` in place of --resume and "
+                "another --run"
             )
-        return stored
+        return plan
 
     def restore(self) -> dict[str, Any] | None:
         """The tree of the newest intact checkpoint, or None before the first.
 
-        Raises `CheckpointError` when there are checkpoints and all are damaged: starting over would lose the run.
+        Raises `CheckpointError` when there are checkpoints and all are damaged, since starting over would lose the
+        run; and when it is not of the run that config.toml describes.
         """
         newest = checkpoint.latest(self.checkpoints)
         if newest is not None:
-            return checkpoint.load(newest)
+            return self.read(newest)
         if any(self.checkpoints.glob("[0-9]*")):
             raise CheckpointError(
                 f"{self.checkpoints}: every checkpoint is damaged; nothing was changed. Restore one from a copy, or "
                 "remove the directory to train from the start with --resume."
             )
         return None
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """The tree of the checkpoint at `path`. Raises `CheckpointError` where it is not of this run, or damaged."""
+        tree = checkpoint.load(path)
+        record = tree.get(configuration.KEY)
+        if record is None:
+            configuration.remark_old(self.config)
+        else:
+            configuration.refuse_altered(self.config, read_toml(self.config), record, path)
+        return tree
 
     def load_into(self, load: Callable[[dict[str, Any]], None], state: Any, what: str) -> None:
         """Hand `state` to `load`. Raises `CheckpointError` where it does not fit."""
@@ -143,19 +207,18 @@ class RunDirectory:
 
     def write_evaluation(self, summary: Mapping[str, Any], returns: Mapping[str, NDArray[np.float64]]) -> None:
         """Keep the last evaluation and what is behind it: returns [episodes, tasks] and values of tails [tasks]."""
-        tensors = {name: np.ascontiguousarray(array) for name, array in returns.items()}
-        write_atomically(self.path / "evaluation.safetensors", safetensors.numpy.save(tensors))
-        self.write_json("evaluation.json", summary)
+        data = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in returns.items()})
+        write_atomically(self.path / RETURNS, data)
+        self.write_json("evaluation.json", {**summary, "returns_sha256": hashlib.sha256(data).hexdigest()})
 
-    def write_json(self, name: str, value: Any) -> None:
-        """Replace the file `name`."""
-        write_atomically(self.path / name, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Replace the file `name`; what it holds carries a hash of its own, whichever `value` has."""
+        text = json.dumps(seals.sealed(value), indent=1, allow_nan=False)
+        write_atomically(self.path / name, f"{text}\n".encode())
 
     def evaluated(self) -> int:
         """The iteration of the last line of evaluations.jsonl, 0 without one."""
-        path = self.path / "evaluations.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return int(json.loads(lines[-1])["iteration"]) if lines else 0
+        return max((int(line["iteration"]) for line in self._lines("evaluations.jsonl")), default=0)
 
     def append_evaluation(self, line: Mapping[str, Any]) -> None:
         """Add a line to evaluations.jsonl."""
@@ -163,7 +226,15 @@ class RunDirectory:
 
     def append_line(self, name: str, line: Mapping[str, Any]) -> None:
         """Add a line to `name`, dropping lines of this or later iterations (left by a run that was cut)."""
-        path = self.path / name
-        lines = path.read_text().splitlines() if path.exists() else []
-        kept = [old for old in lines if json.loads(old)["iteration"] < line["iteration"]]
-        write_atomically(path, "".join(f"{text}\n" for text in [*kept, json.dumps(line, allow_nan=False)]).encode())
+        kept = [old for old in self._lines(name) if old["iteration"] < line["iteration"]]
+        before = str(kept[-1].get(seals.KEY, "")) if kept else ""
+        lines = [*kept, seals.sealed(line, before)]
+        data = "".join(f"{json.dumps(each, allow_nan=False)}\n" for each in lines).encode()
+        write_atomically(self.path / name, data)
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        return list(read_lines(self.path, name)) if (self.path / name).exists() else []
+
+
+_BEGUN = re.compile(r"lock|provenance\.json|\..*\.staging")
+"""What a run that was ended while it was being created has left: as good as nothing."""

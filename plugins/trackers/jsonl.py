@@ -1,7 +1,8 @@
 """Metrics as JSON lines: `metrics.jsonl` in the run directory, the source of truth for reports.
 
-One object a line: `{"step": 3, "time": 1767225600.123, "metrics": {"meta/train_return": 6.1, ...}}`, `time` in seconds
-since 1970. A line is handed to the system as soon as it is logged, so a killed process loses none.
+One object a line: `{"step": 3, "time": 1767225600.123, "metrics": {"meta/train_return": 6.1, ...}, "digest": "..."}`,
+`time` in seconds since 1970; the digest tells damage (`taskgen.seals`). A line is handed to the system as soon as it is
+logged, so a killed process loses none.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO
 from registry.config import Config
 from registry.errors import UserError
 from taskgen.files import write_atomically
+from taskgen.seals import KEY, seal_of, sealed
 
 
 class JsonLinesConfig(Config):
@@ -28,19 +30,20 @@ class JsonLines:
         self._path = directory / "metrics.jsonl"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._file = _open(self._path)
+            self._file, self._seal = _open(self._path)
         except OSError as error:
             raise self._refusal(error) from error
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add a line. NaN and infinities, which JSON lacks, become null. Raises `UserError` if it cannot be written."""
         values = {name: _number(value) for name, value in metrics.items()}
-        line = json.dumps({"step": step, "time": round(time.time(), 3), "metrics": values}, allow_nan=False)
+        line = sealed({"step": step, "time": round(time.time(), 3), "metrics": values}, self._seal)
         try:
-            self._file.write(line.encode() + b"\n")
+            self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
             self._file.flush()
         except OSError as error:
             raise self._refusal(error) from error
+        self._seal = line[KEY]
 
     def truncate_after(self, step: int) -> None:
         """Forget what was logged after `step`, which a resumed run is about to log again. Raises like `log`."""
@@ -48,7 +51,7 @@ class JsonLines:
             self._file.close()
             lines = self._path.read_bytes().splitlines(keepends=True)
             write_atomically(self._path, b"".join(line for line in lines if not _is_after(line, step)))
-            self._file = _open(self._path)
+            self._file, self._seal = _open(self._path)
         except OSError as error:
             raise self._refusal(error) from error
 
@@ -62,13 +65,16 @@ class JsonLines:
         )
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> tuple[BinaryIO, str]:
+    """The file, open at its end, and the digest of its last line."""
     file = path.open("a+b")
-    if file.tell():  # a line cut short by a kill would swallow the next one
-        file.seek(0)
-        data = file.read()
-        file.truncate(data.rfind(b"\n") + 1)
-    return file
+    if not file.tell():
+        return file, ""
+    file.seek(0)
+    data = file.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    file.truncate(len(whole))  # a line cut short by a kill would swallow the next one
+    return file, seal_of(whole.splitlines()[-1]) if whole else ""
 
 
 def _is_after(line: bytes, step: int) -> bool:

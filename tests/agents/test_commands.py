@@ -47,7 +47,7 @@ def test_parts_that_do_not_fit_leave_no_run_behind(tmp_path, score):
 
 def test_resuming_with_other_settings_is_refused(run, capsys):
     assert _train(run, "agent.learning_rate=0.5", "--resume") == 2
-    assert "other settings (agent differ)" in capsys.readouterr().err
+    assert "other settings: agent.learning_rate = 0.5, was 0.002." in capsys.readouterr().err
 
 
 def test_evaluate_prints_a_table_or_json(run, capsys):

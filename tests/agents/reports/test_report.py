@@ -108,6 +108,16 @@ def test_one_run_is_told_in_full(tmp_path: Path) -> None:
     assert str(tmp_path) not in text
 
 
+def test_running_it_again_names_plugins_of_one_file(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    data = json.loads((run / "provenance.json").read_text())
+    data["parts"]["mine/walls"]["file"] = "walls.py"
+    (run / "provenance.json").write_text(json.dumps(data))
+    _, page = render(tmp_path / "report.html", run)
+    assert "taskgen --plugin walls.py train config.toml --seed 0 --run again-0" in page.text
+    assert "taskgen --plugin walls.py report again-0" in page.text
+
+
 def test_the_page_loads_and_runs_nothing(tmp_path: Path) -> None:
     text, page = render(tmp_path / "report.html", make_run(tmp_path / "a"), make_run(tmp_path / "b", agent="other"))
     assert page.loads == []
@@ -288,13 +298,13 @@ def test_a_missing_file_is_named_with_its_remedy(tmp_path: Path, name: str, reme
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("provenance.json", "[]", "not a JSON object"),
+        ("provenance.json", "[]", "it is not a JSON object"),
         ("provenance.json", "[" * 100_000, "provenance.json is damaged"),
         ("metrics.jsonl", '{"step": 1, "metrics": {}}\n{"step": "two", "metrics": {}}\n', r"line 2: step: "),
         ("metrics.jsonl", '{"step": 1, "metrics": {"x": 1}}\n', "holds no line with charts/steps"),
-        ("metrics.jsonl", "{}}\n", "line 1: Invalid JSON"),
+        ("metrics.jsonl", "{}}\n", "line 1: Extra data"),
         ("evaluations.jsonl", '{"iteration": 1}\n', r"line 1: steps: Field required"),
-        ("evaluation.json", "{", "evaluation.json is damaged: Invalid JSON"),
+        ("evaluation.json", "{", "evaluation.json is damaged: Expecting property name"),
         ("evaluation.json", '{"sets": {}}', "evaluation.json is damaged: iteration: Field required"),
         ("config.toml", "name = ", "not valid TOML"),
         ("config.toml", "seed = 1", "lacks seed, training, or the name of family"),

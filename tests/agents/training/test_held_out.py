@@ -148,7 +148,7 @@ def test_held_out_tasks_are_held_out_in_the_report(tmp_path: Path):
     stored = run.path / "evaluation.json"
     told = json.loads(stored.read_text())
     told["sets"]["held-out"]["trained_on"] = 7
-    stored.write_text(json.dumps(told))
+    run.write_json("evaluation.json", told)
     write_report([run.path], tmp_path / "report.html")
     first = (tmp_path / "report.html").read_text().split('<p class="lede">')[1].split("</p>")[0]
     assert "Of these 7 or more were trained on: <strong>same tasks, new luck</strong>" in " ".join(first.split())

@@ -10,7 +10,7 @@ from agents.training.judge import evaluate_run, player_label
 from agents.training.loop import train
 from agents.training.run import RunDirectory
 from agents.training.tree import not_finite
-from registry.errors import CheckpointError, ConfigError, UserError
+from registry.errors import ConfigError, UserError
 from taskgen.archive import Archive
 
 QUICK = (
@@ -99,7 +99,8 @@ def test_evaluation_is_repeatable_and_beside_players(finished):
     assert set(players) == {"rl2", "random", "greedy"}
     assert len(players["rl2"]["returns"]["mean"]) == 3
     assert first["tasks"] == 32
-    assert json.loads((finished.path / "evaluation.json").read_text()) == first
+    stored = json.loads((finished.path / "evaluation.json").read_text())
+    assert {key: value for key, value in stored.items() if key not in ("digest", "returns_sha256")} == first
 
 
 def test_more_episodes_than_in_training(finished):
@@ -135,14 +136,13 @@ def test_training_on_held_out_tasks_is_refused(tmp_path):
         (30.0, r"losses/approx_kl = [\d.e+]+ > 3, which is training.largest_kl"),
     ],
 )
-def test_a_diverging_update_stops_the_run_before_its_checkpoint(finished, tmp_path, rate, what):
+def test_a_diverging_update_stops_the_run_before_its_checkpoint(tmp_path, monkeypatch, rate, what):
     """The learning rate is absurd from the third iteration on, after a good checkpoint."""
     plan, run = start(tmp_path / "run", "training.checkpoint_every=1")
     assert not train(plan, run, Quiet(2))
-    absurd = [f"agent.learning_rate={rate}", f"agent.final_learning_rate={rate}"]
-    config = load_experiment("rl2-bandit", [*QUICK, "training.checkpoint_every=1", *absurd])
+    monkeypatch.setattr("agents.rl2.annealed", lambda first, final, left: rate)
     with pytest.raises(UserError, match=rf"diverged at iteration \d.*{what}.*losses/entropy = .*Train anew") as caught:
-        train(config, run, Quiet())
+        train(plan, run, Quiet())
     offending = int(str(caught.value).split("iteration ")[1].split(":")[0])
     newest = max(run.checkpoints.iterdir())
     assert f"{newest} is from before it" in str(caught.value)
@@ -194,16 +194,6 @@ def test_unknown_device_is_named(tmp_path):
     plan, run = start(tmp_path / "run", "device=tpu")
     with pytest.raises(UserError, match="device = 'tpu'"):
         train(plan, run, Quiet())
-
-
-def test_state_of_another_experiment_is_refused(finished, tmp_path):
-    import shutil
-
-    shutil.copytree(finished.path, tmp_path / "copy")
-    run = RunDirectory(tmp_path / "copy")
-    run.config.write_text(run.config.read_text().replace("hidden_size = 8", "hidden_size = 16"))
-    with pytest.raises(CheckpointError, match=r"agent's state does not fit"):
-        evaluate_run(run)
 
 
 def test_the_familys_own_return_is_the_mean_over_all_rounds():

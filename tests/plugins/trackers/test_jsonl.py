@@ -26,7 +26,7 @@ def test_a_line_per_step_readable_while_the_run_goes_on(tmp_path: Path) -> None:
     log.log(1, {"meta/train_return": 5.5, "charts/SPS": np.float32(1e4)})
     log.log(2, {"losses/policy_loss": math.nan, "best": -math.inf})
     first, second = records(tmp_path / "run")
-    assert set(first) == {"step", "time", "metrics"}
+    assert set(first) == {"step", "time", "metrics", "digest"}
     assert first["step"] == 1
     assert before - 1 <= first["time"] <= time.time() + 1
     assert first["metrics"] == {"meta/train_return": 5.5, "charts/SPS": 10000.0}
