@@ -27,7 +27,7 @@ from taskgen.spec import TaskSpec
 VARIABLE = "TASKGEN_ARTEFACTS"
 FOLDER = "artefacts"
 SETTING = "artefact"
-"""The setting of a reward that holds the name of an artefact."""
+"""The setting of a reward or a family that holds the name of an artefact."""
 _NAME = re.compile(r"[0-9a-f]{64}")
 _METADATA = "artefact"
 _LARGEST = 1 << 28  # bytes
@@ -53,6 +53,7 @@ def save(artefact: Artefact, directory: Path | None = None) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     if not (path := _path(folder, name)).exists():
         write_atomically(path, data)
+    _known.setdefault(folder.resolve())
     return name
 
 
@@ -94,29 +95,40 @@ def look_beside(path: Path) -> None:
 
 def bring(specs: Iterable[TaskSpec], directory: Path) -> list[str]:
     """Copy the artefacts that `specs` refer to below `directory`; returns their names."""
-    names = sorted({name for spec in specs if (name := referred(spec)) is not None})
+    names = sorted({name for spec in specs for name in all_referred(spec)})
+    bring_names(names, directory)
+    return names
+
+
+def bring_names(names: Iterable[str], directory: Path) -> None:
+    """Copy the artefacts `names` below `directory`."""
     folder = directory / FOLDER
     for name in names:
         if not (path := _path(folder, name)).exists():
             data = _read(name)
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data)
-    return names
 
 
 def problems(spec: TaskSpec) -> list[str]:
-    """What is wrong with the artefact that a task refers to, one sentence, or nothing."""
-    name = referred(spec)
-    try:
-        if name is not None:
+    """What is wrong with the artefacts that a task refers to, a sentence each, or nothing."""
+    found: list[str] = []
+    for name in all_referred(spec):
+        try:
             load(name)
-    except TaskError as error:
-        return [f"task {spec.id}: {error}"]
-    return []
+        except TaskError as error:
+            found.append(f"task {spec.id}: {error}")
+    return found
+
+
+def all_referred(spec: TaskSpec) -> list[str]:
+    """The artefacts that a task refers to: its family's, such as the meshes of a model, and its reward's."""
+    names = (spec.context.get(SETTING), referred(spec))
+    return [name for name in names if isinstance(name, str) and name]
 
 
 def referred(spec: TaskSpec) -> str | None:
-    """The artefact that a task refers to."""
+    """The artefact that a task's reward refers to."""
     name = None if spec.reward is None else spec.reward.settings.get(SETTING)
     return name if isinstance(name, str) and name else None
 

@@ -1,14 +1,14 @@
 """From names and settings to families and sources: the task side's use of the catalogue."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 
 import registry
-from registry.config import Part
+from registry.config import Part, apply_overrides
 from registry.errors import PluginError, TaskError, UserError
 from taskgen.family import TaskFamily
 from taskgen.reward import complete_reward
@@ -45,6 +45,22 @@ def refuse_unpaid(family: TaskFamily[Any], example: TaskSpec, source: str) -> No
         f"reward = {family.reward.name}: tasks of {source} name their rewards themselves ({paid}); leave `reward` out, "
         "or take a source that does not"
     )
+
+
+def with_files(name: str, structure: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """`structure`, settings of the family `name`, with the content of files named in `overrides`, by `family.KEY=FILE`.
+
+    Only the command line names files: tasks and experiments are data and hold everything. A family that reads some has
+    a class method `from_files` in its settings. Raises `TaskError` for a file that cannot be read.
+    """
+    try:
+        read = getattr(registry.catalogue().get("families", name).config_class(), "from_files", None)
+    except UserError:
+        return dict(structure)  # an unknown family, of which is told with all other problems
+    typed = apply_overrides({}, (override for override in overrides if override.startswith("family."))).get("family")
+    if read is None or not typed:
+        return dict(structure)
+    return {**structure, **{key: value for key, value in read(typed).items() if value != typed.get(key)}}
 
 
 def family_of(spec: TaskSpec) -> TaskFamily[Any]:

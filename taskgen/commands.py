@@ -54,7 +54,7 @@ def generate(
 ) -> None:
     """Generate tasks and write them as JSON lines, in the order in which an agent would meet them."""
     from registry.config import Part, apply_overrides, parse, read_toml
-    from taskgen.build import build_family, build_source, refuse_unpaid
+    from taskgen.build import build_family, build_source, refuse_unpaid, with_files
     from taskgen.progress import track
     from taskgen.streams import seed_sequence
     from taskgen.taskset import write_tasks
@@ -68,7 +68,8 @@ def generate(
     named = settings.pop("reward", None)
     paid = cast(dict[str, Any], named if isinstance(named, dict) else {"name": named})
     reward = None if named is None else parse(Part, paid, "overrides", "reward.")
-    built = build_family(family, cast(dict[str, Any], structure), reward=reward)
+    structure = with_files(family, cast(dict[str, Any], structure), overrides or ())
+    built = build_family(family, structure, reward=reward)
     part = parse(Part, {"name": generator, **settings}, "overrides")
     source = build_source(part, built, seed_sequence(seed, "tasks"))
     if reward is not None:

@@ -129,14 +129,13 @@ def write_tasks(path: str | Path, specs: Iterable[TaskSpec], *, overwrite: bool 
     """
     count = 0
     path = Path(path)
-    referring: dict[str, TaskSpec] = {}
+    referring: set[str] = set()
     with staged(path, overwrite=overwrite) as file:
         for spec in specs:
             file.write(spec.to_json().encode() + b"\n")
             count += 1
-            if (name := artefacts.referred(spec)) is not None:
-                referring.setdefault(name, spec)
-        artefacts.bring(referring.values(), path.parent)
+            referring.update(artefacts.all_referred(spec))
+        artefacts.bring_names(sorted(referring), path.parent)
     return count
 
 

@@ -15,7 +15,7 @@ from agents.training.held_out import HeldOut, source_apart
 from registry.config import INCIDENTAL, Config, Part, apply_overrides, parse, read_toml
 from registry.errors import PluginError, UserError
 from registry.plan import Plan, resolve
-from taskgen.build import SOURCES, build_family, build_source, refuse_unpaid
+from taskgen.build import SOURCES, build_family, build_source, refuse_unpaid, with_files
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Choosy, Problem
 from taskgen.interaction.build import build_agent, problem_of, refuse_unadapted
@@ -189,7 +189,11 @@ def load_experiment(name: str, overrides: Iterable[str] = ()) -> Plan[Experiment
     """
     is_file = name.endswith(".toml") or Path(name).is_file()
     data = read_toml(name) if is_file else dict(registry.catalogue().get("experiments", name).load())
+    overrides = list(overrides)
     data = apply_overrides(data, overrides)
+    family = data.get("family")
+    if isinstance(family, dict) and isinstance(family.get("name"), str):
+        data["family"] = with_files(family["name"], family, overrides)
     return resolve(parse(Experiment, data, name), registry.catalogue(), name)
 
 

@@ -92,6 +92,8 @@ class RunDirectory:
                 self.refuse_taken()  # whoever came first has it
                 text = to_toml(plan.config)
                 settings = configuration.kept(tomllib.loads(text), plan.incidental)
+                if artefact := plan.config.family.settings.get(artefacts.SETTING):
+                    artefacts.bring_names([artefact], self.path)
                 self.write_json("provenance.json", {**provenance(plan.items), configuration.KEY: settings})
                 write_atomically(self.config, text.encode())  # last: its presence says that a run is here
         except OSError as error:
@@ -122,8 +124,8 @@ class RunDirectory:
         """The experiment of the run here. Raises `UserError` if there is none, or if config.toml was altered."""
         if not self.config.is_file():
             raise UserError(f"{self.path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
-        self.started_with()
         artefacts.look_beside(self.config)
+        self.started_with()
         return load_experiment(str(self.config))
 
     def same(self, plan: Plan[Experiment]) -> Plan[Experiment]:
@@ -236,5 +238,5 @@ class RunDirectory:
         return list(read_lines(self.path, name)) if (self.path / name).exists() else []
 
 
-_BEGUN = re.compile(r"lock|provenance\.json|\..*\.staging")
+_BEGUN = re.compile(r"lock|artefacts|provenance\.json|\..*\.staging")
 """What a run that was ended while it was being created has left: as good as nothing."""

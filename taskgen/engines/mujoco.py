@@ -79,7 +79,11 @@ class Robot(Protocol):
         ...
 
     def initial(self, tables: Arrays, uniform: Array) -> tuple[Array, Array]:
-        """qpos [B, nq] and qvel [B, nv] at the start of an episode; `uniform` [B, uniforms] lies in (0, 1)."""
+        """qpos [B, nq] and qvel [B, nv] at the start of an episode; `uniform` [B, uniforms] lies in (0, 1).
+
+        The rest of the state (activations, controls, places of mocap bodies) is the model's own, or that of the
+        keyframe whose number is the robot's attribute `keyframe`, if it has one.
+        """
         ...
 
     def place(self, physics: Arrays) -> Array:
@@ -308,7 +312,8 @@ class MujocoBatch:
         uniform: Array = noise.uniforms64(key, self._robot.uniforms).numpy()
         tables = self._tables if len(rows) == self.slots else {name: x[rows] for name, x in self._tables.items()}
         qpos, qvel = self._robot.initial(tables, uniform)
-        self.simulation.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
+        keyframe = getattr(self._robot, "keyframe", -1)
+        self.simulation.reset(rows, keyframe, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
         self._physics["qpos"][rows], self._physics["qvel"][rows] = qpos, qvel
         self._run(self.simulation.forward, rows)
         self._begin(rows)
@@ -392,6 +397,9 @@ def edited_model(robot: Robot, spec: TaskSpec) -> Any:
     """A `mujoco.MjModel` with the task's values; treat it as read-only, since whoever asks again gets the same."""
     model = copy.copy(robot.model)
     for name, values in robot.edits(robot.tables([spec])).items():
-        field(model, name)[...] = values[0]
+        if name.startswith("opt."):  # a number is a copy
+            setattr(model.opt, name[4:], values[0])
+        else:
+            field(model, name)[...] = values[0]
     mujoco.mj_setConst(model, mujoco.MjData(model))
     return model
