@@ -11,7 +11,8 @@ longest neither written nor found make room where a table is full; `memory/evict
 
 It is *optimistic under noise*: the max of m returns, whose expectation grows with m, stands for their mean, so of a
 task whose rewards or moves are random the values are too high, and the action that was tried often looks better than
-one that is. Where the outcome of an action is as much luck as it is of slippery ice, prefer `nec`.
+one that is. `memory/optimism` measures it, and reports tell it. Where the outcome of an action is as much luck as it is
+of slippery ice, prefer `nec`.
 
 Reference: Blundell et al. 2016, "Model-Free Episodic Control", equations 1 and 2, algorithm 1.
 
@@ -25,46 +26,23 @@ Axes: T time, B trials, A actions, C capacity, D numbers of a key, k neighbours.
 from typing import Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from agents.common.encoding import StepEncoder
-from agents.common.episodic_memory import Memory, StateCode, Steps
-from agents.common.exploration import epsilon_greedy, within_trial
+from agents.common.episodic_memory import EpisodicConfig, Memory, StateCode, Steps
+from agents.common.exploration import epsilon_greedy
 from agents.common.nearest import nearest
 from agents.common.returns import n_step_returns
 from agents.reference.player import number_of_actions
-from registry.config import Config
 from taskgen.interaction.agent import Action, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 
 
-class MFECConfig(Config):
+class MFECConfig(EpisodicConfig):
     """Settings of `MFEC`."""
 
     neighbours: int = Field(11, ge=1, description="Entries k that speak for a state without one of its own.")
-    capacity: int = Field(1000, ge=1, description="Entries of each action's table, in every trial (paper: 1e6, 1e5).")
     width: int = Field(64, ge=1, description="Numbers of a key, projected at random from the observation.")
-    decimals: int | None = Field(
-        None, ge=0, description="States whose numbers agree in so many decimals are the same; left out, in all."
-    )
-    discount: float = Field(0.99, ge=0, le=1, description="Discount per step (paper: 1 for Atari, .99 for Labyrinth).")
-    epsilon_first: float = Field(
-        0.3,
-        ge=0,
-        le=1,
-        description="Probability of a random action in a trial's first episode (paper: the same, .005).",
-    )
-    epsilon: float = Field(0.005, ge=0, le=1, description="The same from episode `epsilon_episodes` on.")
-    epsilon_episodes: int = Field(20, ge=0, description="Episodes of a trial over which it falls linearly.")
-
-    @model_validator(mode="after")
-    def _fits(self) -> "MFECConfig":
-        if self.neighbours > self.capacity:
-            raise ValueError(
-                f"neighbours = {self.neighbours} of a table for capacity = {self.capacity} entries: ask for fewer, or "
-                "remember more"
-            )
-        return self
 
 
 class MFEC:
@@ -100,23 +78,29 @@ class MFEC:
         """The action whose estimate is highest."""
         observation = self._encoder.observation(step.observation)
         code, key = self._code(observation), observation @ self._projection
-        values, carry = self._look_up(carry, code, key, step.episode_index)
-        action = epsilon_greedy(values, self._epsilon(step), self._generator)
-        return Action(action, {"evicted": carry.evicted, "held": carry.held.sum((1, 2))}), carry
+        values, own, carry = self._look_up(carry, code, key, step.episode_index)
+        action = epsilon_greedy(values, self.config.exploration(step.episode_index), self._generator)
+        promised, own = (part.gather(1, action[:, None])[:, 0] for part in (values, own))
+        return Action(action, {**carry.figures, "promised": promised, "own": own}), carry
 
     def adapt(self, carry: Memory, rollout: Rollout) -> Memory:
         """Enter the returns of an episode."""
         observation = self._encoder.observation(rollout.observation)
-        goes_on = ~(rollout.terminated | rollout.truncated)
-        returns, _ = n_step_returns(rollout.reward, goes_on, self.config.discount, len(rollout.reward))
         key = observation @ self._projection
-        return carry.write(Steps(self._code(observation), key, rollout.action, returns, rollout.valid))
+        return carry.write(Steps(self._code(observation), key, rollout.action, self._returns(rollout), rollout.valid))
 
     def learn(self, trial: Trial) -> Metrics:
-        """Nothing is meta-learned; says how full the tables were in the last episode, and what they lost by then."""
-        record = trial.rollout.record
-        shares = torch.stack([record[name][-1].to(torch.float32).mean() for name in ("held", "evicted")]).tolist()
-        return dict(zip(("memory/held", "memory/evicted"), shares, strict=True))
+        """Nothing is meta-learned; says what the tables held and had lost in the last episode, and their optimism.
+
+        `memory/optimism` is what the entries of chosen actions promised above what followed, on average.
+        """
+        rollout = trial.rollout
+        record = rollout.record
+        own = record["own"] & rollout.valid
+        above = torch.where(own, record["promised"] - self._returns(rollout), 0.0).sum() / own.sum().clamp(min=1)
+        figures = [*(record[name][-1].to(torch.float32).mean() for name in ("held", "evicted")), above]
+        names = ("memory/held", "memory/evicted", "memory/optimism")
+        return dict(zip(names, torch.stack(figures).tolist(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Projection and code of states, and the sampling stream."""
@@ -132,13 +116,14 @@ class MFEC:
         self._code.load_state_dict(state["code"])
         self._generator.set_state(state["generator"].cpu())
 
-    def _epsilon(self, step: Step) -> Tensor:
-        """[B] of the episode that is played."""
-        config = self.config
-        return within_trial(config.epsilon_first, config.epsilon, config.epsilon_episodes, step.episode_index)
+    def _returns(self, rollout: Rollout) -> Tensor:
+        """[T, B] return of the episode from each step on."""
+        goes_on = ~(rollout.terminated | rollout.truncated)
+        return n_step_returns(rollout.reward, goes_on, self.config.discount, len(rollout.reward))[0]
 
-    def _look_up(self, memory: Memory, code: Tensor, key: Tensor, episode: Tensor) -> tuple[Tensor, Memory]:
-        """[B, A] estimates for states with `code` [B] and `key` [B, D] in `episode` [B], and the tables afterwards."""
+    def _look_up(self, memory: Memory, code: Tensor, key: Tensor, episode: Tensor) -> tuple[Tensor, Tensor, Memory]:
+        """[B, A] estimates for states with `code` [B] and `key` [B, D] in `episode` [B], which of them are of entries
+        of the states' own, and the tables afterwards."""
         hit, place = memory.find(code)
         near = nearest(key[:, None, None], memory.key, memory.held, self.config.neighbours)
         around, known = near.place[:, :, 0], near.squared[:, :, 0].isfinite()
@@ -146,4 +131,4 @@ class MFEC:
         own = memory.value.gather(-1, place[..., None])[..., 0]
         places = torch.cat([place[..., None], around], dim=-1)
         which = torch.cat([hit[..., None], known & ~hit[..., None]], dim=-1)
-        return torch.where(hit, own, mean), memory.found(places, which, episode)
+        return torch.where(hit, own, mean), hit, memory.found(places, which, episode)

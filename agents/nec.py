@@ -29,12 +29,12 @@ Axes: T time, B trials, A actions, C capacity, D numbers of a key, p neighbours,
 from typing import Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from agents.common.encoding import StepEncoder
-from agents.common.episodic_memory import Memory, StateCode, Steps
-from agents.common.exploration import epsilon_greedy, within_trial
+from agents.common.episodic_memory import EpisodicConfig, Memory, StateCode, Steps
+from agents.common.exploration import epsilon_greedy
 from agents.common.nearest import nearest
 from agents.common.optimiser import load_optimizer
 from agents.common.pace import Pace, make_updates
@@ -42,50 +42,28 @@ from agents.common.replay import Replay
 from agents.common.returns import n_step_returns
 from agents.networks.mlp import mlp
 from agents.reference.player import number_of_actions
-from registry.config import Config, Width
+from registry.config import Width
 from taskgen.interaction.agent import Action, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 
 
-class NECConfig(Config):
-    """Settings of `NEC`."""
+class NECConfig(EpisodicConfig):
+    """Settings of `NEC`; its tables are the dictionaries."""
 
     width: int = Field(32, ge=1, description="Numbers of a key.")
     hidden: tuple[Width, ...] = Field((64,), min_length=1, description="Widths of the embedding's hidden layers.")
     neighbours: int = Field(10, ge=1, description="Entries p that a value is looked up from (paper: 50).")
-    capacity: int = Field(1000, ge=1, description="Entries of each action's dictionary, in every trial (paper: 5e5).")
     delta: float = Field(1e-3, gt=0, description="What the kernel adds to a squared distance.")
-    decimals: int | None = Field(
-        None, ge=0, description="States whose numbers agree in so many decimals are the same; left out, in all."
-    )
-    discount: float = Field(0.99, ge=0, le=1, description="Discount per step.")
     n_step: int = Field(100, ge=1, description="Rewards N of a target before it bootstraps.")
     rate: float = Field(0.5, gt=0, le=1, description="Share by which an entry moves towards a new target.")
     descent_steps: int = Field(
         1, ge=0, description="Gradient steps of the dictionary's keys and values after each episode; 0: they stay."
     )
     descent_rate: float = Field(0.01, gt=0, description="Learning rate of these steps.")
-    epsilon_first: float = Field(
-        0.3,
-        ge=0,
-        le=1,
-        description="Probability of a random action in a trial's first episode (paper: 1, of all training).",
-    )
-    epsilon: float = Field(0.005, ge=0, le=1, description="The same from episode `epsilon_episodes` on.")
-    epsilon_episodes: int = Field(20, ge=0, description="Episodes of a trial over which it falls linearly.")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate, of the embedding.")
     batch: int = Field(4, ge=1, description="Trials per update.")
     trials: int = Field(64, ge=1, description="Trials remembered.")
     warm_up: int = Field(500, ge=0, description="Environment steps before any update.")
     updates_per_step: float = Field(0.01, gt=0, description="Updates per environment step after the warm-up.")
-
-    @model_validator(mode="after")
-    def _fits(self) -> "NECConfig":
-        if self.neighbours > self.capacity:
-            raise ValueError(
-                f"neighbours = {self.neighbours} of a dictionary for capacity = {self.capacity} entries: ask for "
-                "fewer, or remember more"
-            )
-        return self
 
 
 class NEC:
@@ -128,9 +106,8 @@ class NEC:
         near = nearest(key[:, None, None], carry.key, carry.held, self.config.neighbours)
         values = kernel_value(near.squared, carry.value[:, :, None].take_along_dim(near.place, -1), self.config.delta)
         carry = carry.found(near.place[:, :, 0], near.squared[:, :, 0].isfinite(), step.episode_index)
-        record = {"value": values[..., 0].amax(1), "evicted": carry.evicted, "held": carry.held.sum((1, 2))}
-        config = self.config
-        epsilon = within_trial(config.epsilon_first, config.epsilon, config.epsilon_episodes, step.episode_index)
+        record = {"value": values[..., 0].amax(1), **carry.figures}
+        epsilon = self.config.exploration(step.episode_index)
         return Action(epsilon_greedy(values[..., 0], epsilon, self._generator), record), carry
 
     def adapt(self, carry: Memory, rollout: Rollout) -> Memory:

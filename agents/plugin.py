@@ -1,5 +1,7 @@
 """The built-in agent side: algorithms by how they adapt, and what the rooms offer: players, networks, experiments."""
 
+from collections.abc import Mapping
+
 from agents.experiments.entries import experiments
 from agents.networks.entries import networks
 from agents.reference.entries import reference_players
@@ -60,6 +62,16 @@ def register_commands() -> list[Entry]:
         Entry("compare", "agents.commands:compare", "Compare the agents of several runs on the same tasks."),
         Entry("play", "agents.commands:play", "Play one trial of a task and write a film of it, or a transcript."),
     ]
+
+
+@hookimpl
+def describe_entry(kind: str, name: str) -> Mapping[str, str] | None:
+    """Of agents and networks the size of what they carry through a trial."""
+    if kind not in ("agents", "networks"):
+        return None
+    from agents.evaluation.carry import described
+
+    return described(kind, name)
 
 
 def _by_memory() -> list[Entry]:

@@ -196,6 +196,16 @@ class Catalogue:
                 problems.append(f"{implementation.plugin_name}: validate_run itself failed: {one_line(error)}")
         return problems
 
+    def described(self, item: Item) -> dict[str, str]:
+        """What plugins say of an entry besides (`describe_entry`), by heading."""
+        said: dict[str, str] = {}
+        for implementation in self._manager.hook.describe_entry.get_hookimpls():
+            try:
+                said |= _call(implementation, {"kind": item.kind, "name": item.full_name}) or {}
+            except (Exception, SystemExit) as error:
+                said[f"{implementation.plugin_name} failed"] = one_line(error)
+        return said
+
     def notify(self, hook_name: str, **arguments: Any) -> None:
         """Call an observer hook in every plugin. One that raises is switched off with one logged traceback."""
         for implementation in getattr(self._manager.hook, hook_name).get_hookimpls():

@@ -208,6 +208,7 @@ def describe(
         "provider": f"{item.provider} {item.version}".strip(),
         "target": entry.target,
         "file": item.plugin.file,
+        **found.described(item),
     }
     _table([(f"{key}:", value) for key, value in facts.items() if value])
     if item.kind == "experiments":

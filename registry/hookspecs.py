@@ -10,7 +10,8 @@ A plugin is a module (or one file given with `--plugin`) with functions marked `
 
 Every `register_*` hook is called once, when the catalogue is built, and returns an iterable of `Entry`.
 Observer hooks are called during a run; what they return is ignored, and one that raises is switched off with one
-logged traceback. `validate_run` returns a list of problems and changes nothing.
+logged traceback. `validate_run` returns a list of problems and changes nothing; `describe_entry` adds to what is said
+of an entry.
 """
 
 from collections.abc import Iterable, Mapping
@@ -70,7 +71,8 @@ class Hooks:
     def register_networks(self) -> Iterable[Entry]:  # type: ignore[empty-body]
         """Recurrent networks: `Entry("gru", "agents.networks.gru:GRU", "...")`.
 
-        The target is built as `Target(config, input_size)`.
+        The target is built as `Target(config, input_size=...)`, or where it remembers by cue as `Target(config,
+        inputs=...)`: see `agents.networks.base.RecurrentNetwork`.
         """
 
     @hookspec
@@ -96,6 +98,13 @@ class Hooks:
     @hookspec
     def register_commands(self) -> Iterable[Entry]:  # type: ignore[empty-body]
         """Verbs of the command line: `Entry("play", "my.commands:play", "...")`; the target is a typer function."""
+
+    @hookspec
+    def describe_entry(self, kind: str, name: str) -> Mapping[str, str] | None:
+        """What `taskgen describe` is to say besides of the entry called `name` in full: texts by heading, or nothing.
+
+        Called when somebody asks, so that it may import and try out what is heavy.
+        """
 
     @hookspec
     def run_started(self, plan: Mapping[str, Any], directory: Path) -> None:

@@ -7,14 +7,48 @@ speak for it. Where a table is full the entries that were longest neither writte
 Axes: B slots, A actions, C capacity, D numbers of a key, T steps, O numbers of an observation, N = C + T.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field, model_validator
 from torch import Tensor, nn
+
+from agents.common.exploration import within_trial
+from registry.config import Config
 
 FREE = 2**63 - 1
 """Code of a place that holds nothing."""
+
+
+class EpisodicConfig(Config):
+    """Settings that agents with such memories share; theirs extend them."""
+
+    neighbours: int = Field(10, ge=1, description="Entries that a value is looked up from.")
+    capacity: int = Field(1000, ge=1, description="Entries of each action's table, in every trial (papers: 1e5, 1e6).")
+    decimals: int | None = Field(
+        None, ge=0, description="States whose numbers agree in so many decimals are the same; left out, in all."
+    )
+    discount: float = Field(0.99, ge=0, le=1, description="Discount per step.")
+    epsilon_first: float = Field(
+        0.3, ge=0, le=1, description="Probability of a random action in a trial's first episode."
+    )
+    epsilon: float = Field(0.005, ge=0, le=1, description="The same from episode `epsilon_episodes` on.")
+    epsilon_episodes: int = Field(20, ge=0, description="Episodes of a trial over which it falls linearly.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "EpisodicConfig":
+        if self.neighbours > self.capacity:
+            raise ValueError(
+                f"neighbours = {self.neighbours} of a table for capacity = {self.capacity} entries: ask for fewer, or "
+                "remember more"
+            )
+        return self
+
+    def exploration(self, episode: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
+        """The probability of a random action in episode number `episode` of a trial."""
+        return within_trial(self.epsilon_first, self.epsilon, self.epsilon_episodes, episode)
 
 
 class Memory(NamedTuple):
@@ -44,6 +78,11 @@ class Memory(NamedTuple):
     def held(self) -> Bool[Tensor, "B A C"]:
         """Which places hold an entry."""
         return self.code != FREE
+
+    @property
+    def figures(self) -> Mapping[str, Int[Tensor, "B"]]:
+        """Entries held and entries that have made room, of all actions, for the log."""
+        return {"held": self.held.sum((1, 2)), "evicted": self.evicted}
 
     def find(self, code: Int[Tensor, "B"]) -> tuple[Bool[Tensor, "B A"], Int[Tensor, "B A"]]:
         """Whether a state has an entry of its own for each action, and where; any place where it has none."""

@@ -187,6 +187,7 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
     seconds = [run.checkups[-1].seconds for run in experiment.runs if run.checkups]
     tasks = next(iter(first.evaluation.sets))
     rows = standings([experiment], tasks)
+    optimism = [run.optimism for run in experiment.runs if run.optimism is not None]
     return {
         "label": experiment.label,
         "agent": first.agent,
@@ -204,6 +205,7 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         **_decimals(rows),
         "steps": float(np.mean([run.steps[-1] for run in experiment.runs])),
         "seconds": float(np.mean(seconds)) if seconds else None,
+        "optimism": float(np.mean(optimism)) if optimism else None,
         "seeds": [run.seed for run in experiment.runs],
         "runs": [run.path.name for run in experiment.runs],
         "machine": _machine(first.provenance),

@@ -1,6 +1,7 @@
 """What a run left on disk, read and checked for a report. Reads only; every refusal names the file and the remedy."""
 
 import hashlib
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from taskgen.spec import TaskSpec
 
 STEPS, RETURN = "charts/steps", "meta/trial_return"
 """The metrics a learning curve is drawn from."""
+OPTIMISM = "memory/optimism"
+"""The metric by which an agent says how far what it counts on lies above what then follows."""
 RETURNS = "evaluation.safetensors"
 
 M = TypeVar("M", bound="Stored")
@@ -150,6 +153,8 @@ class Record:
     evaluation: Evaluation
     specs: tuple[TaskSpec, ...]
     """A sample of the training tasks."""
+    optimism: float | None = None
+    """Mean of `OPTIMISM` in the last tenth of training; None of agents that do not measure it."""
 
     @property
     def agent(self) -> str:
@@ -228,8 +233,10 @@ def read_record(path: Path) -> Record:
     """
     if not (path / "config.toml").is_file():
         raise CheckpointError(f"{path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
-    lines = [(line.metrics.get(STEPS), line.metrics.get(RETURN)) for line in json_lines(path, "metrics.jsonl", Line)]
+    metrics = [line.metrics for line in json_lines(path, "metrics.jsonl", Line)]
+    lines = [(row.get(STEPS), row.get(RETURN)) for row in metrics]
     curve = np.array([pair for pair in lines if None not in pair], dtype=np.float64).reshape(-1, 2)
+    late = [value for row in metrics[-math.ceil(len(metrics) / 10) :] if (value := row.get(OPTIMISM)) is not None]
     if not len(curve):
         raise CheckpointError(
             f"{path / 'metrics.jsonl'} holds no line with {STEPS} and {RETURN}: train for an iteration first, "
@@ -246,6 +253,7 @@ def read_record(path: Path) -> Record:
         checkups=tuple(json_lines(path, "evaluations.jsonl", Checkup)),
         evaluation=_parse(Evaluation, read_json(path, "evaluation.json"), path / "evaluation.json"),
         specs=_specs(path),
+        optimism=float(np.mean(late)) if late else None,
     )
 
 

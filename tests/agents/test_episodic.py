@@ -1,5 +1,7 @@
 """MFEC, NEC and DQN against values worked out by hand, and on small worlds."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from agents.nec import kernel_value
 from registry.config import Part
 from registry.errors import ConfigError, UserError
 from taskgen.build import build_family
-from taskgen.interaction.agent import Rollout, Step, judged
+from taskgen.interaction.agent import Rollout, Step, Trial, judged
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 
@@ -199,3 +201,21 @@ def test_mfec_is_optimistic_under_noise():
     for reward in (0.0, 1.0, 0.0, 0.5):
         carry = agent.adapt(carry, _rollout([reward], [True]))
     assert _values(agent, carry, 0)[0] == 1.0
+
+
+def test_mfec_measures_its_optimism():
+    """What entries of the actions that were taken promised, less what followed: (5 - 4 + 7 - 2) / 2 by hand."""
+    agent = _agent("mfec", build_family("grid-navigation"), {"discount": 0.5})
+    rollout = _rollout([3.0, 2.0, 9.0, 9.0], [False, True, True, True], valid=[True, True, True, False])
+    record = {"promised": [5.0, 7.0, 70.0, 80.0], "own": [True, True, False, True], "held": [0] * 4, "evicted": [0] * 4}
+    rollout = replace(rollout, record={name: torch.tensor(column)[:, None] for name, column in record.items()})
+    metrics = agent.learn(Trial([], [rollout], agent.plan(1)))
+    assert metrics["memory/optimism"] == pytest.approx((5.0 - 4.0 + 7.0 - 2.0) / 2)
+
+
+@pytest.mark.parametrize(("slipperiness", "low", "high"), [(0.0, -0.05, 0.1), (0.6, 0.2, 1.0)])
+def test_optimism_is_where_outcomes_are_luck(slipperiness, low, high):
+    family = build_family("frozen-lake", {"horizon": 30})
+    agent = _agent("mfec", family, {**TRIAL, "epsilon_first": 0.3}, episodes=40)
+    specs = [family.spec({"holes": HOLES, "slipperiness": slipperiness}, seed=seed) for seed in range(8)]
+    assert low <= agent.learn(collect(agent, family.batch(8), specs, plan=agent.plan(40)))["memory/optimism"] <= high

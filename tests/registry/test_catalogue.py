@@ -289,3 +289,16 @@ def test_plugins_may_refuse_a_plan(tmp_path: Path) -> None:
 def test_an_absent_plugin_is_named_with_what_to_do() -> None:
     with pytest.raises(UserError, match=r"no plugin called 'mine' is here.*--plugin"):
         registry.catalogue().get("generators", "mine/corners")
+
+
+def test_a_plugin_that_cannot_describe_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`taskgen describe` goes on."""
+    found = registry.catalogue()
+    item = found.get("networks", "lstm")
+
+    def broken(kind: str, name: str) -> None:
+        raise ValueError(f"no {kind} {name}")
+
+    for implementation in found._manager.hook.describe_entry.get_hookimpls():
+        monkeypatch.setattr(implementation, "function", broken)
+    assert list(found.described(item).values()) == ["ValueError: no networks builtin/lstm"]
