@@ -35,6 +35,7 @@ from agents.common.optimiser import load_optimizer
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay
 from agents.common.returns import n_step_returns
+from agents.common.vision import ImageConfig, vision
 from agents.networks.mlp import mlp
 from agents.reference.player import number_of_actions
 from registry.config import Config, Width
@@ -48,6 +49,7 @@ class DQNConfig(Config):
         "none", description="What is told of the task: its descriptor, nothing, or its one-hot training number."
     )
     numbers: int = Field(128, ge=1, description="Training tasks that get a number, where the context is one-hot.")
+    image: ImageConfig = Field(ImageConfig(), description="How observations that are images are read.")
     hidden: tuple[Width, ...] = Field((64, 64), min_length=1, description="Widths of the hidden layers.")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate.")
     discount: float = Field(0.99, ge=0, le=1, description="Discount per step.")
@@ -74,8 +76,9 @@ class DQN:
         self.needs_descriptor = self._inputs.needs_descriptor
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(problem.seed)
-            sizes = (self._inputs.size, *config.hidden)
-            self._values = nn.Sequential(mlp(sizes), nn.Linear(sizes[-1], actions)).to(problem.device)
+            image, inputs = vision(config.image, problem, self._inputs.size)
+            sizes = (inputs, *config.hidden)
+            self._values = nn.Sequential(*image, mlp(sizes), nn.Linear(sizes[-1], actions)).to(problem.device)
         self._older = copy.deepcopy(self._values)
         self._optimizer = torch.optim.Adam(self._values.parameters(), lr=config.learning_rate, fused=True)
         self.generator = torch.Generator(problem.device).manual_seed(problem.seed)

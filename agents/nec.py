@@ -40,6 +40,7 @@ from agents.common.optimiser import load_optimizer
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay
 from agents.common.returns import n_step_returns
+from agents.common.vision import ImageConfig, vision
 from agents.networks.mlp import mlp
 from agents.reference.player import number_of_actions
 from registry.config import Width
@@ -50,6 +51,7 @@ class NECConfig(EpisodicConfig):
     """Settings of `NEC`; its tables are the dictionaries."""
 
     width: int = Field(32, ge=1, description="Numbers of a key.")
+    image: ImageConfig = Field(ImageConfig(), description="How observations that are images are read.")
     hidden: tuple[Width, ...] = Field((64,), min_length=1, description="Widths of the embedding's hidden layers.")
     neighbours: int = Field(10, ge=1, description="Entries p that a value is looked up from (paper: 50).")
     delta: float = Field(1e-3, gt=0, description="What the kernel adds to a squared distance.")
@@ -77,12 +79,15 @@ class NEC:
         self._device = problem.device
         self._longest = problem.horizon * problem.episodes
         self._encoder = StepEncoder(problem.observation_space, problem.action_space)
-        sizes = (self._encoder.observation_size, *config.hidden)
+        width = self._encoder.observation_size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(problem.seed)
-            self._embedding = nn.Sequential(mlp(sizes), nn.Linear(sizes[-1], config.width)).to(problem.device)
+            image, inputs = vision(config.image, problem, width)
+            sizes = (inputs, *config.hidden)
+            embedding = nn.Sequential(*image, mlp(sizes), nn.Linear(sizes[-1], config.width))
+            self._embedding = embedding.to(problem.device)
         generator = torch.Generator().manual_seed(problem.seed)
-        self._code = StateCode(sizes[0], config.decimals, generator).to(problem.device)
+        self._code = StateCode(width, config.decimals, generator).to(problem.device)
         self._optimizer = torch.optim.Adam(self._embedding.parameters(), lr=config.learning_rate, fused=True)
         self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._replay = Replay(config.trials, problem.device)
@@ -179,7 +184,7 @@ class NEC:
     def _remember(self, rollout: Rollout) -> None:
         """Append the trials, as far as they are as long as those the problem names."""
         columns = {
-            "observation": self._encoder.observation(rollout.observation),
+            "observation": rollout.observation,
             "action": rollout.action,
             "target": self._targets(rollout),
             "episode": rollout.episode_index,
@@ -203,7 +208,7 @@ class NEC:
 
     def _loss(self, trials: dict[str, Tensor]) -> Tensor:
         """Mean squared error of the values of steps [M, T], looked up in what earlier episodes had shown."""
-        key, valid = self._embedding(trials["observation"]), trials["valid"]
+        key, valid = self._embedding(self._encoder.observation(trials["observation"])), trials["valid"]
         earlier = trials["episode"][:, None, :] < trials["episode"][:, :, None]
         same = trials["action"][:, None, :] == trials["action"][:, :, None]
         usable = earlier & same & valid[:, None, :]  # [M, step, entry]

@@ -35,6 +35,7 @@ from agents.common.distributions import Distribution, PolicyHead
 from agents.common.losses import approximate_kl, clipped_surrogate
 from agents.common.returns import generalized_advantages
 from agents.common.schedule import annealed, changing, final_rate, share_left
+from agents.common.vision import ImageConfig, vision
 from agents.networks.mlp import mlp
 from registry.config import Config, Width
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
@@ -48,6 +49,7 @@ class PPOConfig(Config):
     )
     numbers: int = Field(128, ge=1, description="Training tasks that get a number, where the context is one-hot.")
     normalize: bool = Field(default=True, description="Normalise observation and descriptor by running statistics.")
+    image: ImageConfig = Field(ImageConfig(), description="How observations that are images are read.")
     hidden: tuple[Width, ...] = Field(
         (64, 64), min_length=1, description="Widths of the hidden layers (paper: 64, 64)."
     )
@@ -78,8 +80,11 @@ class _Model(nn.Module):
 
     def __init__(self, config: PPOConfig, problem: Problem, inputs: int) -> None:
         super().__init__()
-        sizes = (inputs, *config.hidden)
-        self.actor, self.critic = mlp(sizes, nn.Tanh), mlp(sizes, nn.Tanh)
+        self.actor, self.critic = (
+            nn.Sequential(*image, *mlp((width, *config.hidden), nn.Tanh))
+            for image, width in (vision(config.image, problem, inputs) for _ in range(2))
+        )
+        sizes = config.hidden
         self.policy_head = PolicyHead(sizes[-1], problem.action_space, std=config.std)
         self.value_head = nn.Linear(sizes[-1], 1)
 

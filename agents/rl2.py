@@ -38,6 +38,7 @@ from agents.common.normalisation import RunningNormalizer
 from agents.common.returns import generalized_advantages
 from agents.common.reward_scale import TrialStandard
 from agents.common.schedule import annealed, changing, final_rate, share_left
+from agents.common.vision import ImageConfig, vision
 from agents.networks.base import Inputs, Memory, build_network, cleared, refuse_uncovered
 from agents.networks.mlp import mlp
 from registry.config import Config, Part, Width
@@ -50,6 +51,7 @@ class RL2Config(Config):
     network: Part = Field(
         Part(name="gru"), description="Recurrent network with its settings.", json_schema_extra={"kind": "networks"}
     )
+    image: ImageConfig = Field(ImageConfig(), description="How observations that are images are read.")
     hidden: tuple[Width, ...] = Field(
         (),
         description="Widths of layers, apart for policy and values, that read the network's output beside its input; "
@@ -100,10 +102,13 @@ class _Model(nn.Module):
     def __init__(self, config: RL2Config, problem: Problem, encoder: StepEncoder) -> None:
         super().__init__()
         self.normalizer = RunningNormalizer(encoder.size - StepEncoder.FLAGS) if config.normalize else None
-        inputs = Inputs(encoder.size, encoder.observation_size, problem.cue)
-        self.network = build_network(config.network, inputs, problem.family)
+        image, width = vision(config.image, problem, encoder.size)
+        self.image = image[0] if image else None
+        shown = encoder.observation_size + width - encoder.size
+        cue = () if image else problem.cue  # entries of the image are none of its features
+        self.network = build_network(config.network, Inputs(width, shown, cue), problem.family)
         features = self.network.output_size
-        sizes = (encoder.size + features, *config.hidden) if config.hidden else (features,)
+        sizes = (width + features, *config.hidden) if config.hidden else (features,)
         self.actor, self.critic = mlp(sizes, nn.Tanh), mlp(sizes, nn.Tanh)
         self.policy = PolicyHead(sizes[-1], problem.action_space, std=config.std)
         self.value = nn.Linear(sizes[-1], 1)
@@ -115,6 +120,10 @@ class _Model(nn.Module):
             return encoded
         values, flags = encoded.tensor_split([-StepEncoder.FLAGS], dim=-1)
         return torch.cat([self.normalizer(values), flags], dim=-1)
+
+    def read(self, inputs: Tensor) -> Tensor:
+        """[..., I] what network and heads read, with the features of an image in its place."""
+        return inputs if self.image is None else self.image(inputs)
 
     def heads(self, inputs: Tensor, features: Tensor) -> tuple[Distribution, Tensor]:
         """[..., I], [..., F] -> action distribution, normalised value [...]."""
@@ -172,7 +181,7 @@ class RL2:
         if self.config.reward_input == "standardised":
             reward, rewards = TrialStandard.advance(rewards, step.previous_reward, step.trial_start)
             step = replace(step, previous_reward=reward)
-        inputs = self._model.inputs(self._encoder(step))
+        inputs = self._model.read(self._model.inputs(self._encoder(step)))
         features, memory = self._model.network.step(inputs, memory)
         policy, value = self._model.heads(inputs, features)
         action = policy.sample(self._generator)
@@ -318,7 +327,8 @@ class RL2:
         if not 0 < length < len(inputs):
             return columns, self._model.network.initial(inputs.shape[1])
         restart = columns["restart"] if self.config.memory == "episode" else None
-        memory = self._model.network.memories(inputs, length, restart)
+        with torch.no_grad():
+            memory = self._model.network.memories(self._model.read(inputs), length, restart)
         missing = -len(inputs) % length
         pieces: dict[str, Tensor] = {}
         for name, column in columns.items():
@@ -338,8 +348,9 @@ class RL2:
         """Losses and diagnostics of one minibatch, each a scalar."""
         weight = pieces["valid"].to(torch.float32)
         restart = pieces["restart"] if self.config.memory == "episode" else None
-        features = self._model.network.sequence(pieces["inputs"], restart, memory)
-        policy, value = self._model.heads(pieces["inputs"], features)
+        inputs = self._model.read(pieces["inputs"])
+        features = self._model.network.sequence(inputs, restart, memory)
+        policy, value = self._model.heads(inputs, features)
         log_ratio = policy.log_prob(pieces["action"]) - pieces["log_prob"]
         surrogate = clipped_surrogate(log_ratio, pieces["advantage"], self.config.clip)
         losses = {
