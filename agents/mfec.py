@@ -59,7 +59,7 @@ class MFEC:
         generator = torch.Generator().manual_seed(problem.seed)
         projection = torch.randn(width, config.width, generator=generator) / config.width**0.5
         self._projection = projection.to(problem.device)
-        self._code = StateCode(width, config.decimals, generator).to(problem.device)
+        self.code = StateCode(width, config.decimals, generator).to(problem.device)
         self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
 
     def reseed(self, seed: int) -> None:
@@ -77,7 +77,7 @@ class MFEC:
     def act(self, carry: Memory, step: Step) -> tuple[Action, Memory]:
         """The action whose estimate is highest."""
         observation = self._encoder.observation(step.observation)
-        code, key = self._code(observation), observation @ self._projection
+        code, key = self.code(observation), observation @ self._projection
         values, own, carry = self._look_up(carry, code, key, step.episode_index)
         action = epsilon_greedy(values, self.config.exploration(step.episode_index), self._generator)
         promised, own = (part.gather(1, action[:, None])[:, 0] for part in (values, own))
@@ -87,7 +87,7 @@ class MFEC:
         """Enter the returns of an episode."""
         observation = self._encoder.observation(rollout.observation)
         key = observation @ self._projection
-        return carry.write(Steps(self._code(observation), key, rollout.action, self._returns(rollout), rollout.valid))
+        return carry.write(Steps(self.code(observation), key, rollout.action, self._returns(rollout), rollout.valid))
 
     def learn(self, trial: Trial) -> Metrics:
         """Nothing is meta-learned; says what the tables held and had lost in the last episode, and their optimism.
@@ -106,14 +106,14 @@ class MFEC:
         """Projection and code of states, and the sampling stream."""
         return {
             "projection": self._projection,
-            "code": self._code.state_dict(),
+            "code": self.code.state_dict(),
             "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises `RuntimeError` when shapes differ."""
         self._projection = self._projection.copy_(state["projection"])
-        self._code.load_state_dict(state["code"])
+        self.code.load_state_dict(state["code"])
         self._generator.set_state(state["generator"].cpu())
 
     def _returns(self, rollout: Rollout) -> Tensor:

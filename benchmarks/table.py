@@ -1,7 +1,8 @@
 """The figures in the documents, from the recorded results: `python -m benchmarks.table [--check]`.
 
 Writes docs/figures.md, which has them all, and what stands between `<!-- figures:start -->` and `<!-- figures:end -->`
-of the README, which has ten; with `--check` only says whether both are up to date.
+of the README, which has ten, and likewise the tables of docs/memory.md; with `--check` only says whether all are up to
+date.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import memory_page
 from benchmarks.harness import RESULTS, ROOT
 from registry.errors import UserError, suggest
 from taskgen.files import write_atomically
@@ -211,15 +213,17 @@ def main(arguments: list[str] | None = None) -> int:
         "--check", action="store_true", help="change nothing; exit code 1 if the figures are out of date"
     )
     given = parser.parse_args(arguments)
-    readme, figures = given.into / "README.md", given.into / "docs" / "figures.md"
+    readme, docs = given.into / "README.md", given.into / "docs"
+    memory = docs / "memory.md"
     results = recorded()
     try:
         wanted = {
-            figures: page(results),
+            docs / "figures.md": page(results),
             readme: rewrite(readme.read_text(encoding="utf-8"), headlines(results, HEADLINES), "figures"),
+            memory: rewrite(memory.read_text(encoding="utf-8"), memory_page.tables(results), "memory"),
         }
     except UserError as error:
-        print(f"{readme}: {error}", file=sys.stderr)
+        print(f"{given.into}: {error}", file=sys.stderr)
         return error.exit_code
     stale = {
         path: text for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text

@@ -132,7 +132,7 @@ def test_mfec_means_the_values_of_the_nearest():
 
 def _values(agent, carry, cell):
     observation = torch.tensor([[float(cell), 0.0]])
-    return agent._look_up(carry, agent._code(observation), observation @ agent._projection, carry.episodes)[0][
+    return agent._look_up(carry, agent.code(observation), observation @ agent._projection, carry.episodes)[0][
         0
     ].tolist()
 

@@ -121,8 +121,9 @@ def test_every_benchmark_is_listed_with_its_standing(results: Path) -> None:
 
 @pytest.fixture
 def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a README that shows one figure of the benchmark "toy"."""
+    """A folder with a README that shows one figure of the benchmark "toy", and the page about memories."""
     (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "memory.md").write_text("<!-- memory:start -->\nold\n<!-- memory:end -->\n")
     (tmp_path / "README.md").write_text("# Title\n\n<!-- figures:start -->\nold\n<!-- figures:end -->\n\nEnd.\n")
     monkeypatch.setattr(table, "HEADLINES", (table.Headline("what a trial pays", "toy", "return | trial"),))
     return tmp_path
@@ -143,7 +144,7 @@ def test_the_documents_take_the_figures(results: Path, documents: Path, capsys: 
     assert table.main(["--check", *into]) == 1
     assert "old" in readme.read_text()
     assert not figures.exists()
-    assert capsys.readouterr().err.count("out of date; run `make figures`") == 2
+    assert capsys.readouterr().err.count("out of date; run `make figures`") == 3
 
     assert table.main(into) == 0
     text = readme.read_text()
