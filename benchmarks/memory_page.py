@@ -50,6 +50,8 @@ def _benchmark(title: str, result: Mapping[str, Any]) -> Iterator[str]:
         ]
         if alone:
             yield "\n".join(alone)
+    if any("stays after" in row["what"] for row in result["rows"]):
+        yield "![Staying with a choice by what it paid and how it was led there](two-step.svg)"
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:
