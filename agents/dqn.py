@@ -49,7 +49,7 @@ class DQNConfig(Config):
         "none", description="What is told of the task: its descriptor, nothing, or its one-hot training number."
     )
     numbers: int = Field(128, ge=1, description="Training tasks that get a number, where the context is one-hot.")
-    image: ImageConfig = Field(ImageConfig(), description="How observations that are images are read.")
+    image: ImageConfig = Field(default=ImageConfig(), description="How observations that are images are read.")
     hidden: tuple[Width, ...] = Field((64, 64), min_length=1, description="Widths of the hidden layers.")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate.")
     discount: float = Field(0.99, ge=0, le=1, description="Discount per step.")

@@ -51,7 +51,7 @@ class NECConfig(EpisodicConfig):
     """Settings of `NEC`; its tables are the dictionaries."""
 
     width: int = Field(32, ge=1, description="Numbers of a key.")
-    image: ImageConfig = Field(ImageConfig(), description="How observations that are images are read.")
+    image: ImageConfig = Field(default=ImageConfig(), description="How observations that are images are read.")
     hidden: tuple[Width, ...] = Field((64,), min_length=1, description="Widths of the embedding's hidden layers.")
     neighbours: int = Field(10, ge=1, description="Entries p that a value is looked up from (paper: 50).")
     delta: float = Field(1e-3, gt=0, description="What the kernel adds to a squared distance.")

@@ -49,7 +49,7 @@ class PPOConfig(Config):
     )
     numbers: int = Field(128, ge=1, description="Training tasks that get a number, where the context is one-hot.")
     normalize: bool = Field(default=True, description="Normalise observation and descriptor by running statistics.")
-    image: ImageConfig = Field(ImageConfig(), description="How observations that are images are read.")
+    image: ImageConfig = Field(default=ImageConfig(), description="How observations that are images are read.")
     hidden: tuple[Width, ...] = Field(
         (64, 64), min_length=1, description="Widths of the hidden layers (paper: 64, 64)."
     )

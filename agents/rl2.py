@@ -51,7 +51,7 @@ class RL2Config(Config):
     network: Part = Field(
         Part(name="gru"), description="Recurrent network with its settings.", json_schema_extra={"kind": "networks"}
     )
-    image: ImageConfig = Field(ImageConfig(), description="How observations that are images are read.")
+    image: ImageConfig = Field(default=ImageConfig(), description="How observations that are images are read.")
     hidden: tuple[Width, ...] = Field(
         (),
         description="Widths of layers, apart for policy and values, that read the network's output beside its input; "

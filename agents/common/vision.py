@@ -25,18 +25,18 @@ from taskgen.interaction.agent import Problem
 class Convolution(Config):
     """One layer of convolutions."""
 
-    filters: int = Field(32, ge=1, description="Filters.")
-    size: int = Field(3, ge=1, description="Height and width of each.")
-    stride: int = Field(1, ge=1, description="Pixels from one place of a filter to the next.")
+    filters: int = Field(default=32, ge=1, description="Filters.")
+    size: int = Field(default=3, ge=1, description="Height and width of each.")
+    stride: int = Field(default=1, ge=1, description="Pixels from one place of a filter to the next.")
 
 
 class ImageConfig(Config):
     """How images are read."""
 
     convolutions: tuple[Convolution, ...] = Field(
-        (), description="Layers of convolutions; none: an image is read as a row of numbers."
+        default=(), description="Layers of convolutions; none: an image is read as a row of numbers."
     )
-    features: int = Field(64, ge=1, description="Width of the linear layer behind them.")
+    features: int = Field(default=64, ge=1, description="Width of the linear layer behind them.")
 
 
 class Vision(nn.Module):
