@@ -265,14 +265,22 @@ def examine() -> None:
 
 def new_plugin(
     name: Annotated[str, typer.Argument(help="Name of the distribution, such as my-tasks.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="What it holds: generator, family, reward, agent, player, network, curriculum, tracker, runner, "
+            "experiment or command."
+        ),
+    ] = "generator",
     directory: Annotated[Path, typer.Option(help="Where its folder is made.")] = Path(),
 ) -> None:
-    """Start a plugin of your own: an installable package with a task generator and tests."""
+    """Start a plugin of your own: an installable package with a working example of one kind, and tests."""
+    from registry.scaffold import EXAMPLES
     from registry.scaffold import new_plugin as write
 
-    root = write(name, directory)
+    root = write(name, directory, kind)
     typer.echo(f"wrote {root}")
-    typer.echo(f"next: pip install -e {root}, then taskgen list generators, then pytest {root}")
+    typer.echo(f"next: pip install -e {root}, then taskgen list {EXAMPLES[kind].entries}, then pytest {root}")
 
 
 def _locate(found: Catalogue, name: str) -> Item:

@@ -1,6 +1,7 @@
 """From names and settings to families and sources: the task side's use of the catalogue."""
 
 import json
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, cast
@@ -8,12 +9,13 @@ from typing import Any, cast
 import numpy as np
 
 import registry
-from registry.config import Part, apply_overrides
+from registry.config import Part, apply_overrides, parse
 from registry.errors import PluginError, TaskError, UserError
 from taskgen.family import TaskFamily
 from taskgen.reward import complete_reward
 from taskgen.source import TaskSource
 from taskgen.spec import RewardSpec, TaskSpec
+from taskgen.streams import seed_sequence
 
 SOURCES = "generators|curricula"
 """Kinds of catalogue entry that are task sources, as a setting that names one says: `{"kind": SOURCES}`."""
@@ -118,11 +120,18 @@ def _family(name: str, settings: str) -> TaskFamily[Any]:
     return build_family(name, json.loads(settings))
 
 
-def build_source(part: Part, family: TaskFamily[Any], seed: np.random.SeedSequence) -> TaskSource:
-    """The generator or curriculum `part.name` over `family`, drawing from `seed`.
+def build_source(
+    part: Part | str | Mapping[str, Any], family: TaskFamily[Any], seed: np.random.SeedSequence | int
+) -> TaskSource:
+    """The generator or curriculum `part` over `family`: its name, or a mapping of "name" and settings.
 
-    Raises `UserError` for unknown names and settings, and `PluginError` for what is no source.
+    An integer `seed` gives the tasks that `taskgen generate --seed` gives. Raises `UserError` for unknown names and
+    settings, and `PluginError` for what is no source.
     """
+    if not isinstance(part, Part):
+        part = parse(Part, {"name": part} if isinstance(part, str) else part, "source")
+    if not isinstance(seed, np.random.SeedSequence):
+        seed = seed_sequence(operator.index(seed), "tasks")
     item = registry.catalogue().get(SOURCES, part.name)
     source = item.build(part.settings, family=family, seed=seed)
     if not isinstance(source, TaskSource):

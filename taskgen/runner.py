@@ -62,7 +62,10 @@ class Runner(Protocol):
         ...
 
     def records(self) -> Iterable[Record]:
-        """All tasks made so far with their provenance, parents before children, for the run's archive."""
+        """All tasks made so far with their provenance, parents before children, for the run's archive.
+
+        Where they have none, a sample of them: reports show those whose split is "train".
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:

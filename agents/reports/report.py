@@ -246,7 +246,10 @@ def _tasks(number: int, experiment: Experiment) -> dict[str, Any]:
     specs = experiment.first.specs
     if not specs:
         where = experiment.first.path / "archive.sqlite"
-        raise CheckpointError(f"{where} holds no training tasks: restore it from a copy, or train again")
+        raise CheckpointError(
+            f"{where} holds no training tasks, which the report shows. A runner tells of them in records(), with "
+            'split="train"; of any other run restore the archive from a copy, or train again'
+        )
     knobs = varying_knobs(specs)
     shown = dict([(name, values) for name, values in knobs.items() if len(values)][:SHOWN_KNOBS])
     units = _units(experiment.first.config["family"])
