@@ -37,6 +37,7 @@ from agents.common.normalisation import RunningNormalizer
 from registry.config import Config, Width
 from registry.errors import UserError
 from taskgen.interaction.agent import Action, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
+from taskgen.spaces import numbers_and_choices
 from taskgen.streams import integer_seed
 
 
@@ -59,7 +60,8 @@ class ESConfig(Config):
 
 
 class ES:
-    """Discrete actions are the greatest output's; continuous ones are tanh of the outputs in the action space's range.
+    """Discrete actions are the greatest output's, of each choice its own; continuous ones are tanh of the outputs in
+    the action space's range.
 
     Unbounded actions lie in [-1, 1]. All randomness is a function of the seed and the number of updates: playing
     changes nothing.
@@ -76,8 +78,9 @@ class ES:
         sizes = (self._encoder.observation_size, *config.hidden, action_size(problem.action_space))
         self._network = FastMLP(sizes, "tanh")
         self._device = problem.device
-        box = problem.action_space
-        self._box = ActionBox(box).to(self._device) if isinstance(box, gym.spaces.Box) else None
+        numbers, self._counts = numbers_and_choices(problem.action_space)
+        self._single = isinstance(problem.action_space, gym.spaces.Discrete)
+        self._box = None if numbers is None else ActionBox(numbers).to(self._device)
         self.normalizer = RunningNormalizer(sizes[0]).to(self._device) if config.normalise else None
         self._seed = problem.seed
         self._generation = 0
@@ -136,7 +139,7 @@ class ES:
             output = self._network(self.members()[:places], inputs).transpose(0, 1).flatten(0, 1)
         else:
             output = self._network(self.parameters[None], observation[None])[0]
-        return Action(output.argmax(1) if self._box is None else self._box.from_unit(output.tanh())), carry
+        return Action(self._chosen(output)), carry
 
     def adapt(self, carry: Tensor, rollout: Rollout) -> Tensor:
         """Nothing adapts."""
@@ -204,6 +207,16 @@ class ES:
             here = self.parameters[None]
             self._members = torch.cat([here + away, here - away, here])
         return self._members
+
+    def _chosen(self, output: Tensor) -> Tensor:
+        """The action [N, ...] that the policy's `output` [N, A] says."""
+        if self._single:
+            return output.argmax(1)
+        numbers, logits = output.tensor_split([output.shape[1] - sum(self._counts)], dim=1)
+        chosen = [part.argmax(1, keepdim=True) for part in logits.split(list(self._counts), dim=1)]
+        if self._box is None:
+            return torch.cat(chosen, dim=1)
+        return torch.cat([self._box.from_unit(numbers.tanh()), *(each.to(numbers.dtype) for each in chosen)], dim=1)
 
     def _trains(self, places: int) -> bool:
         return self.pairs > 0 and places // 2 == self.pairs

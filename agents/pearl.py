@@ -31,14 +31,13 @@ L latent dimensions, D numbers of a transition in a context.
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-import gymnasium as gym
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.common.distributions import ActionBox
+from agents.common.distributions import ActionBox, bounded_box
 from agents.common.encoding import StepEncoder
 from agents.common.optimiser import load_optimizer
 from agents.common.pace import Pace, make_updates
@@ -46,7 +45,6 @@ from agents.common.replay import Replay, Shelf
 from agents.common.soft_actor_critic import SoftActorCritic, adam
 from agents.networks.mlp import mlp
 from registry.config import Config, Width
-from registry.errors import UserError
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 
 _LEAST_VARIANCE = 1e-4
@@ -160,9 +158,7 @@ class PEARL:
     needs_descriptor = False
 
     def __init__(self, config: PEARLConfig, problem: Problem) -> None:
-        space = problem.action_space
-        if not isinstance(space, gym.spaces.Box) or not space.is_bounded():
-            raise UserError(f"{problem.family} has the action space {space}; pearl needs a Box with finite bounds")
+        space = bounded_box(problem, "pearl")
         self.config = config
         self.exploration_episodes = config.exploration
         self.initial_settings = frozenset[str]() if config.target_entropy is None else frozenset({"temperature"})

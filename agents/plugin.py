@@ -9,7 +9,7 @@ from registry import Entry, hookimpl
 
 _SHARED = ("data-parallel",)
 _EPG = "Houthooft et al. 2018, Evolved Policy Gradients, section 3"
-_ACTIONS = ("discrete-actions|continuous-actions",)
+_ACTIONS = ("discrete-actions|continuous-actions|multi-discrete-actions|mixed-actions",)
 
 
 @hookimpl

@@ -31,19 +31,17 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import gymnasium as gym
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from agents.common.context import Context, ContextEncoder
-from agents.common.distributions import ActionBox
+from agents.common.distributions import ActionBox, bounded_box
 from agents.common.optimiser import load_optimizer
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay
 from agents.common.soft_actor_critic import SoftActorCritic, adam
 from registry.config import Config, Width
-from registry.errors import UserError
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, RewardOf, Rollout, Step, Trial
 
 
@@ -79,9 +77,7 @@ class SAC:
     """No carry."""
 
     def __init__(self, config: SACConfig, problem: Problem) -> None:
-        space = problem.action_space
-        if not isinstance(space, gym.spaces.Box) or not space.is_bounded():
-            raise UserError(f"{problem.family} has the action space {space}; sac needs a Box with finite bounds")
+        space = bounded_box(problem, "sac")
         self.config = config
         self.reward_of: RewardOf | None = None
         self._device = problem.device

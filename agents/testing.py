@@ -1,10 +1,11 @@
-"""Conformance kit for agents. Both checks raise `AssertionError` with every problem they found.
+"""Conformance kit for agents. The checks raise `AssertionError` with every problem they found.
 
-from agents.testing import check_agent, check_take_over
+from agents.testing import check_agent, check_spaces, check_take_over
 
 def test_agent():
     check_agent("mine", family="bandit")
     check_take_over("mine", family="bandit")
+    check_spaces("mine")
 """
 
 import copy
@@ -13,15 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
 
 import registry
 from registry.config import Part
-from registry.errors import ConfigError
+from registry.errors import ConfigError, UserError
 from taskgen.build import build_family
+from taskgen.engines.toys import SpaceToy, acted_toys, observed_toys
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import (
     Agent,
@@ -38,6 +39,7 @@ from taskgen.interaction.agent import (
 )
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
+from taskgen.spaces import numbers_and_choices, row_shape, unpack
 from taskgen.streams import stream
 
 _TRIALS, _EPISODES = 4, 3
@@ -81,17 +83,76 @@ def _play(agent: Agent, family: TaskFamily[Any], episodes: int, seed: int, devic
 
 
 def _action_problems(problem: Problem, rollout: Rollout) -> list[str]:
-    actions = rollout.action.flatten(0, 1).cpu().numpy()
-    if isinstance(problem.action_space, gym.spaces.Box):  # a Gaussian policy has no bounds: families clip
-        shape = problem.action_space.shape
-        odd = actions.shape[1:] != shape or not np.isfinite(actions).all()
-        return [f"actions {actions.shape[1:]} are not finite vectors of shape {shape}"] if odd else []
-    outside = [action for action in actions if not problem.action_space.contains(_cast(action, problem))]
-    return [f"action {outside[0]} is not in {problem.action_space}"] if outside else []
+    actions, space = rollout.action.flatten(0, 1).cpu().numpy(), problem.action_space
+    shape = row_shape(space)
+    if actions.shape[1:] != shape or not np.isfinite(actions).all():
+        return [f"actions {actions.shape[1:]} are not finite, of shape {shape}"]
+    numbers, _ = numbers_and_choices(space)
+    if numbers is not None:  # a Gaussian policy has no bounds: `collect` clips
+        actions = actions.copy()
+        count = numbers.shape[0]
+        actions[:, :count] = actions[:, :count].clip(numbers.low, numbers.high)
+    outside = [action for action in actions if not space.contains(unpack(space, action))]
+    return [f"action {outside[0]} is not in {space}"] if outside else []
 
 
-def _cast(action: Any, problem: Problem) -> Any:
-    return np.asarray(action, dtype=problem.action_space.dtype)[()]
+def check_spaces(
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    episodes: int = _EPISODES,
+    device: torch.device | str = "cpu",
+) -> dict[str, str]:
+    """Check that agent `name` plays a family whatever its spaces, or refuses it before it begins.
+
+    Of every toy family (`taskgen.testing.toy_families`) the agent plays, learns and plays again: what it answers is of
+    its problem's action space, and what it earns can be earned inside the family's. Returns what it says of those that
+    it refuses, by their names; a refusal names the family and the space. Raises `AssertionError` with every problem.
+    """
+    part = Part.model_validate({"name": name, **(settings or {})})
+    problems: list[str] = []
+    refused: dict[str, str] = {}
+    for family in _toys(part, episodes):
+        problem = problem_of(family, episodes=episodes, seed=7, device=torch.device(device), updates=2)
+        try:
+            agent = build_agent(part, problem)
+        except UserError as error:
+            refused[family.name] = str(error)
+            problems += [f"{family.name}: refused without naming it: {error}"] if family.name not in str(error) else []
+            continue
+        problems += [f"{family.name}: {found}" for found in _space_problems(agent, family, problem, episodes)]
+    if problems:
+        raise AssertionError("\n".join([f"{name}:", *(f"  - {problem}" for problem in problems)]))
+    return refused
+
+
+def _toys(part: Part, episodes: int) -> Iterator[SpaceToy]:
+    """All of them; the observations beside actions that the agent can do."""
+    yield from acted_toys()
+    for acted in ("discrete", "box"):
+        toys = observed_toys(acted)
+        try:
+            build_agent(part, problem_of(toys[0], episodes=episodes, seed=7, device=torch.device("cpu")))
+        except UserError:
+            continue
+        yield from toys
+        return
+
+
+def _space_problems(agent: Agent, family: SpaceToy, problem: Problem, episodes: int) -> list[str]:
+    """What is wrong with how the agent plays, learns and plays."""
+    problems: list[str] = []
+    for turn in (1, 2):
+        trial = _play(agent, family, episodes, turn, problem.device)
+        problems += _action_problems(problem, trial.rollout)
+        for spec, returns in zip(trial.specs, trial.episode_returns().T.tolist(), strict=True):
+            low, high = family.reachable_returns(spec)
+            slack = 1e-5 * max([1.0, *(abs(end) for end in (low, high) if math.isfinite(end))])
+            outside = [value for value in returns if not low - slack <= value <= high + slack]
+            problems += [f"a return of {outside[0]}: inside the action space it is {low} to {high}"] if outside else []
+        metrics = agent.learn(trial) if turn == 1 else {}
+        problems += [f"learn: {key} = {value}" for key, value in metrics.items() if not math.isfinite(value)]
+    return problems
 
 
 def _independence_problems(agent: Agent, trial: Trial) -> list[str]:

@@ -119,6 +119,10 @@ class Item:
             raise PluginError(f"{self._place}: {name} is no TOML: {one_line(error)}") from error
 
 
+ACTIONS = frozenset({"discrete-actions", "continuous-actions", "multi-discrete-actions", "mixed-actions"})
+"""What a family can offer of actions: one choice, numbers, several choices, numbers and choices."""
+
+
 class Catalogue:
     """All entries by kind and name. Made by `build`; use `registry.catalogue()`."""
 
@@ -176,8 +180,14 @@ class Catalogue:
         return item.entry.name if len(self.find(item.kind, item.entry.name)) == 1 else item.full_name
 
     def incompatibilities(self, items: Sequence[Item]) -> list[str]:
-        """What parts of one plan need that none of them offers, one sentence each."""
+        """What parts of one plan need that none of them offers, one sentence each.
+
+        A family that says nothing of its actions may have any kind, as its settings decide: once it is built, agents
+        that cannot play it say so themselves.
+        """
         offered = {word for item in items for word in item.entry.offers}
+        if any(item.kind == "families" and not ACTIONS & set(item.entry.offers) for item in items):
+            offered |= ACTIONS
         return [
             f"{item.full_name} ({item.kind}) needs {need.replace('|', ' or ')}, which no part of the plan offers; "
             f"offered are: {', '.join(sorted(offered)) or 'nothing'}"

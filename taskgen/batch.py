@@ -77,7 +77,9 @@ class TaskBatch(Protocol):
         ...
 
     def step(self, action: "Tensor") -> Transition:
-        """Advance all slots by `action` [B, ...]. Stepping a slot past its end is allowed and meaningless."""
+        """Advance all slots by `action` [B, ...], each in the action space: whoever drives a batch sees to that, as
+        `collect` does for every agent. Stepping a slot past its end is allowed and meaningless.
+        """
         ...
 
     def descriptor(self) -> "Tensor":

@@ -24,14 +24,16 @@ import numpy as np
 from registry.errors import TaskError
 from taskgen.engines.reward_testing import check_reward
 from taskgen.engines.testing import check_batch, rollout, sample_actions
+from taskgen.engines.toys import toy_families
 from taskgen.family import Animated, Describable, GoalDirected, Mutable, TaskFamily, mutated
 from taskgen.source import Curriculum, TaskResult, TaskSource
 from taskgen.space import Knob
+from taskgen.spaces import space_problem
 from taskgen.spec import JsonValue, TaskSpec
 from taskgen.split import Side, Split
 from taskgen.variation import reach_problem
 
-__all__ = ["check_batch", "check_family", "check_reward", "check_source"]
+__all__ = ["check_batch", "check_family", "check_reward", "check_source", "toy_families"]
 
 _PROBES = 16  # slots in which a knob may show its effect
 _PROBED_STEPS = 32  # steps, at least, in which it may
@@ -43,7 +45,10 @@ _Pair: TypeAlias = tuple[Mapping[str, JsonValue], Mapping[str, JsonValue]]
 
 
 def check_family(family: TaskFamily[Any]) -> None:
-    """Check a family: specs, context space, no dead knobs, rendering, and its batch with `check_batch`."""
+    """Check a family: spaces, specs, context space, no dead knobs, rendering, and its batch with `check_batch`."""
+    for kind, space in (("observation", family.observation_space), ("action", family.action_space)):
+        problem = space_problem(space, acted=kind == "action")
+        assert problem is None, f"{kind} space {space}: {problem}"
     spec = family.spec(seed=7)
     _check_specs(family, spec)
     for name, knob in family.context_space.knobs.items():

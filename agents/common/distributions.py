@@ -1,7 +1,7 @@
 """Action distributions over the last axis of what a policy head puts out, never in half precision."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from agents.common.parallel import drawn
 from registry.errors import UserError
+from taskgen.interaction.agent import Problem
+from taskgen.spaces import numbers_and_choices
 
 
 @runtime_checkable
@@ -18,7 +20,7 @@ class Distribution(Protocol):
     """A batch of independent action distributions with leading axes [...]."""
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """[...] int64, or [..., D] float32 in units of the action space: an action per row, drawn by `generator`."""
+        """[...] int64, or [..., D] in units of the action space: an action per row, drawn by `generator`."""
         ...
 
     def log_prob(self, action: Tensor) -> Tensor:
@@ -53,6 +55,26 @@ class Categorical:
         return -(self.log_probabilities.exp() * self.log_probabilities).sum(-1)
 
 
+class MultiCategorical:
+    """Several discrete actions at once, independent of each other, from the logits [..., sum of counts] of all."""
+
+    def __init__(self, logits: Tensor, counts: Sequence[int]) -> None:
+        self.parts = [Categorical(part) for part in logits.split(list(counts), dim=-1)]
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """[..., m] int64."""
+        return torch.stack([part.sample(generator) for part in self.parts], dim=-1)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        """[...] log-probability of `action` [..., m]."""
+        terms = [part.log_prob(chosen) for part, chosen in zip(self.parts, action.unbind(-1), strict=True)]
+        return torch.stack(terms).sum(0)
+
+    def entropy(self) -> Tensor:
+        """[...] entropy."""
+        return torch.stack([part.entropy() for part in self.parts]).sum(0)
+
+
 class DiagonalGaussian:
     """Continuous actions from means [..., A] and log standard deviations that broadcast to them, such as [A]."""
 
@@ -74,6 +96,28 @@ class DiagonalGaussian:
         """[...] entropy."""
         one = (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
         return one.expand(self.mean.shape[:-1])
+
+
+class Mixed:
+    """Numbers and discrete actions at once, independent of each other: actions [..., k + m], the numbers first."""
+
+    def __init__(self, numbers: DiagonalGaussian, choices: MultiCategorical) -> None:
+        self.numbers = numbers
+        self.choices = choices
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """[..., k + m] float32."""
+        numbers = self.numbers.sample(generator)
+        return torch.cat([numbers, self.choices.sample(generator).to(numbers.dtype)], dim=-1)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        """[...] log of the density of the numbers times the probability of the choices in `action` [..., k + m]."""
+        numbers, chosen = action.tensor_split([action.shape[-1] - len(self.choices.parts)], dim=-1)
+        return self.numbers.log_prob(numbers) + self.choices.log_prob(chosen.to(torch.int64))
+
+    def entropy(self) -> Tensor:
+        """[...] differential entropy of the numbers and entropy of the choices together."""
+        return self.numbers.entropy() + self.choices.entropy()
 
 
 class SquashedGaussian:
@@ -111,7 +155,11 @@ class SquashedGaussian:
 
 
 class ActionBox(nn.Module):
-    """The affine map between the unit box [-1, 1]^A and a `Box` action space; the identity along unbounded axes."""
+    """The affine map between the unit box [-1, 1]^A and a `Box` action space.
+
+    Along an axis without bounds it is the identity; with one bound, the unit box is moved to lie against it; where both
+    are equal, around it.
+    """
 
     centre: Tensor
     half_range: Tensor
@@ -119,8 +167,10 @@ class ActionBox(nn.Module):
     def __init__(self, space: gym.spaces.Box) -> None:
         super().__init__()
         low, high = (torch.as_tensor(end, dtype=torch.float64) for end in (space.low, space.high))
-        bounded = low.isfinite() & high.isfinite()
-        centre, half = torch.where(bounded, (low + high) / 2, 0), torch.where(bounded, (high - low) / 2, 1)
+        below, above = low.isfinite(), high.isfinite()
+        open_centre = torch.where(below, low + 1, torch.where(above, high - 1, 0))
+        centre = torch.where(below & above, (low + high) / 2, open_centre)
+        half = torch.where(below & above & (high > low), (high - low) / 2, 1)
         self.register_buffer("centre", centre.to(torch.float32), persistent=False)
         self.register_buffer("half_range", half.to(torch.float32), persistent=False)
 
@@ -134,7 +184,7 @@ class ActionBox(nn.Module):
 
 
 class PolicyHead(nn.Module):
-    """From features [..., F] to the action distribution of an action space.
+    """From features [..., F] to the action distribution of a `taskgen.spaces.played_space`; a part for each choice.
 
     Discrete actions are near-uniform at first. A Gaussian is measured in half-ranges of the space: its mean begins near
     the centre and its standard deviation, the same in all states, at `std` half-ranges.
@@ -145,24 +195,38 @@ class PolicyHead(nn.Module):
         self.linear = nn.Linear(features, action_size(space))
         nn.init.normal_(self.linear.weight, std=0.01)
         nn.init.zeros_(self.linear.bias)
-        self.box = ActionBox(space) if isinstance(space, gym.spaces.Box) else None
-        self.log_std = None if self.box is None else nn.Parameter(torch.full((action_size(space),), math.log(std)))
+        numbers, self._counts = numbers_and_choices(space)
+        self._single = isinstance(space, gym.spaces.Discrete)
+        self.box = None if numbers is None else ActionBox(numbers)
+        self.log_std = None if numbers is None else nn.Parameter(torch.full(numbers.shape, math.log(std)))
 
     def forward(self, features: Tensor) -> Distribution:
         """The distribution of actions for each row of `features` [..., F]."""
         output = self.linear(features)
-        if self.box is None or self.log_std is None:
+        if self._single:
             return Categorical(output)
-        return DiagonalGaussian(self.box.from_unit(output), self.log_std + self.box.half_range.log())
+        if self.box is None or self.log_std is None:
+            return MultiCategorical(output, self._counts)
+        mean, logits = output.tensor_split([len(self.log_std)], dim=-1)
+        numbers = DiagonalGaussian(self.box.from_unit(mean), self.log_std + self.box.half_range.log())
+        return Mixed(numbers, MultiCategorical(logits, self._counts)) if self._counts else numbers
 
 
 def action_size(space: gym.Space[Any]) -> int:
-    """Width of an encoded action: number of choices, or of dimensions. Raises `UserError` for other spaces."""
-    if isinstance(space, gym.spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
-        return space.shape[0]
-    raise UserError(f"action space {space} is not supported: use Discrete, or Box with one axis")
+    """Width of an encoded action: a number takes one place, a choice one for each alternative.
+
+    Raises `UserError` for what is no `taskgen.spaces.played_space`.
+    """
+    numbers, counts = numbers_and_choices(space)
+    return (0 if numbers is None else numbers.shape[0]) + sum(counts)
+
+
+def bounded_box(problem: Problem, agent: str) -> gym.spaces.Box:
+    """The action space of `problem`. Raises `UserError`, naming `agent`, unless it is a Box with finite bounds."""
+    space = problem.action_space
+    if not isinstance(space, gym.spaces.Box) or not space.is_bounded():
+        raise UserError(f"{problem.family} has the action space {space}; {agent} needs a Box with finite bounds")
+    return space
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -13,14 +13,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from agents.common.distributions import ActionBox, Categorical, DiagonalGaussian, action_size
+from agents.common.distributions import (
+    ActionBox,
+    Categorical,
+    DiagonalGaussian,
+    Mixed,
+    MultiCategorical,
+    action_size,
+)
+from taskgen.spaces import numbers_and_choices
 
 ROWS = 2048
 """Samples that go through the layers at once: more fall out of the cache, fewer are lost in overhead (measured by
 `benchmarks/inner_loop.py`)."""
 
 Activation = Literal["tanh", "relu"]
-FastDistribution: TypeAlias = Categorical | DiagonalGaussian
+FastDistribution: TypeAlias = Categorical | DiagonalGaussian | MultiCategorical | Mixed
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 
@@ -83,11 +91,12 @@ class FastPolicy:
         least_std: float,
         device: torch.device,
     ) -> None:
-        width = action_size(action_space)
-        self._network = FastMLP([observation_size, *hidden, width], activation)
-        self._width = 0 if isinstance(action_space, gym.spaces.Discrete) else width
+        numbers, self._counts = numbers_and_choices(action_space)
+        self._single = isinstance(action_space, gym.spaces.Discrete)
+        self._network = FastMLP([observation_size, *hidden, action_size(action_space)], activation)
+        self._width = 0 if numbers is None else numbers.shape[0]
         self._first_std, self._least = std, least_std
-        self._box = ActionBox(action_space).to(device) if isinstance(action_space, gym.spaces.Box) else None
+        self._box = None if numbers is None else ActionBox(numbers).to(device)
         self.size = self._network.size + self._width
         self.continuous = self._width > 0
 
@@ -100,9 +109,14 @@ class FastPolicy:
         """The distribution of each task at each of its observations, [B, N]."""
         network, spread = parameters.split([self._network.size, self._width], dim=-1)
         output = self._network(network, observation)
-        if self._box is None:
+        if self._single:
             return Categorical(output)
-        return DiagonalGaussian(self._box.from_unit(output), (self.std(spread) * self._box.half_range).log()[:, None])
+        if self._box is None:
+            return MultiCategorical(output, self._counts)
+        mean, logits = output.tensor_split([self._width], dim=-1)
+        log_std = (self.std(spread) * self._box.half_range).log()[:, None]
+        numbers = DiagonalGaussian(self._box.from_unit(mean), log_std)
+        return Mixed(numbers, MultiCategorical(logits, self._counts)) if self._counts else numbers
 
     def std(self, parameters: Float[Tensor, "B P"]) -> Float[Tensor, "B A"]:
         """Standard deviations in units of half the range, sqrt(e^2s + least^2): smooth, so that it can rise again."""

@@ -17,7 +17,7 @@ def reference_players() -> list[Entry]:
             "agents.random_policy:RandomPolicy",
             "Actions drawn uniformly from the action space.",
             tags=("reference",),
-            needs=("discrete-actions|continuous-actions",),
+            needs=("discrete-actions|continuous-actions|multi-discrete-actions|mixed-actions",),
         ),
         *_bandit_players(),
         *_tabular_players(),

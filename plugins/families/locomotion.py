@@ -65,7 +65,10 @@ class LocomotionConfig(Config):
     task: Literal["forward", "direction", "velocity"] = Field("forward", description="What is rewarded.")
     horizon: int = Field(200, ge=1, le=100_000, description="Steps per episode; Gymnasium has 1000.")
     control_cost: float = Field(0.1, ge=0.0, le=100.0, description="Weight of the squared action in the reward.")
-    clip_actions: bool = Field(default=True, description="Clip actions to the action space before they cost.")
+    clip_actions: bool = Field(
+        default=True,
+        description="Actions lie in the motors' range; if not, anywhere: motors do what they can, and all of it costs.",
+    )
     reset_noise: float = Field(0.1, ge=0.0, le=1.0, description="Scale of the noise of the initial state.")
     velocity_low: float = Field(0.0, ge=-10.0, le=10.0, description="Lowest target velocity drawn (task velocity).")
     velocity_high: float = Field(3.0, ge=-10.0, le=10.0, description="Highest target velocity drawn (task velocity).")
@@ -118,6 +121,8 @@ class Locomotion(TaskFamily[C], Generic[C]):
         model = self.robot.model
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (self.robot.observed,), np.float32)
         low, high = model.actuator_ctrlrange.astype(np.float32).T
+        if not config.clip_actions:
+            low, high = np.full_like(low, -np.inf), np.full_like(high, np.inf)
         self.action_space = gym.spaces.Box(low, high, dtype=np.float32)
 
     @abstractmethod

@@ -63,14 +63,15 @@ class PointNavigationConfig(Config):
 
 
 class PointNavigation(TaskFamily[PointNavigationConfig]):
-    """Observation: position [2]; action: move [2] in [-0.1, 0.1]^2."""
+    """Observation: position [2]; action: move [2] in [-0.1, 0.1]^2, or any move where none is clipped."""
 
     def __init__(self, config: PointNavigationConfig, *, name: str) -> None:
         super().__init__(config, name=name)
         self.horizon = config.horizon or _HORIZON[config.goals]
         reach = STEP * (self.horizon + 1) if config.clip else math.inf  # a step more than there are, for rounding
         self.observation_space = gym.spaces.Box(-reach, reach, (2,), np.float32)
-        self.action_space = gym.spaces.Box(-STEP, STEP, (2,), np.float32)
+        longest = STEP if config.clip else math.inf
+        self.action_space = gym.spaces.Box(-longest, longest, (2,), np.float32)
 
     @cached_property
     def context_space(self) -> ContextSpace:

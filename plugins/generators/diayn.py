@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from pydantic import Field, JsonValue
@@ -40,9 +39,11 @@ from taskgen.artefacts import Artefact
 from taskgen.batch import ControlledMarkovProcess, TaskBatch, Transition
 from taskgen.build import SOURCES
 from taskgen.family import TaskFamily
+from taskgen.interaction.acting import Acting, uniform_action
 from taskgen.interaction.agent import Agent, Problem, Relabels, Trial
 from taskgen.interaction.collect import collect
 from taskgen.progress import track
+from taskgen.spaces import played_space, refuse_unreadable
 from taskgen.spec import RewardSpec, TaskSpec
 from taskgen.streams import integer_seed, stream, uniforms
 
@@ -262,9 +263,10 @@ class _SkillBatch:
 
 
 def _build_agent(config: DiaynConfig, family: TaskFamily[Any]) -> Agent:
+    refuse_unreadable(family.observation_space, family.action_space, family.name)
     problem = Problem(
         observation_space=family.observation_space,
-        action_space=family.action_space,
+        action_space=played_space(family.action_space),
         horizon=family.horizon,
         episodes=1,
         descriptor_size=config.skills,
@@ -287,15 +289,10 @@ def _random_states(batch: _SkillBatch, generator: torch.Generator) -> Tensor:
     """[N, ...] where uniformly random actions lead, in episodes one after another."""
     batch.set_tasks([batch.task] * batch.slots)
     batch.reset()
-    space: Any = batch.family.action_space
+    acting = Acting(batch.family.action_space)
     seen: list[Tensor] = []
     for _ in range(batch.family.horizon):
-        if isinstance(space, gym.spaces.Discrete):
-            action = torch.randint(int(space.n), (batch.slots,), generator=generator)
-        else:
-            low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
-            action = low + (high - low) * torch.rand(batch.slots, *space.shape, generator=generator)
-        outcome = batch.step(action)
+        outcome = batch.step(acting(uniform_action(acting.played, batch.slots, generator)))
         seen.append(outcome.observation.clone())
         batch.reset(outcome.terminated | outcome.truncated)  # there are no states beyond an episode's end
     return torch.cat(seen)

@@ -133,7 +133,8 @@ class Slots:
         return changed
 
     def _observation(self, value: torch.Tensor) -> Array:
-        return value.cpu().numpy().astype(self.family.observation_space.dtype)  # a copy, whatever the type
+        seen = value.cpu().numpy()
+        return seen.astype(self.family.observation_space.dtype or seen.dtype)  # a copy, whatever the type
 
     def _mask(self, where: NDArray[np.bool_]) -> torch.Tensor | None:
         return None if where.all() else torch.tensor(where, device=self._batch.device)

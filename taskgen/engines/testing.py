@@ -13,6 +13,7 @@ from torch import Tensor
 from registry.errors import TaskError
 from taskgen.batch import TaskBatch
 from taskgen.family import TaskFamily
+from taskgen.spaces import pack, row_shape, unpack
 from taskgen.spec import TaskSpec
 
 _SLOTS = 3
@@ -42,10 +43,10 @@ def check_batch(family: TaskFamily[Any], specs: Sequence[TaskSpec], *, device: t
 
 
 def sample_actions(family: TaskFamily[Any], steps: int, slots: int, seed: int = 0) -> Tensor:
-    """Actions [steps, slots, ...] drawn uniformly from the family's action space."""
+    """Actions [steps, slots, ...] drawn by the family's action space."""
     space = copy.deepcopy(family.action_space)
     space.seed(seed)
-    drawn = [[space.sample() for _ in range(slots)] for _ in range(steps)]
+    drawn = [[pack(space, space.sample()) for _ in range(slots)] for _ in range(steps)]
     return torch.as_tensor(np.asarray(drawn))
 
 
@@ -119,11 +120,11 @@ def _check_episode(family: TaskFamily[Any], batch: TaskBatch, actions: Tensor) -
 def _check_observation(
     space: gym.Space[Any], observation: Tensor, slots: int, where: str, rows: np.ndarray | None = None
 ) -> None:
-    shape = (slots, *(space.shape or ()))
+    shape = (slots, *row_shape(space))
     assert observation.shape == shape, f"{where}: observation {tuple(observation.shape)}, expected {shape}"
     values = observation.cpu().numpy()
     for slot in np.flatnonzero(np.ones(slots, dtype=bool) if rows is None else rows):
-        value = values[slot].astype(space.dtype) if space.shape else values[slot].item()
+        value = unpack(space, values[slot])
         assert space.contains(value), f"{where}: observation {value} is outside {space}"
 
 

@@ -28,6 +28,7 @@ from taskgen.faces.drawing import FPS, check_render_mode, render_modes
 from taskgen.faces.env import TaskEnv
 from taskgen.faces.resets import plain_seed, refuse_options
 from taskgen.family import TaskFamily
+from taskgen.spaces import inner, is_composite, rebuilt
 from taskgen.spec import TaskSpec
 
 TEACHER, PROTAGONIST, ANTAGONIST = "teacher_0", "protagonist_0", "antagonist_0"
@@ -207,7 +208,10 @@ def design_game(
 
 def _nothing(space: gym.Space[Any]) -> Any:
     """Zeros, or what in `space` is next to them."""
+    if is_composite(space):
+        return rebuilt(space, [_nothing(part) for _, part in inner(space)])
     bounds = cast(Any, space)
     if isinstance(space, gym.spaces.Box):
         return np.zeros(space.shape, dtype=bounds.dtype).clip(bounds.low, bounds.high)
-    return bounds.dtype.type(bounds.start)
+    start = np.asarray(getattr(space, "start", 0))
+    return np.broadcast_to(start, space.shape or ()).astype(bounds.dtype)[()]

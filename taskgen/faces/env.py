@@ -12,6 +12,7 @@ from taskgen.faces.actions import as_array, invalid
 from taskgen.faces.drawing import FPS, check_render_mode, render_modes
 from taskgen.faces.registration import spec_of, stated
 from taskgen.faces.resets import draw_seed, plain_seed, refuse_options
+from taskgen.spaces import pack, unpack
 from taskgen.spec import TaskSpec
 
 _ALL = np.ones(1, dtype=np.bool_)
@@ -65,7 +66,7 @@ class TaskEnv(gym.Env[Any, Any]):
             seed = draw_seed(self.np_random)
         observation = self._slots.reset(_ALL, {} if seed is None else {0: seed})
         self._needs_reset = ""
-        return observation[0], self._info()
+        return unpack(self.observation_space, observation[0]), self._info()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """See `gymnasium.Env.step`. Raises `InvalidAction` outside the action space, `ResetNeeded` after the end."""
@@ -74,12 +75,13 @@ class TaskEnv(gym.Env[Any, Any]):
         value = as_array(self.action_space, action)
         if value is None:
             raise invalid(action, self.action_space)
-        observation, reward, terminated, truncated = self._slots.step(value[None])
+        observation, reward, terminated, truncated = self._slots.step(pack(self.action_space, value)[None])
         if terminated[0] or truncated[0]:
             self._needs_reset = "the episode has ended; call reset() before the next step()"
         notes = {name: values.tolist()[0] for name, (values, known) in self._slots.notes.items() if known[0]}
         info = {**self._info(), **notes}
-        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+        seen = unpack(self.observation_space, observation[0])
+        return seen, float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> Any:
         """The episode as it stands, as RGB frame ("rgb_array"), where the family is `Animated`; else the task.

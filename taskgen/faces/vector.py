@@ -17,6 +17,7 @@ from taskgen.faces.actions import as_array, invalid
 from taskgen.faces.drawing import FPS, check_render_mode, render_modes
 from taskgen.faces.registration import spec_of, stated
 from taskgen.faces.resets import draw_seed, plain_seed, refuse_options
+from taskgen.spaces import is_composite, pack, unpack
 from taskgen.spec import TaskSpec
 
 Outcome = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
@@ -111,7 +112,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self._started = True
         self._ended = self._ended & ~where
         self._elapsed[where] = 0
-        return observation, self._info(where)
+        return self._unpacked(observation), self._info(where)
 
     def step(self, actions: Any) -> Outcome:
         """See `gymnasium.vector.VectorEnv.step`. All actions must be valid, also those that an autoreset ignores.
@@ -141,7 +142,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         else:
             self._ended = ended
         infos = {**infos, **self._info(np.ones_like(ended)), **self._notes(stepped)}
-        return observation, reward, terminated, truncated, infos
+        return self._unpacked(observation), reward, terminated, truncated, infos
 
     def render(self) -> tuple[Any, ...] | None:
         """Of every slot the episode as it stands, or its task, as `TaskEnv.render` says; None without a render mode."""
@@ -188,10 +189,16 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 result[slot] = known
         return result
 
+    def _unpacked(self, observation: NDArray[Any]) -> Any:
+        """Observations of all slots in `observation_space`."""
+        return unpack(self.single_observation_space, observation)
+
     def _actions(self, actions: Any) -> NDArray[Any]:
         values = as_array(self.action_space, actions)
         if values is not None:
-            return values
+            return pack(self.single_action_space, values)
+        if is_composite(self.single_action_space):
+            raise invalid(actions, self.action_space)
         if not isinstance(actions, Sized) or len(actions) != self.num_envs:
             raise gym.error.InvalidAction(f"actions {brief(actions)}: expected {self.num_envs}, one per slot")
         for slot, action in enumerate(cast(Iterable[Any], actions)):
@@ -214,7 +221,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """The last observation and info of the slots that ended, as Gymnasium lays them out."""
         final: NDArray[Any] = np.full(self.num_envs, None, dtype=object)
         for slot in np.flatnonzero(ended):
-            final[slot] = observation[slot]
+            final[slot] = self._unpacked(observation[slot])
         return {
             "final_obs": final,
             "_final_obs": ended.copy(),

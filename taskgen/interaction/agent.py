@@ -31,7 +31,11 @@ class Problem:
     """What an agent is told about the tasks before it is built."""
 
     observation_space: gym.Space[Any]
+    """The family's; observations stand in tensors as `taskgen.spaces` says."""
     action_space: gym.Space[Any]
+    """What the agent answers in: the `taskgen.spaces.played_space` of the family's, Discrete counted from 0, Box [k],
+    MultiDiscrete [m], or a Tuple of the latter two, packed.
+    """
     horizon: int
     """Steps after which an episode is truncated."""
     episodes: int
@@ -74,6 +78,7 @@ class Action:
     """What an agent does: `value` [B, ...] goes to the environment, `record` is kept for `learn`."""
 
     value: Tensor
+    """In `Problem.action_space`; numbers beyond a Box are clipped on their way to the family, not here."""
     record: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
@@ -84,6 +89,7 @@ class Rollout:
     observation: Tensor
     """[T, B, ...] before the step."""
     action: Tensor
+    """[T, B, ...] what the agent answered; the family was given what `taskgen.interaction.acting` makes of it."""
     reward: Tensor
     terminated: Tensor
     truncated: Tensor

@@ -9,6 +9,7 @@ from registry.config import Part
 from registry.errors import PluginError, UserError
 from taskgen.family import Contextual, TaskFamily
 from taskgen.interaction.agent import Agent, Demanding, Problem, exploration_of
+from taskgen.spaces import played_space, refuse_unreadable
 from taskgen.spec import TaskSpec
 
 
@@ -47,12 +48,16 @@ def problem_of(
     updates: int = 0,
     example: TaskSpec | None = None,
 ) -> Problem:
-    """What an agent is told about tasks of `family` like `example`, played in trials of `episodes` episodes."""
+    """What an agent is told about tasks of `family` like `example`, played in trials of `episodes` episodes.
+
+    Raises `UserError` for a family whose spaces no agent can be given.
+    """
+    refuse_unreadable(family.observation_space, family.action_space, family.name)
     batch = family.batch(1)
     batch.set_tasks([example or family.spec()])
     return Problem(
         observation_space=family.observation_space,
-        action_space=family.action_space,
+        action_space=played_space(family.action_space),
         horizon=family.horizon,
         episodes=episodes,
         descriptor_size=batch.descriptor().shape[1],

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-import gymnasium as gym
 import torch
 from torch import Tensor
 
 from taskgen.batch import Numbered, Resting, TaskBatch, Transition
 from taskgen.engines import noise
+from taskgen.interaction.acting import Acting
 from taskgen.interaction.agent import Agent, Carry, CollectionPlan, Rollout, Step, Trial
 from taskgen.spec import TaskSpec
 
@@ -34,7 +34,8 @@ def collect(
     meet the same luck on the same tasks: episode k of a trial has the same noise whether it is played after the others
     or beside them. `horizon` cuts episodes that would be longer. A slot that has played its episodes of a round waits
     (`valid` false) for the others; agents that advance their carry in `act` play one round, so waiting never reaches
-    what they learn from. Where these are but a part of the tasks, `agree` is asked once a round, with the steps that
+    what they learn from. What reaches the family lies in its action space, whoever plays (`Acting`); the rollout holds
+    what the agent answered. Where these are but a part of the tasks, `agree` is asked once a round, with the steps that
     were enough here, how many all parts need.
 
     A round has as many steps as its slowest slot needs, on every device. On an accelerator a look at the flags is a
@@ -45,7 +46,8 @@ def collect(
     batch.set_tasks([spec for spec in specs for _ in range(plan.slots)])
     observation = _first_episodes(batch, seeds, plan, 0)
     descriptor = batch.descriptor() if agent.needs_descriptor else None
-    step = _first_step(batch, observation, descriptor, plan.slots)
+    acting = Acting(batch.family.action_space, batch.device)
+    step = _first_step(batch, acting, observation, descriptor, plan.slots)
     carry = agent.begin_trial(len(specs))
     ends = _Ends(batch.family.horizon, horizon, agree)
     rounds: list[Rollout] = []
@@ -56,7 +58,7 @@ def collect(
             observation = _first_episodes(batch, seeds, plan, index) if plan.side_by_side else batch.reset()
             step = replace(step, observation=observation, episode_start=torch.ones_like(step.episode_start))
         goal = (index + 1) * plan.episodes_per_round
-        rollout, step, carry = _play_round(agent, batch, carry, step, plan, goal, ends)
+        rollout, step, carry = _play_round(agent, batch, acting, carry, step, plan, goal, ends)
         rounds.append(rollout)
     return Trial(specs, rounds, plan)
 
@@ -131,14 +133,14 @@ def _first_episodes(batch: TaskBatch, seeds: Sequence[int], plan: CollectionPlan
     return batch.reset(seeds=noise.episode_seeds(seeds, numbers))
 
 
-def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None, slots_of_task: int) -> Step:
-    slots, device, space = batch.slots, batch.device, batch.family.action_space
-    discrete = isinstance(space, gym.spaces.Discrete)
-    shape = (slots,) if discrete else (slots, *(space.shape or ()))
+def _first_step(
+    batch: TaskBatch, acting: Acting, observation: Tensor, descriptor: Tensor | None, slots_of_task: int
+) -> Step:
+    slots, device = batch.slots, batch.device
     true = torch.ones(slots, dtype=torch.bool, device=device)
     return Step(
         observation=observation,
-        previous_action=torch.zeros(shape, dtype=torch.int64 if discrete else torch.float32, device=device),
+        previous_action=acting.zeros(slots, device),
         previous_reward=torch.zeros(slots, device=device),
         episode_start=true,
         trial_start=true,
@@ -148,7 +150,14 @@ def _first_step(batch: TaskBatch, observation: Tensor, descriptor: Tensor | None
 
 
 def _play_round(
-    agent: Agent, batch: TaskBatch, carry: Carry, step: Step, plan: CollectionPlan, goal: int, ends: "_Ends"
+    agent: Agent,
+    batch: TaskBatch,
+    acting: Acting,
+    carry: Carry,
+    step: Step,
+    plan: CollectionPlan,
+    goal: int,
+    ends: "_Ends",
 ) -> tuple[Rollout, Step, Carry]:
     """Step until every slot has finished its episodes below number `goal`.
 
@@ -162,7 +171,7 @@ def _play_round(
     while len(rows) < turn.needed:
         turn.before()
         action, carry = agent.act(carry, step)
-        transition = ends.cut(step, batch.step(action.value))
+        transition = ends.cut(step, batch.step(acting(action.value)))
         valid = step.episode_index < goal
         played, reward = action.value, transition.reward
         if plan.rounds > 1:  # how long a slot waited must not show in the previous action and reward of the next round

@@ -243,6 +243,22 @@ def test_needs_and_offers(tmp_path: Path) -> None:
     assert len(catalogue.incompatibilities([a])) == 2
 
 
+def test_a_family_that_says_nothing_of_its_actions_may_have_any_until_it_is_built(tmp_path: Path) -> None:
+    needs = ("discrete-actions|continuous-actions",)
+    agents = registering(agent("a", needs=needs), agent("b", needs=("bandit",)))
+    families = (
+        "\n\n@hookimpl\ndef register_task_families():\n"
+        "    return [Entry('silent', 'x:X', 'Says nothing.', offers=('mutable',)),\n"
+        "            Entry('mixed', 'x:X', 'Says it.', offers=('mixed-actions',))]\n"
+    )
+    catalogue = load([plugin(tmp_path, "worlds", agents + families)])
+    a, b = (catalogue.get("agents", name) for name in "ab")
+    silent, mixed = (catalogue.get("families", name) for name in ("silent", "mixed"))
+    assert catalogue.incompatibilities([a, silent]) == []
+    assert "worlds/b (agents) needs bandit" in catalogue.incompatibilities([b, silent])[0]
+    assert "needs discrete-actions or continuous-actions" in catalogue.incompatibilities([a, mixed])[0]
+
+
 OBSERVERS = """
 seen = []
 

@@ -1,3 +1,5 @@
+import math
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ from agents.common.distributions import (
     ActionBox,
     Categorical,
     DiagonalGaussian,
+    Mixed,
+    MultiCategorical,
     PolicyHead,
     SquashedGaussian,
     action_size,
@@ -71,10 +75,64 @@ def test_squashed_samples_carry_gradients():
 
 def test_action_box_maps_the_unit_box():
     box = ActionBox(gym.spaces.Box(np.array([-0.1, 2, -np.inf], np.float32), np.array([0.1, 6, 5], np.float32)))
-    torch.testing.assert_close(box.from_unit(torch.tensor([1.0, -1.0, 0.3])), torch.tensor([0.1, 2.0, 0.3]))
+    torch.testing.assert_close(box.from_unit(torch.tensor([1.0, -1.0, 0.3])), torch.tensor([0.1, 2.0, 4.3]))
     action = torch.tensor([[0.05, 4.5, -7.0]])
-    torch.testing.assert_close(box.to_unit(action), torch.tensor([[0.5, 0.25, -7.0]]))
+    torch.testing.assert_close(box.to_unit(action), torch.tensor([[0.5, 0.25, -11.0]]))
     torch.testing.assert_close(box.from_unit(box.to_unit(action)), action)
+
+
+def test_the_unit_box_of_an_open_axis_lies_at_its_bound_and_of_a_flat_one_around_it():
+    low, high = np.array([2, -np.inf, -np.inf, 3], np.float32), np.array([np.inf, 5, np.inf, 3], np.float32)
+    box = ActionBox(gym.spaces.Box(low, high))
+    torch.testing.assert_close(box.centre, torch.tensor([3.0, 4.0, 0.0, 3.0]))
+    torch.testing.assert_close(box.half_range, torch.ones(4))
+
+
+def test_several_choices_at_once_by_hand():
+    logits = torch.tensor([[0.5, 0.5, 0.7, 0.2, 0.1]]).log()
+    policy = MultiCategorical(logits, (2, 3))
+    found = policy.log_prob(torch.tensor([[1, 2]]))
+    torch.testing.assert_close(found, torch.tensor([math.log(0.5 * 0.1)]))
+    entropy = math.log(2) - 0.7 * math.log(0.7) - 0.2 * math.log(0.2) - 0.1 * math.log(0.1)
+    torch.testing.assert_close(policy.entropy(), torch.tensor([entropy]))
+    drawn = MultiCategorical(logits.expand(40_000, 5), (2, 3)).sample(torch.Generator().manual_seed(0))
+    assert drawn.dtype == torch.int64
+    shares = [(drawn[:, 0] == 0).float().mean(), *((drawn[:, 1] == choice).float().mean() for choice in range(3))]
+    torch.testing.assert_close(torch.stack(shares), torch.tensor([0.5, 0.7, 0.2, 0.1]), atol=0.01, rtol=0)
+    first, second = drawn.float().T
+    assert abs(float(((first - first.mean()) * (second - second.mean())).mean())) < 0.01
+
+
+def test_numbers_and_choices_at_once_by_hand():
+    numbers = DiagonalGaussian(torch.tensor([[1.0]]), torch.tensor([math.log(2.0)]))
+    policy = Mixed(numbers, MultiCategorical(torch.tensor([[0.25, 0.75]]).log(), (2,)))
+    density = 1 / (2 * math.sqrt(2 * math.pi)) * math.exp(-0.5)  # one standard deviation from the mean
+    found = policy.log_prob(torch.tensor([[3.0, 1.0]]))
+    torch.testing.assert_close(found, torch.tensor([math.log(density * 0.75)]))
+    entropy = 0.5 * math.log(2 * math.pi * math.e * 4) - 0.25 * math.log(0.25) - 0.75 * math.log(0.75)
+    torch.testing.assert_close(policy.entropy(), torch.tensor([entropy]))
+    drawn = policy.sample(torch.Generator().manual_seed(0))
+    assert (drawn.shape, drawn.dtype) == ((1, 2), torch.float32)
+    assert drawn[0, 1] in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("space", "kind", "row"),
+    [
+        (gym.spaces.MultiDiscrete([2, 3]), MultiCategorical, (7, 2)),
+        (gym.spaces.Tuple((gym.spaces.Box(-2, 2, (2,)), gym.spaces.MultiDiscrete([2, 3]))), Mixed, (7, 4)),
+    ],
+)
+def test_a_policy_has_a_head_for_every_part(space, kind, row):
+    head = PolicyHead(3, space, std=0.5)
+    policy = head(torch.zeros(7, 3))
+    assert isinstance(policy, kind)
+    assert policy.sample(torch.Generator().manual_seed(0)).shape == row
+    choices = policy if kind is MultiCategorical else policy.choices
+    assert [part.log_probabilities.shape[-1] for part in choices.parts] == [2, 3]
+    if kind is Mixed:
+        torch.testing.assert_close(policy.numbers.log_std.exp(), torch.ones(2))  # half a half-range of 2
+    assert action_size(space) == head.linear.out_features
 
 
 def test_gaussian_policy_is_measured_in_half_ranges():
@@ -90,7 +148,7 @@ def test_gaussian_policy_is_measured_in_half_ranges():
 def test_unsupported_action_space_is_named():
     assert action_size(gym.spaces.Discrete(3)) == 3
     assert action_size(gym.spaces.Box(-1, 1, (4,))) == 4
-    with pytest.raises(UserError, match=r"MultiBinary.*use Discrete"):
+    with pytest.raises(UserError, match=r"MultiBinary.*not what agents answer in: Discrete"):
         action_size(gym.spaces.MultiBinary(2))
 
 

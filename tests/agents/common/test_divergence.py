@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from agents.common.distributions import Categorical, DiagonalGaussian
+from agents.common.distributions import Categorical, DiagonalGaussian, Mixed, MultiCategorical
 from agents.common.divergence import kl_divergence
 
 
@@ -30,6 +30,16 @@ def test_gaussian_agrees_with_torch_where_each_task_has_its_own_spread():
         for d in (old, new)
     ]
     torch.testing.assert_close(kl_divergence(old, new), torch.distributions.kl_divergence(*theirs))
+
+
+def test_divergences_of_independent_parts_add_up():
+    logits = torch.tensor([[0.5, 0.5, 0.2, 0.8]]).log(), torch.tensor([[0.25, 0.75, 0.2, 0.8]]).log()
+    old, new = (MultiCategorical(each, (2, 2)) for each in logits)
+    expected = 0.5 * math.log(2.0) + 0.5 * math.log(2 / 3)  # of the first choice, the second is the same
+    torch.testing.assert_close(kl_divergence(old, new), torch.tensor([expected]))
+    numbers = (DiagonalGaussian(torch.tensor([[mean]]), torch.zeros(1)) for mean in (0.0, 3.0))
+    mixed = (Mixed(number, choices) for number, choices in zip(numbers, (old, new), strict=True))
+    torch.testing.assert_close(kl_divergence(*mixed), torch.tensor([expected + 4.5]))  # and (3 - 0)^2 / 2
 
 
 def test_kinds_do_not_mix():
