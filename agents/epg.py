@@ -47,6 +47,7 @@ from agents.common.evolution import adam, centred_ranks, decayed, no_moments, se
 from agents.common.from_scratch import FromScratch, InnerConfig
 from agents.common.learned_loss import LossNetwork
 from registry.config import Width
+from registry.errors import UserError
 from taskgen.interaction.agent import Action, Metrics, Problem, Rollout, Step, Trial
 from taskgen.streams import integer_seed
 
@@ -109,6 +110,8 @@ class EPG(FromScratch[EPGConfig]):
     def __init__(self, config: EPGConfig, problem: Problem) -> None:
         super().__init__(config, problem, extra=config.memory)
         box = problem.action_space
+        if not isinstance(box, gym.spaces.Box | gym.spaces.Discrete):
+            raise UserError(f"{problem.family} has the action space {box}; epg needs Discrete or Box")
         self._box = ActionBox(box).to(problem.device) if isinstance(box, gym.spaces.Box) else None
         outputs = self.encoder.action_size * (1 if self._box is None else 2)
         self._columns = self.encoder.observation_size + self.encoder.action_size + 3

@@ -274,6 +274,6 @@ def _evolved() -> list[Entry]:
             "agents.epg:EPGConfig",
             _EPG,
             tags=("evolution", "gradient", "on-policy"),
-            needs=_ACTIONS,
+            needs=("discrete-actions|continuous-actions",),
         ),
     ]

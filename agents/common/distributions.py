@@ -61,9 +61,9 @@ class MultiCategorical:
     def __init__(self, logits: Tensor, counts: Sequence[int]) -> None:
         self.parts = [Categorical(part) for part in logits.split(list(counts), dim=-1)]
 
-    def sample(self, generator: torch.Generator) -> Tensor:
-        """[..., m] int64."""
-        return torch.stack([part.sample(generator) for part in self.parts], dim=-1)
+    def sample(self, generator: torch.Generator, alike: int = 1) -> Tensor:
+        """[..., m] int64; see `Categorical.sample`."""
+        return torch.stack([part.sample(generator, alike) for part in self.parts], dim=-1)
 
     def log_prob(self, action: Tensor) -> Tensor:
         """[...] log-probability of `action` [..., m]."""
@@ -105,10 +105,10 @@ class Mixed:
         self.numbers = numbers
         self.choices = choices
 
-    def sample(self, generator: torch.Generator) -> Tensor:
-        """[..., k + m] float32."""
-        numbers = self.numbers.sample(generator)
-        return torch.cat([numbers, self.choices.sample(generator).to(numbers.dtype)], dim=-1)
+    def sample(self, generator: torch.Generator, alike: int = 1) -> Tensor:
+        """[..., k + m] float32; see `Categorical.sample`."""
+        numbers = self.numbers.sample(generator, alike)
+        return torch.cat([numbers, self.choices.sample(generator, alike).to(numbers.dtype)], dim=-1)
 
     def log_prob(self, action: Tensor) -> Tensor:
         """[...] log of the density of the numbers times the probability of the choices in `action` [..., k + m]."""

@@ -17,17 +17,20 @@ from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from tests.emulated.catalogue import quick
 
+CHOICE = {"discrete", "discrete-from-minus-one"}
+BOUNDED = {
+    "box",
+    "asymmetric-box",
+    "flat-box",
+    "box-of-one-number",
+    "box-table",
+    "double-box",
+    "dict-of-boxes",
+}
 PLAYED = {
-    ("discrete-actions",): {"discrete", "discrete-from-minus-one"},
-    ("continuous-actions",): {
-        "box",
-        "asymmetric-box",
-        "flat-box",
-        "box-of-one-number",
-        "box-table",
-        "double-box",
-        "dict-of-boxes",
-    },
+    ("discrete-actions",): CHOICE,
+    ("continuous-actions",): BOUNDED,
+    ("discrete-actions|continuous-actions",): CHOICE | BOUNDED | {"open-box", "half-open-box"},
 }
 """By what an agent needs, where that is less than all, the action spaces it plays. All play all observations."""
 LEAST = {
