@@ -42,7 +42,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from agents.common.distributions import ActionBox, Categorical
+from agents.common.distributions import ActionBox, Categorical, DiagonalGaussian
 from agents.common.evolution import adam, centred_ranks, decayed, no_moments, search_gradient
 from agents.common.from_scratch import FromScratch, InnerConfig
 from agents.common.learned_loss import LossNetwork
@@ -335,7 +335,7 @@ class EPG(FromScratch[EPGConfig]):
         outputs: list[Tensor] = []
         if isinstance(found, Categorical):
             outputs = [found.log_probabilities]
-        elif self._box is not None:
+        elif isinstance(found, DiagonalGaussian) and self._box is not None:
             spread = found.log_std - self._box.half_range.log()
             outputs = [self._box.to_unit(found.mean), spread.expand_as(found.mean)]
         outputs = [each.reshape(*steps.shape[:3], -1) * steps[..., -1:] for each in outputs]

@@ -11,7 +11,7 @@ from torch.nn import functional
 from agents.common.distributions import action_size
 from registry.errors import UserError
 from taskgen.interaction.agent import Step
-from taskgen.spaces import image_shape, leaves, numbers_and_choices, row_shape
+from taskgen.spaces import leaves, numbers_and_choices, row_shape
 
 
 def observation_size(space: gym.Space[Any]) -> int:
@@ -38,8 +38,6 @@ class StepEncoder:
         self._observation_space = observation_space
         self._action_space = action_space
         self.observation_size = observation_size(observation_space)
-        self.image = image_shape(observation_space)
-        """(height, width, channels) of an observation that is an image, laid out in this order; else None."""
         self._leaves = leaves(observation_space)
         self._row = len(row_shape(observation_space))
         self._choices = numbers_and_choices(action_space)

@@ -9,10 +9,7 @@ Axes: H height, W width, C channels, F features.
 """
 
 import math
-from typing import Any
 
-import gymnasium as gym
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -20,6 +17,7 @@ from torch import Tensor, nn
 from registry.config import Config
 from registry.errors import UserError
 from taskgen.interaction.agent import Problem
+from taskgen.spaces import image_shape
 
 
 class Convolution(Config):
@@ -82,12 +80,3 @@ def vision(config: ImageConfig, problem: Problem, inputs: int) -> tuple[list[Vis
         )
     found = Vision(config, image)
     return [found], inputs + found.gained
-
-
-def image_shape(space: gym.Space[Any]) -> tuple[int, int, int] | None:
-    """(height, width, channels) of images, bytes [height, width, channels] or [height, width]; None of others."""
-    shape = tuple(space.shape or ())
-    if not isinstance(space, gym.spaces.Box) or space.dtype != np.uint8 or len(shape) not in (2, 3):
-        return None
-    height, width, channels = (*shape, 1)[:3]
-    return height, width, channels

@@ -82,13 +82,6 @@ def test_observations_are_what_gymnasium_s_flatten_makes_of_them_but_for_bytes(s
     torch.testing.assert_close(found * scaled, expected)
 
 
-def test_the_shape_of_an_image_is_told():
-    assert StepEncoder(OBSERVED["image"], NUMBERS).image == (4, 5, 3)
-    assert StepEncoder(OBSERVED["grey-image"], NUMBERS).image == (4, 5, 1)
-    assert StepEncoder(OBSERVED["bytes"], NUMBERS).image is None
-    assert StepEncoder(gym.spaces.Box(0, 1, (4, 5, 3)), NUMBERS).image is None
-
-
 def test_bytes_are_scaled_by_their_bounds():
     board = StepEncoder(gym.spaces.Box(0, 1, (2, 1), np.uint8), NUMBERS)
     assert board.observation(torch.tensor([[[0], [1]]], dtype=torch.uint8)).tolist() == [[0.0, 1.0]]
