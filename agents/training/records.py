@@ -28,8 +28,6 @@ STEPS, RETURN = "charts/steps", "meta/trial_return"
 OPTIMISM = "memory/optimism"
 """The metric by which an agent says how far what it counts on lies above what then follows."""
 RETURNS = "evaluation.safetensors"
-OPTIMISM = "memory/optimism"
-"""The metric by which an agent says how far what it counts on lies above what then follows."""
 
 M = TypeVar("M", bound="Stored")
 
