@@ -8,6 +8,7 @@ from agents.evaluation.play import play
 from agents.testing import check_agent
 from agents.training import checkpoint
 from registry.config import Part
+from taskgen.build import build_family
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from tests.emulated import device
@@ -129,6 +130,16 @@ def cued(settings):
 def test_whatever_its_settings(item, settings):
     tasks = small(CUED if cued(settings) else worlds(item)[-1], HORIZON)
     agent = Watched(on_the_device(item, tasks, {**quick(item), **settings}))
+    for turn in range(2):
+        agent.learn(played(agent, tasks, 10 * turn))
+    assert not any(ledger.syncs for ledger in agent.ledgers["act"])
+
+
+@pytest.mark.parametrize("item", [item for item in LEARNED if "image" in item.config_class().model_fields], ids=named)
+def test_acting_on_images_never_waits(item):
+    tasks = build_family("catch", {"observation": "board", "rows": HORIZON + 1})
+    image = {"image": {"convolutions": [{"filters": 2}], "features": 4}}
+    agent = Watched(on_the_device(item, tasks, {**quick(item), **image}))
     for turn in range(2):
         agent.learn(played(agent, tasks, 10 * turn))
     assert not any(ledger.syncs for ledger in agent.ledgers["act"])
