@@ -166,9 +166,7 @@ def _crowd(load: float, cores: int) -> str:
     """What is said of times where `load` processes shared so many cores over the last minutes."""
     if load < cores + 0.5:
         return ""
-    return (
-        f"{load:.0f} processes shared {cores} cores while this ended: seconds hold waiting and are no measure of speed"
-    )
+    return f"{load:.1f} processes shared {cores} cores while this ended: seconds hold waiting, they measure nothing"
 
 
 class Resume:

@@ -14,6 +14,10 @@ _PAIRED = "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Un
 _PEARL = "Rakelly et al. 2019, Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables"
 _POET = "Wang et al. 2019, Paired Open-Ended Trailblazer (POET)"
 _PROMP = "Rothfuss, Lee, Clavera, Asfour and Abbeel 2019, ProMP: Proximal Meta-Policy Search"
+_SFL = (
+    "Rutherford et al. 2024, No Regrets: Investigating and Improving Regret Approximations for Curriculum Discovery, "
+    "section 5"
+)
 _REPLAY = "Jiang et al. 2021, Replay-Guided Adversarial Environment Design"
 _REPTILE = "Nichol, Achiam and Schulman 2018, On First-Order Meta-Learning Algorithms"
 _RL2 = "Duan et al. 2016, RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning"
@@ -168,6 +172,11 @@ _EXPERIMENTS = (
         "accel-maze",
         "RL^2 on mazes of 13 x 13 cells edited by ACCEL; judged on named ones too.",
         _ACCEL,
+    ),
+    (
+        "sfl-maze",
+        "RL^2 on mazes of 13 x 13 cells, half of them such as it solves now and then; judged on named ones too.",
+        _SFL,
     ),
     ("paired-maze", "RL^2 on 7 x 7 mazes made by a teacher that is paid the regret.", _PAIRED),
     ("minimax-maze", "RL^2 on 7 x 7 mazes made by a teacher that is paid for failure alone.", _PAIRED),

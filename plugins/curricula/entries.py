@@ -120,4 +120,11 @@ def _replay_curricula() -> list[Entry]:
             "Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design, section 3",
             needs=("mutable",),
         ),
+        curriculum(
+            "sfl",
+            "sfl:SamplingForLearnability",
+            "Of many new tasks those that the agent solves now and then, for a while.",
+            "Rutherford et al. 2024, No Regrets: Investigating and Improving Regret Approximations for Curriculum "
+            "Discovery, section 5",
+        ),
     ]

@@ -58,6 +58,7 @@ MOVERS: dict[str, dict[str, Any]] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "plr": {"capacity": 12, "minimum_fill": 0.1},
     "robust-plr": {"capacity": 12, "minimum_fill": 0.1},
+    "sfl": {"candidates": 12, "plays": 2, "kept": 4, "refresh": 2},
     "solvable": {},
     "within": {"knobs": {"goal": {"low": 3}}},
     "deduplicated": {},
@@ -65,7 +66,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "mix": {"weights": {"a": 1.0}},
     "schedule": {"points": [{"iteration": 0, "weights": {"a": 1.0}}]},
 }
-DECIDING = ("accel", "adr", "alp-gmm", "learning-progress", "plr", "robust-plr", "staged", "schedule")
+DECIDING = ("accel", "adr", "alp-gmm", "learning-progress", "plr", "robust-plr", "sfl", "staged", "schedule")
 """Curricula that go by results."""
 ON_GOALS = [{"name": name, **settings} for name, settings in (MOVERS | OTHERS).items()]
 

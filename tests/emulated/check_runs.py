@@ -42,6 +42,10 @@ RUNS = {
     "plr-maze": CURATED,
     "robust-plr-maze": CURATED,
     "accel-maze": CURATED,
+    "sfl-maze": (
+        *(setting for setting in CURATED if not setting.startswith("source.capacity")),
+        *("source.candidates=4", "source.plays=2", "source.refresh=1"),
+    ),
     "paired-maze": (
         "runner.design.placements=6",
         "family={name='maze', size=5, horizon=6, solvable=false}",
