@@ -52,10 +52,10 @@ class Standing(Config):
 
     scoring: bool = Field(default=True, description="Whether the round is one of candidates.")
     told_scoring: bool = Field(default=True, description="Whether the round told last was one.")
-    scored: int = Field(0, ge=0, description="Candidates scored since the last refresh.")
-    learned: int = Field(0, ge=0, description="Rounds learned from since then.")
-    draws: int = Field(0, ge=0, description="Tasks of rounds learned from that were asked for.")
-    plays: int = Field(0, ge=0, description="How often candidates were asked for since then.")
+    scored: int = Field(default=0, ge=0, description="Candidates scored since the last refresh.")
+    learned: int = Field(default=0, ge=0, description="Rounds learned from since then.")
+    draws: int = Field(default=0, ge=0, description="Tasks of rounds learned from that were asked for.")
+    plays: int = Field(default=0, ge=0, description="How often candidates were asked for since then.")
 
 
 class _Stored(Config):
