@@ -23,6 +23,8 @@ class Knob:
     integer: bool = False
     vary: Variation | None = None
     """The distribution tasks are drawn from when nothing else is said; None keeps the default."""
+    ordered: bool = False
+    """Whether the values along the last axis ascend, such as the two ends of a range; the family refuses others."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.default <= self.high):

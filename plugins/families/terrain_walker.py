@@ -70,6 +70,7 @@ class TerrainWalker(CourseWalker[TerrainWalkerConfig]):
                     shape=(2,),
                     integer=True,
                     vary=IntegerRange(low=1, high=9),
+                    ordered=True,
                 ),
             ),
         }
@@ -135,4 +136,5 @@ class TerrainWalker(CourseWalker[TerrainWalkerConfig]):
 
 
 def _range(high: float, text: str) -> Knob:
-    return Knob(0.0, high, 0.0, f"{text} [0, 0]: none.", unit="steps", shape=(2,), vary=Uniform(low=0.0, high=high))
+    vary = Uniform(low=0.0, high=high)
+    return Knob(0.0, high, 0.0, f"{text} [0, 0]: none.", unit="steps", shape=(2,), vary=vary, ordered=True)

@@ -44,8 +44,9 @@ class _Number(NamedTuple):
 class KnobDesign:
     """A number of the context a turn, in the order of the knobs; an action in [-1, 1] spans its range.
 
-    The range is the support of what the family varies by itself, or the knob's bounds. A teacher sees the numbers that
-    are set, each as a share of its range, and which ones they are.
+    The range is the support of what the family varies by itself, or the knob's bounds; of a knob whose values ascend it
+    begins at the value before, so that every design is a task. A teacher sees the numbers that are set, each as a share
+    of its range, and which ones they are.
     """
 
     uniforms = 0
@@ -85,6 +86,9 @@ class KnobDesign:
         """See `Design.context`."""
         values = {name: np.full(knob.shape, knob.default) for name, knob in self._knobs.items()}
         for number, share in zip(self._numbers, cast("list[float]", design.tolist()), strict=True):  # pyright: ignore[reportUnknownMemberType]
+            if self._knobs[number.knob].ordered and number.place[-1] > 0:
+                before = values[number.knob][(*number.place[:-1], number.place[-1] - 1)]
+                number = number._replace(low=float(before))  # noqa: PLW2901
             values[number.knob][number.place] = _between(number, share)
         return {name: _plain(values[name], knob) for name, knob in self._knobs.items()}
 

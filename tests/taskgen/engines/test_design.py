@@ -124,3 +124,21 @@ def test_what_does_not_fit_is_named():
     ):
         with pytest.raises(ConfigError, match=problem):
             DesignFamily(DesignConfig(**config), family)
+
+
+def test_the_ends_of_a_range_are_set_in_order() -> None:
+    """By hand: the second end spans what is above the first; of integers each has the same part."""
+    design = KnobDesign(build_family("terrain-walker", {"stairs": True}), ("pit_gap", "stair_steps"))
+    context = design.context(torch.tensor([0.5, 0.5, 0.5, 0.5]))
+    assert context == {"pit_gap": [5.0, 7.5], "stair_steps": [5, 7]}
+    assert design.context(torch.tensor([1.0, 0.0, 1.0, 0.0])) == {"pit_gap": [10.0, 10.0], "stair_steps": [9, 9]}
+    assert design.context(torch.tensor([0.0, 1.0, 0.0, 1.0])) == {"pit_gap": [0.0, 10.0], "stair_steps": [1, 9]}
+
+
+@pytest.mark.parametrize("name", ["terrain-walker", "bandit", "half-cheetah", "cartpole", "point-navigation"])
+def test_every_design_of_a_family_without_placements_of_its_own_is_a_task(name: str) -> None:
+    family = build_family(name, {"stairs": True} if name == "terrain-walker" else {})
+    design = KnobDesign(family)
+    shares = torch.rand(60, design.placements, generator=torch.Generator().manual_seed(0))
+    for row in shares:
+        family.spec(design.context(row))
