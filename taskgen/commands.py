@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from registry.errors import ConfigError, TaskError
+from taskgen.space import readable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 256  # tasks asked for at once
 _BINS = 24
+_CHOICES = 6  # values of a setting without numbers that are named
 _LINE = 120  # characters of a knob's value that are shown
 _PORTION = 4  # tasks, at least, that a mark of the course along a file stands for
 _PARTS, _MOVED = 8, 5.0  # a knob changes along it where the means of 8 parts differ: chi-squared 5 deviations too large
@@ -45,7 +47,12 @@ def generate(
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many tasks.")] = 100,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Root of all randomness.")] = 0,
     file: Annotated[
-        Path | None, typer.Option("--settings", metavar="FILE", help="TOML file of settings, which KEY=VALUE change.")
+        Path | None,
+        typer.Option(
+            "--settings",
+            metavar="FILE",
+            help="TOML file of settings, which KEY=VALUE change: the generator's, or an experiment with it as source.",
+        ),
     ] = None,
     per_iteration: Annotated[
         int, typer.Option("--per-iteration", min=0, help="Tasks after which time goes on for a curriculum; 0: never.")
@@ -59,7 +66,7 @@ def generate(
     from taskgen.streams import seed_sequence
     from taskgen.taskset import write_tasks
 
-    settings = apply_overrides({} if file is None else read_toml(file), overrides or ())
+    settings = apply_overrides({} if file is None else _own(read_toml(file), generator), overrides or ())
     structure = settings.pop("family", {})
     if not isinstance(structure, dict):
         raise ConfigError([f"family={structure}: name the family with --family {structure}"], "overrides")
@@ -115,7 +122,8 @@ def show(
         for knob in specs[0].context:
             values = [number for spec in specs for number in _numbers(spec.context.get(knob))]
             unit = knobs[knob].unit if knob in knobs else ""
-            typer.echo(f"  {knob:<{width}}  {_distribution(values)} {unit}".rstrip())
+            shown = _distribution(values) if values else _choices([spec.context.get(knob) for spec in specs])
+            typer.echo(f"  {knob:<{width}}  {shown} {unit}".rstrip())
             course = _course([list(_numbers(spec.context.get(knob))) for spec in specs])
             if course:
                 typer.echo(f"  {'':<{width}}  {course}")
@@ -168,6 +176,21 @@ def split(
     typer.echo(f"{train}: {len(sides['train']):,} tasks\n{held}: {len(sides['held-out']):,} tasks")
 
 
+def _own(data: dict[str, Any], generator: str) -> dict[str, Any]:
+    """The settings in a file: the generator's own, or those of an experiment that has it as `source`."""
+    parts = {key: _part(data.get(key, {})) for key in ("source", "family")}
+    if str(parts["source"].pop("name", "")).rpartition("/")[2] != generator.rpartition("/")[2]:
+        return data
+    parts["family"].pop("name", None)
+    structure = {"family": parts["family"]} if parts["family"] else {}
+    return {**parts["source"], **structure, **{key: data[key] for key in ("reward",) if key in data}}
+
+
+def _part(value: object) -> dict[str, Any]:
+    """A part as a table, where its name alone stands for it."""
+    return dict(cast(dict[str, Any], value)) if isinstance(value, dict) else {"name": value}
+
+
 def _render(directory: Path, specs: "Sequence[TaskSpec]", force: bool) -> None:
     from taskgen.pictures import write_pictures
 
@@ -202,7 +225,7 @@ def _summary(path: Path, specs: "Sequence[TaskSpec]") -> str:
 
 
 def _knob_line(name: str, value: object) -> str:
-    line = f"{name} = {value}"
+    line = f"{name} = {readable(value)}"
     return line if len(line) <= _LINE else f"{line[: _LINE - 4]} ..."
 
 
@@ -222,14 +245,21 @@ def _distribution(values: Sequence[float]) -> str:
     """Lowest, mean and highest value, and a histogram over that range as one line of marks."""
     import numpy as np
 
-    if not values:
-        return "no numbers"
     numbers = np.asarray(values)
     low, high = numbers.min(), numbers.max()
     if low == high:
         return f"always {low:g}"
     counts, _ = np.histogram(numbers, bins=_BINS)
     return f"{low:<10.4g} |{_chart(counts / counts.max())}| {high:<10.4g} mean {numbers.mean():.4g}"
+
+
+def _choices(values: Sequence[object]) -> str:
+    """How often each value of a setting occurs that is no number, the commonest first."""
+    counts = Counter(map(readable, values))
+    if len(counts) == 1:
+        return f"always {readable(values[0]) or 'empty'}"
+    shown = [f"{value or 'empty'} in {count:,}" for value, count in counts.most_common(_CHOICES)]
+    return ", ".join([*shown, *([f"{len(counts) - _CHOICES} others"] if len(counts) > _CHOICES else [])])
 
 
 def _course(values: Sequence[Sequence[float]]) -> str:

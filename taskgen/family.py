@@ -16,7 +16,7 @@ from registry.errors import TaskError, suggest
 from taskgen.batch import TaskBatch
 from taskgen.design import Design
 from taskgen.reward import complete_reward, moved_reward
-from taskgen.space import ContextSpace
+from taskgen.space import ContextSpace, readable
 from taskgen.spec import RewardSpec, TaskSpec, freeze
 from taskgen.split import Side, Split
 
@@ -71,7 +71,7 @@ class TaskFamily(ABC, Generic[C]):
 
     def render(self, spec: TaskSpec) -> "np.ndarray | str":
         """The task as an RGB frame [height, width, 3] uint8, or as text. By default the knobs as text."""
-        return "\n".join(f"{name} = {spec.context[name]}" for name in spec.context)
+        return "\n".join(f"{name} = {readable(spec.context[name])}" for name in spec.context)
 
     def validate(self, context: Mapping[str, Any]) -> None:
         """Raise `TaskError` for a context that is within bounds but impossible. `context` is complete."""

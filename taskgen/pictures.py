@@ -1,6 +1,7 @@
 """Pictures of tasks: one each, and a contact sheet of many."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgen.build import family_of
+from taskgen.space import readable
 from taskgen.spec import TaskSpec
 from taskgen.taskset import staged
 
@@ -22,6 +24,8 @@ _GAP = 12
 LEAST = 140
 """Smaller frames are enlarged where people look at them, on contact sheets and in films."""
 _CAPTION = 20
+_LEADING = 15  # pixels from line to line of a caption
+_CAPTION_COLUMNS, _CAPTION_LINES = 36, 4
 _TEXT_SIZE = 12
 _LINES = 200  # of a text that are drawn
 _COLUMNS = 160
@@ -64,6 +68,8 @@ def contact_sheet(rendered: Iterable[tuple[str, NDArray[np.uint8] | str]]) -> "I
     tiles = [(caption, _tile(shown)) for caption, shown in rendered]
     width = max(picture.width for _, picture in tiles) + _GAP
     height = max(picture.height for _, picture in tiles) + _GAP + _CAPTION
+    lines = max(caption.count("\n") + 1 for caption, _ in tiles)
+    height += (lines - 1) * _LEADING
     columns = max(1, min(len(tiles), round(math.sqrt(1.4 * len(tiles) * height / width))))
     rows = math.ceil(len(tiles) / columns)
     sheet = Image.new("RGB", (columns * width + _GAP, rows * height + _GAP), _PAPER)
@@ -73,7 +79,7 @@ def contact_sheet(rendered: Iterable[tuple[str, NDArray[np.uint8] | str]]) -> "I
         left, top = _GAP + column * width, _GAP + row * height
         sheet.paste(picture, (left, top))
         pen.rectangle((left - 1, top - 1, left + picture.width, top + picture.height), outline=(215, 215, 220))
-        pen.text((left, top + picture.height + 2), caption, _FAINT, letters)
+        pen.multiline_text((left, top + picture.height + 2), caption, _FAINT, letters, spacing=_LEADING - _TEXT_SIZE)
     return sheet
 
 
@@ -84,15 +90,39 @@ def write_pictures(directory: Path, specs: Sequence[TaskSpec], *, overwrite: boo
     """
     from taskgen.progress import track
 
+    varied = _varied(specs)
     shown: list[tuple[str, NDArray[np.uint8] | str]] = []
     paths = [directory / "contact-sheet.png"]
     for index, spec in track(enumerate(specs), len(specs), "pictures"):
         rendered = family_of(spec).render(spec)
         paths.append(directory / f"{index:04d}-{spec.id[:8]}.png")
         save(picture_of(rendered), paths[-1], overwrite=overwrite)
-        shown.append((f"{index}  {spec.id[:8]}", rendered))
+        values = "" if isinstance(rendered, str) else _values(spec, varied)
+        shown.append((f"{index}  {spec.id[:8]}{values}", rendered))
     save(contact_sheet(shown), paths[0], overwrite=overwrite)
     return paths
+
+
+def _varied(specs: Sequence[TaskSpec]) -> list[str]:
+    """Knobs of one number or two in which tasks differ: what can be told under a picture."""
+    names = dict.fromkeys(name for spec in specs for name in spec.context)
+    return [
+        name
+        for name in names
+        if len({readable(spec.context.get(name)) for spec in specs}) > 1
+        and all(len(_flat(spec.context.get(name))) <= 2 for spec in specs)
+    ]
+
+
+def _flat(value: object) -> Sequence[object]:
+    return value if isinstance(value, tuple) else (value,)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _values(spec: TaskSpec, names: Sequence[str]) -> str:
+    """The knobs `names` of a task, as lines of a caption."""
+    words = [f"{name} {readable(spec.context[name])}" for name in names if name in spec.context]
+    lines = textwrap.wrap(", ".join(words), _CAPTION_COLUMNS, max_lines=_CAPTION_LINES, placeholder=" ...")
+    return "".join(f"\n{line}" for line in lines)
 
 
 def save(picture: "Image", path: Path, *, overwrite: bool = False) -> None:

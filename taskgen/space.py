@@ -10,6 +10,18 @@ from taskgen.spec import JsonValue
 from taskgen.variation import Variation
 
 
+def readable(value: object) -> str:
+    """A value of a context for people: four digits of every number, whole numbers whole."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        items = cast(Mapping[str, object], value).items()
+        return "{" + ", ".join(f"{name}: {readable(item)}" for name, item in items) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(map(readable, cast(Sequence[object], value))) + "]"
+    return str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Knob:
     """One free parameter of a task: a number, or an array of numbers of fixed shape, with finite bounds."""

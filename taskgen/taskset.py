@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,8 @@ from taskgen.spec import TaskSpec
 MAX_LINE = 16 * 2**20
 """Longest line of a task file, in bytes."""
 _SHOWN = 20  # broken lines named in an error
+_TASK = re.compile(r"task [0-9a-f]{16}")
+"""How a reason names its task: reasons that differ in that alone are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +95,27 @@ def read_tasks(path: str | Path, *, check: bool = True) -> list[TaskSpec]:
     path = Path(path)
     artefacts.look_beside(path)
     specs: list[TaskSpec] = []
-    broken: dict[str, list[int]] = {}
+    broken: dict[str, tuple[str, list[int]]] = {}
     try:
         with path.open("rb") as file:
             for number, line in _lines(file):
                 try:
                     specs.append(_read_line(line, check))
                 except TaskError as error:
-                    broken.setdefault(str(error), []).append(number)
+                    reason = str(error)
+                    _, numbers = broken.setdefault(_TASK.sub("the task", reason), (reason, []))
+                    numbers.append(number)
     except OSError as error:
         raise TaskError(f"{path}: cannot be read: {error.strerror}") from None
     if broken:
-        count = sum(map(len, broken.values()))
+        places = [numbers for _, numbers in broken.values()]
+        count = sum(map(len, places))
         title = f"{path}: {count} of {len(specs) + count} lines {'is' if count == 1 else 'are'} broken"
-        reasons = [f"{_places(numbers)}: {reason}" for reason, numbers in broken.items()]
-        more = sum(map(len, list(broken.values())[_SHOWN:]))
+        reasons = [
+            f"{_places(numbers)}: {reason if len(numbers) == 1 else alike}"
+            for alike, (reason, numbers) in broken.items()
+        ]
+        more = sum(map(len, places[_SHOWN:]))
         shown = reasons[:_SHOWN] + ([f"and {more} more"] if more else [])
         raise TaskError("\n".join([title, *(f"  {line}" for line in shown)]))
     return specs

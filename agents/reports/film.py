@@ -28,6 +28,7 @@ from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.pictures import LEAST, font, frame_picture
 from taskgen.runner import Population
+from taskgen.space import readable
 from taskgen.spec import TaskSpec
 from taskgen.taskset import staged
 
@@ -181,7 +182,9 @@ def transcript(watched: Film, player: str) -> str:
     """The task and every step as text."""
     spec, rendered = watched.spec, watched.family.render(watched.spec)
     task = (
-        rendered if isinstance(rendered, str) else "\n".join(f"{name} = {spec.context[name]}" for name in spec.context)
+        rendered
+        if isinstance(rendered, str)
+        else "\n".join(f"{name} = {readable(value)}" for name, value in spec.context.items())
     )
     lines = [f"task {spec.id}, {spec.family}, seed {spec.seed}; player {player}", task]
     for moment in watched.moments:

@@ -43,6 +43,7 @@ from taskgen.variation import Choice, LogUniform, Uniform
 if TYPE_CHECKING:
     from taskgen.engines.mujoco_render import Marker
 
+_SEEN = 0.9  # metres from the torso within which all cameras see a goal
 _SCALES = {
     "mass": "Scale of all masses and inertias.",
     "torso_mass": "Scale of the torso's mass and inertia, times that of all.",
@@ -64,7 +65,13 @@ class LocomotionConfig(Config):
 
     task: Literal["forward", "direction", "velocity"] = Field("forward", description="What is rewarded.")
     horizon: int = Field(200, ge=1, le=100_000, description="Steps per episode; Gymnasium has 1000.")
-    control_cost: float = Field(0.1, ge=0.0, le=100.0, description="Weight of the squared action in the reward.")
+    control_cost: float = Field(
+        0.1,
+        ge=0.0,
+        le=100.0,
+        description="Weight of the squared action in the reward. Left out, it is the task's: of direction and velocity "
+        "their papers', of others Gymnasium's.",
+    )
     clip_actions: bool = Field(
         default=True,
         description="Actions lie in the motors' range; if not, anywhere: motors do what they can, and all of it costs.",
@@ -146,7 +153,10 @@ class Locomotion(TaskFamily[C], Generic[C]):
         return MujocoBatch(self, self.robot, slots, device, threads=threads)
 
     def render(self, spec: TaskSpec) -> "np.ndarray | str":
-        """The robot at the start, a green ball at or towards its goal; the knobs as text where OpenGL is missing."""
+        """The robot at the start, a green ball at its goal, or towards one that would be out of the picture.
+
+        The knobs as text where OpenGL is missing.
+        """
         from taskgen.engines.mujoco_render import can_render
 
         if not can_render():
@@ -218,7 +228,8 @@ class Locomotion(TaskFamily[C], Generic[C]):
         target = self.robot.target(self.robot.tables([spec]))
         if target is None:
             return []
-        goal = target[0] if self.config.task == "position" else here + target[0]
+        away = target[0] - here if self.config.task == "position" else target[0]
+        goal = here + away * min(1.0, _SEEN / max(float(np.linalg.norm(away)), 1e-9))
         return [Marker((float(goal[0]), float(goal[1]) if len(goal) > 1 else 0.0, 0.15))]
 
 

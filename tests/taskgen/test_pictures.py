@@ -8,6 +8,7 @@ from PIL import Image
 
 from registry.cli import main
 from registry.errors import TaskError
+from taskgen import pictures
 from taskgen.build import build_family
 from taskgen.pictures import contact_sheet, frame_picture, save, text_picture, write_pictures
 
@@ -74,3 +75,28 @@ def test_show_renders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     Path(tasks).write_text("")
     assert main([*words, "--force"]) == 4
     assert "no task to draw" in capsys.readouterr().err
+
+
+def test_frames_are_captioned_with_the_values_that_differ(tmp_path: Path) -> None:
+    """Under a picture no number has more than four digits, and what all tasks share is not told."""
+    family = build_family("pendulum")
+    knob = next(name for name, knob in family.context_space.knobs.items() if not knob.shape)
+    low, high = family.context_space.knobs[knob].low, family.context_space.knobs[knob].high
+    specs = [family.spec({knob: low + (high - low) * share}) for share in (1 / 3, 1 / 7)]
+    names = pictures._varied(specs)
+    assert names == [knob]
+    assert pictures._values(specs[0], names) == f"\n{knob} {specs[0].context[knob]:.4g}"
+    plain = pictures.contact_sheet([("0", family.render(spec)) for spec in specs])
+    told = pictures.contact_sheet([("0\na 1\nb 2", family.render(spec)) for spec in specs])
+    assert told.height == plain.height + 2 * 15
+    assert told.crop((0, plain.height - 12, told.width, told.height)).getcolors() != [((255, 255, 255), 1)]
+
+
+def test_long_captions_are_cut() -> None:
+    from types import SimpleNamespace
+
+    spec = SimpleNamespace(context={f"knob_{number}": number / 3 for number in range(40)})
+    lines = pictures._values(spec, list(spec.context)).splitlines()[1:]
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 36
+    assert lines[-1].endswith("...")

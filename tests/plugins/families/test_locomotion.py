@@ -227,7 +227,7 @@ def test_the_task_told_is_the_task_run_after_three_autoresets(mode):
     starts, simulation = 0, env._slots._batch.simulation
     for _ in range(20):
         _, _, terminated, truncated, infos = env.step(np.full((3, 6), 0.3, dtype=np.float32))
-        assert infos["task_id"].tolist() == [spec.id for spec in specs]
+        assert infos["task_id"].tolist() == [spec.number for spec in specs]
         ended = terminated | truncated
         starts += int(ended.all())
         if mode is AutoresetMode.DISABLED and ended.any():
