@@ -15,6 +15,7 @@ from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from numpy.typing import NDArray
 
 from benchmarks.plain_bandits import DRAW, RECURRING
+from benchmarks.plain_signs import DRAW_SIGNS, SIGNS
 from plugins.families.frozen_lake import MAPS
 from plugins.families.maze import path_length
 from taskgen.streams import stream
@@ -360,6 +361,7 @@ PLAIN: Mapping[str, Callable[[Mapping[str, Any]], gym.Env[Any, Any]]] = {
     "signal-noise-chain": PlainSignal,
     "discounting-chain": PlainDiscounting,
     **RECURRING,
+    **SIGNS,
 }
 """From the context of a task to its environment."""
 
@@ -392,4 +394,5 @@ _DRAW: Mapping[str, Callable[[np.random.Generator], dict[str, Any]]] = {
     "signal-noise-chain": lambda rng: {"signal": float(rng.uniform(0.05, 0.15)), "noise": 0.0},
     "discounting-chain": lambda rng: {"mapping": int(rng.integers(5))},
     **DRAW,
+    **DRAW_SIGNS,
 }

@@ -23,6 +23,7 @@ def reference_players() -> list[Entry]:
         *_tabular_players(),
         *_grid_players(),
         *_control_players(),
+        *_sign_players(),
         _player(
             "discounting-chain-oracle",
             "discounting-chain",
@@ -160,6 +161,48 @@ def _tabular_players() -> list[Entry]:
             "tabular_oracle:TabularOracle",
             "Is told the task's tables and acts optimally by value iteration.",
             "Bellman 1957, Dynamic programming",
+        ),
+    ]
+
+
+def _sign_players() -> list[Entry]:
+    varibad = "Zintgraf et al. 2020, VariBAD: A Very Good Method for Bayes-Adaptive Deep RL via Meta-Learning, figure 1"
+    strens = "Strens 2000, A Bayesian framework for reinforcement learning"
+    return [
+        _player(
+            "sign-post-oracle",
+            "sign-post",
+            "sign_post_players:SignPostOracle",
+            "Is told which path leads to the goal and walks it.",
+            varibad,
+        ),
+        _player(
+            "sign-post-reader",
+            "sign-post",
+            "sign_post_players:SignPostReader",
+            "Reads the sign first, then walks to the goal in all episodes: Bayes-optimal.",
+            varibad,
+        ),
+        _player(
+            "sign-post-sampler",
+            "sign-post",
+            "sign_post_players:SignPostSampler",
+            "Walks in every episode to the end of a path drawn from those that may lead to the goal.",
+            strens,
+        ),
+        _player(
+            "sign-plane-oracle",
+            "sign-plane",
+            "sign_plane_players:SignPlaneOracle",
+            "Is told where the goal is and goes there as fast as anybody can.",
+            varibad,
+        ),
+        _player(
+            "sign-plane-reader",
+            "sign-plane",
+            "sign_plane_players:SignPlaneReader",
+            "Reads the sign first, then goes to the goal in all episodes.",
+            varibad,
         ),
     ]
 

@@ -49,6 +49,7 @@ def families() -> list[Entry]:
             tags=("grid", "tensor"),
             offers=("catch", "discrete-actions"),
         ),
+        *_signs(),
         *_walking_robots(),
         Entry(
             "terrain-walker",
@@ -216,6 +217,33 @@ def _grids() -> list[Entry]:
         ),
         family("bus", "bus:Bus", "A city where the task is where the buses go; a map may show it.", dream),
         family("cooking", "cooking:Cooking", "A kitchen where the task is what the drawers hold.", dream),
+    ]
+
+
+def _signs() -> list[Entry]:
+    """Where acting on a guess costs more the farther the goal is."""
+    citation = (
+        "Zintgraf et al. 2020, VariBAD: A Very Good Method for Bayes-Adaptive Deep RL via Meta-Learning, figure 1"
+    )
+    return [
+        Entry(
+            "sign-post",
+            "plugins.families.sign_post:SignPost",
+            "The goal is at the far end of one of several paths, and a sign beside the start tells which.",
+            config="plugins.families.sign_post:SignPostConfig",
+            citation=citation,
+            tags=("exploration", "tensor"),
+            offers=("sign-post", "discrete-actions", "mutable"),
+        ),
+        Entry(
+            "sign-plane",
+            "plugins.families.sign_post:SignPlane",
+            "The goal is far away in the plane, in any direction, and a sign near the start tells which.",
+            config="plugins.families.sign_post:SignPlaneConfig",
+            citation=citation,
+            tags=("navigation", "exploration", "tensor"),
+            offers=("sign-plane", "continuous-actions", "mutable"),
+        ),
     ]
 
 
