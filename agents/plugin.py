@@ -209,6 +209,15 @@ def _by_inference() -> list[Entry]:
             needs=_ACTIONS,
         ),
         Entry(
+            "prediction-gain",
+            "agents.prediction_gain:PredictionGain",
+            "Explores where knowing the task would improve the prediction of rewards, then exploits (MetaCURE's idea).",
+            "agents.prediction_gain:PredictionGainConfig",
+            "Zhang et al. 2021, MetaCURE: Meta Reinforcement Learning with Empowerment-Driven Exploration, section 4",
+            tags=("inference", "on-policy"),
+            needs=_ACTIONS,
+        ),
+        Entry(
             "dream",
             "agents.dream:DREAM",
             "DREAM: explores for what predicts the encoding of the task by which exploitation is taught to earn.",

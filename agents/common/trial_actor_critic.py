@@ -7,6 +7,7 @@ trial and scaled by one running standard deviation. Schulman et al. 2017, "Proxi
 Axes: T time (all episodes of the trial), B trials, N steps of a batch, I width of what is read.
 """
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,7 +61,7 @@ class TrialActorCritic:
         self.config = config
         self._device = problem.device
         self._updates = problem.updates
-        self._generator = generator
+        self.generator = generator
         self.networks = _Networks(config, problem, inputs).to(problem.device)
         self._optimizer = torch.optim.Adam(self.networks.parameters(), lr=config.learning_rate, fused=True)
         self._value_mean = torch.zeros(problem.horizon * problem.episodes, 1, device=problem.device)
@@ -72,11 +73,17 @@ class TrialActorCritic:
         """The share of training that is left, 1 where no end is planned."""
         return share_left(self._updates_done, self._updates)
 
+    def drawing_from(self, generator: torch.Generator) -> "TrialActorCritic":
+        """The same policy, which draws its actions from `generator`."""
+        other = copy.copy(self)
+        other.generator = generator
+        return other
+
     @torch.no_grad()
     def act(self, inputs: Tensor) -> Action:
         """A sampled action for each row of [B, I], with its log-probability and value on record."""
         policy, value = self.networks(inputs)
-        action = policy.sample(self._generator)
+        action = policy.sample(self.generator)
         return Action(action, {"log_prob": policy.log_prob(action), "value": value})
 
     def learn(self, rollout: Rollout, inputs: Tensor, reward: Tensor) -> Metrics:
@@ -156,5 +163,5 @@ class TrialActorCritic:
     def _minibatches(self, steps: int) -> Iterator[Tensor]:
         """Row numbers of each minibatch of each epoch."""
         for _ in range(self.config.epochs):
-            order = torch.randperm(steps, generator=self._generator, device=self._device)
+            order = torch.randperm(steps, generator=self.generator, device=self._device)
             yield from order.tensor_split(min(self.config.minibatches, steps))

@@ -107,6 +107,7 @@ VARIANTS = {
         {**TINY, "updates": 2, "learned": "discount", "derivative_trace": 0.5, "bootstrap": 2},
     ],
     "varibad": [BELIEF],
+    "prediction-gain": [{**BELIEF, "informed_updates": 2, "informed_batch": 8}],
     "hyperx": [{**BELIEF, "novelty_hidden": [4], "novelty_batch": 8}],
 }
 """Settings by which all of an agent's numbers act, and few of which take long."""

@@ -29,6 +29,7 @@ LEARN_SYNCS = {
     "builtin/nec": (2, "how many steps were played and what the tables hold; the log"),
     "builtin/pearl": (26, "five masks for each of four tasks, one for each of four updates, the pace and its log"),
     "builtin/ppo": (9, "rows of the steps that were played, by mask; the log"),
+    "builtin/prediction-gain": (30, "as varibad, for two policies; columns of what was played, by mask; three logs"),
     "builtin/promp": (8, "two baselines, the log"),
     "builtin/reptile": (5, "two baselines, the log"),
     "builtin/rl2": (1, "the log"),
