@@ -113,11 +113,9 @@ class HyperX(BeliefAgent[HyperXConfig]):
     def bonuses(self, rollout: Rollout, states: Tensor) -> dict[str, Tensor]:
         """Both [T, B], by the names of their metrics, as they are weighted now."""
         left, config = self.left, self.config
-        belief = states[..., self.encode.observation_size :].flatten(0, 1)
-        noise = torch.randn(len(belief), config.latent, generator=self.generator, device=belief.device)
-        steps = {name: column.flatten(0, 1)[None] for name, column in self.belief.described(rollout).items()}
-        errors = self.belief.decoder.errors(drawn(belief, noise)[None], steps)
-        error = 0.5 * torch.stack(list(errors.values())).sum(0).view_as(rollout.reward)
+        belief = states[..., self.encode.observation_size :]
+        noise = torch.randn(*belief.shape[:2], config.latent, generator=self.generator, device=belief.device)
+        error = self.belief.step_errors(self.belief.decoder, drawn(belief, noise), rollout)
         return {
             "bonus/novelty": left * config.novelty_weight * self._novelty(states),
             "bonus/error": left * config.error_weight * error,

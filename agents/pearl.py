@@ -207,7 +207,8 @@ class PEARL:
     def act(self, carry: Carry, step: Step) -> tuple[Action, Carry]:
         """Sample from the policy that the latent chooses."""
         inputs = torch.cat([self._encoding.observation(step.observation), carry.latent], dim=-1)
-        return Action(self._box.from_unit(self._model.actor(inputs).sample(self._generator))), carry
+        action = self._box.from_unit(self._model.actor(inputs).sample(self._generator))
+        return Action(action, {"variance": carry.belief.precision.reciprocal().mean(-1)}), carry
 
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
         """Take an episode into the posterior; draw the next one's latent, from the prior while exploration goes on."""
@@ -217,6 +218,10 @@ class PEARL:
         prior = Belief.prior(len(episode), self.config.latent, self._device)
         drawn = Belief(*(torch.where(exploring, *pair) for pair in zip(prior, belief, strict=True)))
         return _Beliefs(drawn.sample(self._generator), belief)
+
+    def belief_variance(self, rollout: Rollout) -> Tensor:
+        """[T, B] of the posterior as the episode began, which exploration does not draw from."""
+        return rollout.record["variance"]
 
     def learn(self, trial: Trial) -> Metrics:
         """Remember the trials, then make the updates their steps are worth. Three host syncs, however many tasks and
@@ -358,6 +363,7 @@ class PEARL:
             "losses/temperature": log_temperature.exp(),
             "losses/value": value,
             "meta/posterior_std": belief.std.mean(),
+            "belief/kl": divergence,
         }
 
     def _draw(self, buffers: Tensor) -> Mapping[str, Tensor]:

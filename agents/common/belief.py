@@ -166,6 +166,12 @@ class BeliefModel:
             "valid": rollout.valid,
         }
 
+    def step_errors(self, decoder: TrialDecoder, latent: Tensor, rollout: Rollout) -> Tensor:
+        """[T, B] halves of the squared errors of each step of `rollout`, from its own `latent` [T, B, ...]."""
+        steps = {name: column.flatten(0, 1)[None] for name, column in self.described(rollout).items()}
+        errors = decoder.errors(latent.flatten(0, 1)[None], steps)
+        return 0.5 * torch.stack(list(errors.values())).sum(0).view_as(rollout.reward)
+
     def keep(self, rollout: Rollout) -> None:
         """Put the trials where encoder and decoder learn from them, all of one length."""
         missing = self._steps - len(rollout.reward)
@@ -210,9 +216,20 @@ class BeliefModel:
         self._trials.load_state_dict(state["trials"])
 
 
+def variance(belief: Float[Tensor, "*axes D"]) -> Float[Tensor, "*axes"]:
+    """Of diagonal Gaussians, [..., 2 L] means and log standard deviations, averaged over their dimensions."""
+    return (2 * belief.chunk(2, -1)[1]).exp().mean(-1)
+
+
 def certainty(rollout: Rollout) -> Metrics:
-    """Mean standard deviation of the belief at the first step of the trial and at the last that was played."""
-    deviation = rollout.record["belief"].chunk(2, -1)[1].exp().mean(-1)
+    """How sure the belief is at the first step of the trial and at the last that was played, and what it knows then.
+
+    That is the belief's divergence in nats from N(0, 1), the belief of one who knows nothing: on average no less than
+    what it tells of the task.
+    """
+    belief = rollout.record["belief"]
+    deviation = belief.chunk(2, -1)[1].exp().mean(-1)
+    known = gaussian_kl(belief, torch.zeros_like(belief))
     last = (rollout.valid.sum(0) - 1)[None]
-    ends = torch.stack([deviation[0].mean(), deviation.gather(0, last).mean()]).tolist()
-    return {"belief/first_std": ends[0], "belief/last_std": ends[1]}
+    ends = (deviation[0].mean(), deviation.gather(0, last).mean(), known.gather(0, last).mean())
+    return dict(zip(("belief/first_std", "belief/last_std", "belief/kl"), torch.stack(ends).tolist(), strict=True))

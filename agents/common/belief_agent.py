@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from agents.common.belief import BeliefConfig, BeliefModel
+from agents.common.belief import BeliefConfig, BeliefModel, variance
 from agents.common.encoding import StepEncoder
 from agents.common.trial_actor_critic import ActorCriticConfig, TrialActorCritic
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
@@ -72,6 +72,10 @@ class BeliefAgent(ABC, Generic[C]):
     def inputs(self, rollout: Rollout) -> Tensor:
         """[T, B, I] what the policy read: observations and beliefs as they were."""
         return torch.cat([self.encode.observation(rollout.observation), rollout.record["belief"]], -1)
+
+    def belief_variance(self, rollout: Rollout) -> Tensor:
+        """[T, B] of the belief at every step, averaged over the latent's dimensions."""
+        return variance(rollout.record["belief"])
 
     def paid(self, rollout: Rollout) -> Tensor:
         """[T, B] what the policy is paid: the reward of the task."""

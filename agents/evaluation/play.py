@@ -55,7 +55,7 @@ def play_counting(
     `seeds`, one for each of `specs`, decide the noise in place of their own. Raises `Stopped` where `watch` says so;
     the agent is as before then too.
     """
-    with _at_play(agent) as player:
+    with at_play(agent) as player:
         return _played(player, family, specs, episodes, device, watch, seeds)
 
 
@@ -94,7 +94,7 @@ def play_ranking(
     """
     distinct = plays(specs)
     ranked = distinct.tasks[: ranked_tasks(len(distinct.tasks), share)]
-    with _at_play(agent) as player:
+    with at_play(agent) as player:
         returns, faults = _played(player, family, specs, episodes, device, watch, distinct.seeds)
         halves, returns = distinct.halves(returns), distinct.averaged(returns)
         if not ranked:
@@ -107,7 +107,7 @@ def play_ranking(
 
 
 @contextmanager
-def _at_play(agent: Agent) -> Iterator[Agent]:
+def at_play(agent: Agent) -> Iterator[Agent]:
     """`agent` as it is judged; afterwards its state is as before."""
     state = copy.deepcopy(agent.state_dict())
     try:

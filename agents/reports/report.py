@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agents.evaluation.luck import counted
 from agents.evaluation.statistics import Interval
+from agents.reports.belief_report import belief_section
 from agents.reports.curriculum_report import curriculum_section
 from agents.reports.evolution import evolves
 from agents.reports.evolution_report import evolution_context
@@ -210,6 +211,7 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         "runs": [run.path.name for run in experiment.runs],
         "machine": _machine(first.provenance),
         "tasks": _tasks(number, experiment),
+        "belief": belief_section(experiment, tasks, f"belief-{number}"),
         "curriculum": curriculum_section(experiment, f"curriculum-{number}"),
         "learned": learning_section(experiment, f"learned-{number}"),
         "config": first.config_text,

@@ -216,7 +216,7 @@ def _interval(value: float, low: float | None, high: float | None) -> Interval:
 
 def curve(experiment: Experiment) -> Curve:
     """The learning curve of an experiment, in at most `CURVE_POINTS` averages per run."""
-    runs = [(_thin(run.steps), _thin(run.returns)) for run in experiment.runs]
+    runs = [(thinned(run.steps), thinned(run.returns)) for run in experiment.runs]
     steps = min((x for x, _ in runs), key=lambda x: x[-1])  # as far as all have come
     mean = [seeds_interval(samples) for samples in zip(*(np.interp(steps, x, y) for x, y in runs), strict=True)]
     checkups = [{checkup.iteration: checkup for checkup in run.checkups} for run in experiment.runs]
@@ -248,7 +248,7 @@ def _tail(runs: Sequence[Record], tasks: str, player: str, *, same: bool) -> Int
     return tail_interval(np.stack(values), tails[0].share)
 
 
-def _thin(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Averages of equal stretches, so that noise and page stay small."""
     parts = np.array_split(values, min(CURVE_POINTS, len(values)))
     return np.array([part.mean() for part in parts])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import registry
+from agents.evaluation.belief import belief_course
 from agents.evaluation.luck import plays
 from agents.evaluation.play import evaluate
 from agents.evaluation.tail import ranked_tasks
@@ -98,6 +99,9 @@ def evaluate_run(
             few = f"not one of {len(plays(specs).tasks)} tasks ({name}) would be among them"
             left_out[f"mean of the worst {100 * tail:g}% of tasks"] = few
         summary["sets"][name] = {"source": source, **plays(specs).summary(), "players": summaries}
+        lead = next(iter(players))
+        if (belief := belief_course(parts.player, parts.family, specs, count, parts.problem.device)) is not None:
+            summaries[lead]["belief"] = belief
         if met := sum(task_key(spec) in known for spec in plays(specs).tasks):
             summary["sets"][name]["trained_on"] = met
         returns |= {f"{name}/{player}": array for player, array in arrays.items()}

@@ -25,6 +25,8 @@ from taskgen.spec import TaskSpec
 
 STEPS, RETURN = "charts/steps", "meta/trial_return"
 """The metrics a learning curve is drawn from."""
+KNOWLEDGE = "belief/kl"
+"""The metric by which an agent says how many nats its belief is away from the prior after a trial."""
 OPTIMISM = "memory/optimism"
 """The metric by which an agent says how far what it counts on lies above what then follows."""
 RETURNS = "evaluation.safetensors"
@@ -69,6 +71,13 @@ class Tail(Stored):
     """How many tasks were ranked, of which `tasks` are the share."""
 
 
+class Belief(Stored):
+    """How sure an agent was of its task: mean variance of its belief by step of the trial, the prior's being 1."""
+
+    variance: list[float] = Field(min_length=1)
+    tasks: int
+
+
 class Player(Stored):
     """How one player did on one set of tasks."""
 
@@ -77,6 +86,7 @@ class Player(Stored):
     rounds: Returns | None = None
     """Of the mean episode of each round, for players that adapt between rounds of several episodes."""
     tail: Tail | None = None
+    belief: Belief | None = None
     exploration: int = 0
     """Episodes at the start of a trial in which it explores and does not mean to earn."""
 
@@ -149,6 +159,8 @@ class Record:
     """[iterations] environment steps taken so far."""
     returns: NDArray[np.float64]
     """[iterations] mean trial return of the training tasks."""
+    knowledge: NDArray[np.float64]
+    """[N] nats that the belief was away from the prior after a trial, of the iterations that measured it."""
     checkups: tuple[Checkup, ...]
     evaluation: Evaluation
     specs: tuple[TaskSpec, ...]
@@ -235,6 +247,7 @@ def read_record(path: Path) -> Record:
         raise CheckpointError(f"{path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
     metrics = [line.metrics for line in json_lines(path, "metrics.jsonl", Line)]
     lines = [(row.get(STEPS), row.get(RETURN)) for row in metrics]
+    known = [value for row in metrics if (value := row.get(KNOWLEDGE)) is not None]
     curve = np.array([pair for pair in lines if None not in pair], dtype=np.float64).reshape(-1, 2)
     late = [value for row in metrics[-math.ceil(len(metrics) / 10) :] if (value := row.get(OPTIMISM)) is not None]
     if not len(curve):
@@ -250,6 +263,7 @@ def read_record(path: Path) -> Record:
         provenance=provenance,
         steps=curve[:, 0],
         returns=curve[:, 1],
+        knowledge=np.array(known, dtype=np.float64),
         checkups=tuple(json_lines(path, "evaluations.jsonl", Checkup)),
         evaluation=_parse(Evaluation, read_json(path, "evaluation.json"), path / "evaluation.json"),
         specs=_specs(path),

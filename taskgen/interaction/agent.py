@@ -274,6 +274,15 @@ def exploration_of(agent: Agent) -> int:
 
 
 @runtime_checkable
+class Believes(Protocol):
+    """An agent that holds a belief about its task, as a distribution over a latent of which the prior is N(0, 1)."""
+
+    def belief_variance(self, rollout: Rollout) -> Tensor:
+        """[T, B] variance of the belief with which each step was played, averaged over the latent's dimensions."""
+        ...
+
+
+@runtime_checkable
 class Choosy(Protocol):
     """An agent that learns from trials of some lengths alone."""
 

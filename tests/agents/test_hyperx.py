@@ -55,10 +55,10 @@ def test_the_policy_is_paid_reward_and_both_bonuses():
     agent.generator.set_state(state)
     states = agent.hyper_states(rollout)
     belief = states[..., agent.encode.observation_size :]
-    noise = torch.randn(belief[..., 0].numel(), 2, generator=agent.generator)
+    noise = torch.randn(*belief.shape[:2], 2, generator=agent.generator)
     for t, b in ((0, 0), (4, 1), (9, 3)):
         steps = {name: column[t : t + 1, b : b + 1] for name, column in agent.belief.described(rollout).items()}
-        latent = drawn(belief[t, b], noise.view(*belief.shape[:2], 2)[t, b])[None, None]
+        latent = drawn(belief[t, b], noise[t, b])[None, None]
         with torch.no_grad():
             error = 0.5 * agent.belief.decoder.errors(latent, steps)["reward"][0, 0, 0]
         expected = rollout.reward[t, b] + 2.0 * agent._novelty(states)[t, b] + 3.0 * error

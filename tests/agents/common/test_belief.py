@@ -200,4 +200,6 @@ def test_certainty_is_that_of_the_first_step_and_of_the_last_that_was_played():
     valid = torch.ones(4, 5, dtype=torch.bool)
     valid[3, 1:] = False
     found = certainty(dataclasses.replace(rollout, record={"belief": beliefs}, valid=valid))
-    assert found == pytest.approx({"belief/first_std": 1.0, "belief/last_std": (24 + 4 * 6) / 5})
+    ends = (0.5 * (16**2 + 32**2 + 160) - math.log(16 * 32), 0.5 * (4**2 + 8**2 + 160) - math.log(4 * 8))
+    kl = (ends[0] + 4 * ends[1]) / 5
+    assert found == pytest.approx({"belief/first_std": 1.0, "belief/last_std": (24 + 4 * 6) / 5, "belief/kl": kl})
