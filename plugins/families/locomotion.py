@@ -85,7 +85,8 @@ class LocomotionConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _usual_values(cls, data: Any) -> Any:
-        return {**cls.usual.get(data.get("task", "forward"), {}), **data} if isinstance(data, dict) else data
+        task = data.get("task") if isinstance(data, dict) else None
+        return {**cls.usual.get(task, {}), **data} if isinstance(task, str) else data
 
     @model_validator(mode="after")
     def _ordered(self) -> "LocomotionConfig":
