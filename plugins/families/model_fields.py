@@ -32,6 +32,16 @@ class Meaning:
     how: Literal["scale", "width", "shift"] = "scale"
     """Times a number; ranges about their middle times a number; plus a vector in metres."""
 
+    @property
+    def sentence(self) -> str:
+        """What a knob of the field does."""
+        return f"{'Moves' if self.how == 'shift' else 'Scales'} the {self.help}."
+
+    @property
+    def unit(self) -> str:
+        """Of the knob's values."""
+        return "m" if self.how == "shift" else "times"
+
 
 FIELDS: Mapping[str, Meaning] = {
     "body_mass": Meaning(
@@ -40,7 +50,7 @@ FIELDS: Mapping[str, Meaning] = {
         "mass of bodies, their inertia with it. What the model derived from its masses when it was compiled "
         "(dampratio, springdamper, lengths of tendon springs) stays: a servo does not know its load",
     ),
-    "body_ipos": Meaning("body", ("body_ipos",), "centre of mass of bodies, moved in their frames", "shift"),
+    "body_ipos": Meaning("body", ("body_ipos",), "centre of mass of bodies, in their frames", "shift"),
     "geom_friction": Meaning(
         "geom",
         ("geom_friction", "pair_friction"),
@@ -262,8 +272,8 @@ def _knob(model: Any, meaning: Meaning) -> Knob:
     if meaning.how == "shift":
         most = float(model.stat.meansize)
         drawn = Uniform(low=-most / 5.0, high=most / 5.0)
-        return Knob(-5.0 * most, 5.0 * most, 0.0, f"Moves the {meaning.help}.", "m", (3,), vary=drawn)
-    return Knob(0.25, 4.0, 1.0, f"Scales the {meaning.help}.", unit="times", vary=LogUniform(low=0.5, high=2.0))
+        return Knob(-5.0 * most, 5.0 * most, 0.0, meaning.sentence, meaning.unit, (3,), vary=drawn)
+    return Knob(0.25, 4.0, 1.0, meaning.sentence, unit=meaning.unit, vary=LogUniform(low=0.5, high=2.0))
 
 
 def knobs_of(model: Any, names: Sequence[str]) -> dict[str, FieldKnob]:

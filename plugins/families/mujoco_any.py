@@ -142,6 +142,15 @@ class MujocoAny(TaskFamily[MujocoAnyConfig]):
         """A scale, or a shift, for every entry of `fields`."""
         return ContextSpace({name: knob.knob for name, knob in self.robot.knobs.items()})
 
+    def explained(self) -> list[tuple[str, ...]]:
+        """The knobs, and those that `fields` may name besides."""
+        taken = {name.partition(".")[0] for name in self.config.fields}
+        others = [(name, meaning) for name, meaning in FIELDS.items() if name not in taken]
+        return super().explained() + [
+            (f"{name}.*" if meaning.of else name, "", "", "", meaning.unit, "if named", meaning.sentence)
+            for name, meaning in others
+        ]
+
     def batch(self, slots: int, device: torch.device | str = "cpu", *, threads: int | None = None) -> MujocoBatch:
         """A MuJoCo batch; the descriptor is the knobs."""
         return MujocoBatch(self, self.robot, slots, device, threads=threads)

@@ -246,3 +246,8 @@ def test_a_field_that_no_number_can_scale_is_refused():
 def test_fields_that_cannot_be_are_named(name, message):
     with pytest.raises(TaskError, match=f"(?i){message}"):
         make(fields=(name,))
+
+
+def test_describe_tells_of_every_field():
+    told = {row[0].partition(".")[0]: row[-1] for row in make("Reacher-v5").explained()}
+    assert told == {name: meaning.sentence for name, meaning in FIELDS.items()}
