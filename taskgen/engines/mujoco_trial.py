@@ -21,11 +21,14 @@ STEPS = 100
 """Of a trial, at most."""
 _AFFORDED, _FEWEST = 2e10, 5  # operations of a trial, roughly; steps of one of a large model
 _SEED = 20
+_DIVERGED = slice(3, None)  # of MuJoCo's warnings
 _HELD = 5  # steps that an action is kept for, so that joints get to the ends of their ranges
 
 
 def differing(robot: Robot, limits: Array, first: Arrays, second: Arrays) -> Array:
     """[K] whether tasks k of the tables `first` and `second` differ in some bit within a trial of random actions.
+
+    Those that diverge count as different: MuJoCo begins them anew.
 
     `limits` [2, nu] are the lowest and the highest actions, of which those of the trial are made.
     """
@@ -41,7 +44,8 @@ def differing(robot: Robot, limits: Array, first: Arrays, second: Arrays) -> Arr
         with suppress(SimulationError):
             simulation.step(np.concatenate([same, same + count]), nstep=robot.frame_skip)
         state = np.asarray(simulation.state)
-        different |= (state[:count] != state[count:]).any(1)
+        diverged = np.asarray(simulation.warning)[:, _DIVERGED, 1].any(1)  # and was begun anew: of that nothing follows
+        different |= (state[:count] != state[count:]).any(1) | diverged[:count] | diverged[count:]
     return different
 
 
