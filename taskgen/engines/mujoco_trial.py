@@ -44,7 +44,8 @@ def differing(robot: Robot, limits: Array, first: Arrays, second: Arrays) -> Arr
         with suppress(SimulationError):
             simulation.step(np.concatenate([same, same + count]), nstep=robot.frame_skip)
         state = np.asarray(simulation.state)
-        diverged = np.asarray(simulation.warning)[:, _DIVERGED, 1].any(1)  # and was begun anew: of that nothing follows
+        warned: Array = np.asarray(simulation.warning)[:, _DIVERGED, 1]
+        diverged: Array = np.any(warned, axis=1)  # and was begun anew: of that nothing follows
         different |= (state[:count] != state[count:]).any(1) | diverged[:count] | diverged[count:]
     return different
 
