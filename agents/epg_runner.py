@@ -129,7 +129,7 @@ class EPGRunner:
         lived: list[Lived] = []
         for done in self._map(live, work):
             if isinstance(done, Failed):
-                raise UserError(f"lives could not be lived: {done.reason}\n{done.trace}")
+                raise UserError(f"lives could not be lived: {done.reason}")
             lived.append(done)
         outcome = Outcome(*(torch.cat(columns) for columns in zip(*(one.outcome for one in lived), strict=True)))
         earned = outcome.earned[outcome.member == CENTRE].mean()

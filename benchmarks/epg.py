@@ -1,20 +1,15 @@
-"""Evolved losses: how fast lives are lived side by side, and whether an evolved loss teaches faster than PPO.
+"""Evolved losses: whether one teaches faster than PPO, and than a loss that has not evolved.
 
-    python -m benchmarks.epg               the speed, then all runs, recorded as epg and epg_speed
-    python -m benchmarks.epg speed         the speed alone: two minutes of one thread
+    python -m benchmarks.epg               all runs that are not there yet, then the record
     python -m benchmarks.epg point 1       one of the runs alone, to be recorded by the first
 
-Speed: environment steps per second of lives by 32 losses (PPO's among them) on 8 tasks, all side by side, against the
-same lives one after another, of which every sixteenth is lived. Seconds are those of the processor, on one thread.
-
-Learning: the experiment `epg-navigation` on goals in all directions of a half circle (`point`), and the half-cheetah
-that is to run forwards or backwards (`cheetah`). Beside the evolved loss, on the same held-out tasks with as many
-gradient steps: PPO's surrogate from scratch, and a random loss of the same shape. Judged by the return of a life's last
-round. Runs go to runs/benchmarks/epg-KIND-SEED and are resumed where they stopped.
+The experiment `epg-navigation` on goals in all directions of a half circle (`point`, five minutes of one thread a run),
+and the half-cheetah that is to run forwards or backwards (`cheetah`). Beside the evolved loss, on the same held-out
+tasks with as many gradient steps: PPO's surrogate from scratch, and a random loss of the same shape. Judged by the
+return of a life's last round. Runs go to runs/benchmarks/epg-KIND-SEED and are resumed where they stopped.
 """
 
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -22,16 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from agents.evaluation.play import play
-from agents.training.experiment import build_parts, load_experiment
+from agents.training.experiment import build_parts
 from agents.training.judge import evaluation_sets
 from agents.training.run import RunDirectory
-from benchmarks.harness import Row, ahead_row, record, row, seeds_row
+from benchmarks.harness import Row, ahead_row, record, seeds_row
 from benchmarks.learning import played, run_seed
-from registry.config import Part
-from taskgen.build import build_family
-from taskgen.interaction.agent import judged
-from taskgen.interaction.build import build_agent, problem_of
-from taskgen.interaction.collect import collect
+from taskgen.interaction.build import build_agent
 
 NAME, EXPERIMENT, SEEDS = "epg", "epg-navigation", (0, 1, 2)
 KINDS: Mapping[str, Sequence[str]] = {
@@ -45,39 +36,6 @@ KINDS: Mapping[str, Sequence[str]] = {
 }
 """Overrides of the experiment, by kind. Of directions of the half-cheetah there are two: the same tasks, new luck."""
 TITLES = {"point": "goals on a half circle", "cheetah": "half-cheetah, forwards or backwards"}
-PAIRS, TASKS, ROUNDS, EVERY = 15, 8, 6, 16
-
-
-def speed() -> list[Row]:
-    """Lives side by side and one after another."""
-    family = build_family("point-navigation", {"goals": "half-circle"})
-    part = Part.model_validate({"name": NAME, "pairs": PAIRS})
-    episodes = ROUNDS * load_experiment(EXPERIMENT).config.agent.settings.get("trajectories", 4)
-    problem = problem_of(family, episodes=episodes, seed=0, device=torch.device("cpu"))
-    agent = build_agent(part, problem)
-    lives = [family.spec({"angle": 3.0 * task / TASKS}) for task in range(TASKS) for _ in range(2 + 2 * PAIRS)]
-
-    def seconds(player: object, specs: Sequence[object]) -> float:
-        plan = player.plan(episodes)  # type: ignore[attr-defined]
-        batch = family.batch(len(specs) * plan.slots)
-        began = time.process_time()
-        collect(player, batch, specs, plan=plan)  # type: ignore[arg-type]
-        return time.process_time() - began
-
-    seconds(agent, lives)  # once for nothing: memory, kernels
-    steps = episodes * family.horizon
-    together = len(lives) * steps / seconds(agent, lives)
-    alone = judged(agent)
-    chosen = lives[::EVERY]
-    apart = len(chosen) * steps / sum(seconds(alone, [life]) for life in chosen)
-    what = f"{2 + 2 * PAIRS} losses x {TASKS} lives"
-    return [
-        row(f"{what}, side by side: environment steps per second of one thread", together),
-        row(f"{what}, one after another: environment steps per second of one thread", apart),
-        row(
-            f"{what}: side by side, times one after another", together / apart, target=">= 20", source="set beforehand"
-        ),
-    ]
 
 
 def last_round(returns: NDArray[np.float64], rounds: int) -> NDArray[np.float64]:
@@ -114,13 +72,10 @@ def learned(kind: str, runs: Sequence[RunDirectory]) -> Iterator[Row]:
 
 
 def main(wanted: Sequence[str] = ()) -> None:
-    """Measure and record; with a kind and a seed in `wanted`, train that run alone; with "speed" the speed alone."""
+    """Train, evaluate, record; with a kind and a seed in `wanted`, train that run alone."""
     torch.set_num_threads(1)
-    if not wanted or wanted[0] == "speed":
-        record(f"{NAME}_speed", speed(), seeds=[0])
     if wanted:
-        if wanted[0] != "speed":
-            run_seed(f"{NAME}-{wanted[0]}", EXPERIMENT, int(wanted[1]), KINDS[wanted[0]])
+        run_seed(f"{NAME}-{wanted[0]}", EXPERIMENT, int(wanted[1]), KINDS[wanted[0]])
         return
     rows: list[Row] = []
     for kind, changes in KINDS.items():
