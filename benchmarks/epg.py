@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from agents.evaluation.play import play
 from agents.training.experiment import build_parts
-from agents.training.judge import evaluation_sets
+from agents.training.judge import evaluation_sets, player_label
 from agents.training.run import RunDirectory
 from benchmarks.harness import Row, ahead_row, record, seeds_row
 from benchmarks.learning import played, run_seed
@@ -29,9 +29,12 @@ KINDS: Mapping[str, Sequence[str]] = {
     "point": (),
     "cheetah": (
         'family={name = "half-cheetah", task = "direction", horizon = 100}',
+        "agent.pairs=16",
+        "training.iterations=300",
+        "training.episodes=16",
         "evaluation.same_tasks=true",
         "evaluation.out_of_distribution={}",
-        'evaluation.players=["random", "ppo-from-scratch"]',
+        'evaluation.players=["random", {name = "ppo-from-scratch", hidden = [16], discount = 0.9}]',
     ),
 }
 """Overrides of the experiment, by kind. Of directions of the half-cheetah there are two: the same tasks, new luck."""
@@ -55,12 +58,13 @@ def random_loss(run: RunDirectory, tasks: str) -> NDArray[np.float64]:
 def learned(kind: str, runs: Sequence[RunDirectory]) -> Iterator[Row]:
     """What the runs of a kind amount to."""
     config = runs[0].open().config
+    beside = next(player_label(part) for part in config.evaluation.players if part.name.endswith("ppo-from-scratch"))
     sets = ["held-out", *config.evaluation.out_of_distribution]
     rounds = build_agent(config.agent, build_parts(config).problem).plan(config.training.episodes).rounds
     for tasks in sets:
         title = f"{TITLES[kind]}, {tasks} tasks"
         ours = [last_round(played(run, tasks, NAME), rounds) for run in runs]
-        theirs = [last_round(played(run, tasks, "ppo-from-scratch"), rounds) for run in runs]
+        theirs = [last_round(played(run, tasks, beside), rounds) for run in runs]
         chance = [last_round(random_loss(run, tasks), rounds) for run in runs]
         yield seeds_row(f"{title}: evolved loss, return of the last round", ours)
         yield seeds_row(f"{title}: PPO from scratch", theirs)

@@ -171,7 +171,7 @@ def eta() -> Figure:
         (1, "the next step pays noise", "#d55e00"),
     ):
         axes.bar(np.arange(first, 10, 2), discount[first::2], color=shade, label=label)
-    axes.set(xlabel="state that is entered", ylabel="discount that was learned", ylim=(0, 1), xticks=range(1, 10))
+    axes.set(xlabel="state that is entered", ylabel="discount that was learned", ylim=(0, 1.3), xticks=range(1, 10))
     axes.legend(frameon=False, loc="upper right")
     return figure
 

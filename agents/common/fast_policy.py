@@ -27,6 +27,9 @@ ROWS = 2048
 """Samples that go through the layers at once: more fall out of the cache, fewer are lost in overhead (measured by
 `benchmarks/inner_loop.py`)."""
 
+_LAST = 0.01
+"""Factor of the first weights of a policy's last layer, so that it begins near the middle of what it may do."""
+
 Activation = Literal["tanh", "relu"]
 FastDistribution: TypeAlias = Categorical | DiagonalGaussian | MultiCategorical | Mixed
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
@@ -52,6 +55,14 @@ class FastMLP:
             draw = torch.rand(before * after, generator=generator, device=generator.device)
             parts += [(2 * draw - 1) * reach, torch.zeros(after, device=generator.device)]
         parts[-2] = parts[-2] * last
+        return torch.cat(parts)
+
+    def reach(self, last: float = 1.0) -> Float[Tensor, "P"]:
+        """The largest size of first weights as `initial` draws them."""
+        parts: list[Tensor] = []
+        for layer, (before, after) in enumerate(self._shapes, start=1):
+            size = math.sqrt(6 / (before + after)) * (last if layer == len(self._shapes) else 1.0)
+            parts += [torch.full((before * after,), size), torch.zeros(after)]
         return torch.cat(parts)
 
     def __call__(self, parameters: Float[Tensor, "B P"], inputs: Float[Tensor, "B N I"]) -> Float[Tensor, "B N A"]:
@@ -96,6 +107,7 @@ class FastPolicy:
         self._network = FastMLP([observation_size, *hidden, action_size(action_space)], activation)
         self._width = 0 if numbers is None else numbers.shape[0]
         self._first_std, self._least = std, least_std
+        self._reach = self._network.reach(last=_LAST).to(device)
         self._box = None if numbers is None else ActionBox(numbers).to(device)
         self.size = self._network.size + self._width
         self.continuous = self._width > 0
@@ -103,7 +115,13 @@ class FastPolicy:
     def initial(self, generator: torch.Generator) -> Float[Tensor, "P"]:
         """Parameters of a policy near the middle of the action space, or near uniform."""
         spread = torch.full((self._width,), math.log(self._first_std), device=generator.device)
-        return torch.cat([self._network.initial(generator, last=0.01), spread])
+        return torch.cat([self._network.initial(generator, last=_LAST), spread])
+
+    def initial_rows(self, generator: torch.Generator, rows: int) -> Float[Tensor, "B P"]:
+        """As many policies as `initial` gives one, each drawn for itself."""
+        draw = torch.rand(rows, self._network.size, generator=generator, device=generator.device)
+        spread = torch.full((rows, self._width), math.log(self._first_std), device=generator.device)
+        return torch.cat([(2 * draw - 1) * self._reach, spread], dim=1)
 
     def __call__(self, parameters: Float[Tensor, "B P"], observation: Float[Tensor, "B N O"]) -> FastDistribution:
         """The distribution of each task at each of its observations, [B, N]."""

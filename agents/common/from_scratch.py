@@ -75,7 +75,7 @@ class FromScratch(Generic[C]):
 
     def newborn(self, lives: int) -> Float[Tensor, "B P"]:
         """Parameters of lives that begin."""
-        policies = torch.stack([self.policy.initial(self.generator) for _ in range(lives)])
+        policies = self.policy.initial_rows(self.generator, lives)
         return torch.cat([policies, policies.new_zeros(lives, self._extra)], dim=1)
 
     def draw(self, parameters: Float[Tensor, "B P"], step: Step, alike: int = 1) -> Action:

@@ -9,6 +9,7 @@ import torch
 import registry
 from agents.epg import EPG
 from agents.epg_runner import Lives, live
+from agents.reports.report import write_report
 from agents.training.experiment import build_parts, load_experiment
 from agents.training.judge import evaluate_run
 from agents.training.loop import train
@@ -52,6 +53,10 @@ def test_stopped_and_resumed_is_identical(tmp_path):
     metrics = [json.loads(line)["metrics"] for line in (whole.path / "metrics.jsonl").read_text().splitlines()]
     assert [row["charts/steps"] for row in metrics] == [3 * 6 * 6 * 4 * turn for turn in (1, 2, 3, 4)]
     assert [row["epg/guidance"] for row in metrics] == [1.0, 0.5, 0.0, 0.0]
+    write_report([whole.path], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "What was learned about learning" in page
+    assert "PPO from scratch at as many gradient steps" in page or "PPO from scratch for a while" in page
 
 
 @pytest.mark.slow

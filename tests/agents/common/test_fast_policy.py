@@ -92,3 +92,17 @@ def test_numbers_are_no_continuous_actions():
     policy = FastPolicy(2, gym.spaces.Discrete(3), (4,), "relu", std=0.5, least_std=0.0, device=CPU)
     assert not policy.continuous
     assert policy.size == 2 * 4 + 4 + 4 * 3 + 3
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(3), gym.spaces.Box(-2.0, 2.0, (2,), np.float32)], ids=str)
+def test_many_first_policies_are_drawn_as_one_is(space):
+    """Sizes, biases and spreads by layer: those of 500 single ones."""
+    policy = FastPolicy(4, space, (6,), "tanh", std=0.5, least_std=0.1, device=torch.device("cpu"))
+    rows = policy.initial_rows(torch.Generator().manual_seed(0), 500)
+    single = torch.stack([policy.initial(torch.Generator().manual_seed(seed)) for seed in range(500)])
+    assert rows.shape == single.shape
+    assert torch.equal((rows == 0).all(0), (single == 0).all(0))
+    assert len(rows[:, 0].unique()) == 500
+    torch.testing.assert_close(rows.abs().amax(0), single.abs().amax(0), rtol=0.05, atol=1e-6)
+    torch.testing.assert_close(rows.std(0), single.std(0), rtol=0.15, atol=1e-6)
+    assert (rows.mean(0) - single.mean(0)).abs().max() < 0.15
