@@ -53,6 +53,8 @@ from taskgen.streams import integer_seed
 
 CENTRE, PPO, FIRST = 0, 1, 2
 """Members: who learns by phi, who by PPO alone, and the first of those who learn by phi +- sigma eps."""
+IDLE = 10
+"""After so many updates in a row in which no pair had a life each, an agent says so and stops."""
 _REACH = 10.0
 """Standardised observations and rewards are clipped to this size where the loss reads them."""
 
@@ -132,6 +134,7 @@ class EPG(FromScratch[EPGConfig]):
         self.updates = 0
         self._lead = 0.0
         self._ahead = 0
+        self._idle = 0
         self._all: Tensor | None = None
 
     def reseed(self, seed: int) -> None:
@@ -243,7 +246,10 @@ class EPG(FromScratch[EPGConfig]):
         return Outcome(columns[0].long(), columns[1], columns[2], columns[3] > 0)
 
     def evolve(self, outcome: Outcome) -> Metrics:
-        """One update of phi by what came of lives. Pairs of which one did not live have no say."""
+        """One update of phi by what came of lives. Pairs of which one did not live have no say.
+
+        Raises `UserError` where none has had one for long: too few trials are played at once.
+        """
         config = self.config
         lives = torch.bincount(outcome.member, minlength=self.members)
         total = torch.zeros(self.members, dtype=torch.float64).index_add_(0, outcome.member, outcome.score)
@@ -258,6 +264,13 @@ class EPG(FromScratch[EPGConfig]):
             "epg/diverged": float(outcome.failed.sum()),
             **self._compared(score),
         }
+        self._idle = 0 if len(plus) else self._idle + 1
+        if self._idle == IDLE:
+            raise UserError(
+                f"for {IDLE} updates no two losses of a pair have had a life each, so that none is ever better: set "
+                f"training.tasks to {self.members} or a multiple of it, or use the runner epg, by which each has a "
+                "life on every task"
+            )
         if len(plus):
             ranks = centred_ranks(torch.cat([plus, minus])[:, None])[:, 0].float().to(self._device)
             eps = self.perturbations()[complete.nonzero()[:, 0].to(self._device)]
@@ -280,6 +293,7 @@ class EPG(FromScratch[EPGConfig]):
             "updates": self.updates,
             "lead": self._lead,
             "ahead": self._ahead,
+            "idle": self._idle,
             "seed": self._seed,
             "generator": self.generator.get_state(),
         }
@@ -290,7 +304,7 @@ class EPG(FromScratch[EPGConfig]):
         first, second = (moment.to(self._device, copy=True) for moment in state["moments"])
         self._moments = (first, second)
         self.updates, self._seed = state["updates"], state["seed"]
-        self._lead, self._ahead = state["lead"], state["ahead"]
+        self._lead, self._ahead, self._idle = state["lead"], state["ahead"], state["idle"]
         self.generator.set_state(state["generator"].cpu())
 
     def _compared(self, score: Tensor) -> Metrics:

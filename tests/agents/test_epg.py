@@ -9,6 +9,7 @@ import torch
 from agents.common.evolution import centred_ranks
 from agents.epg import CENTRE, FIRST, PPO, Outcome
 from registry.config import Part
+from registry.errors import UserError
 from taskgen.build import build_family
 from taskgen.interaction.agent import judged
 from taskgen.interaction.build import build_agent, problem_of
@@ -247,6 +248,17 @@ def test_a_pair_of_which_one_did_not_live_has_no_say():
     assert metrics["epg/pairs"] == 0
     assert "epg/lead" not in metrics
     assert torch.equal(agent.weights, made()[0].weights)
+
+
+def test_batches_in_which_no_pair_ever_lives_are_refused_by_name():
+    agent, _ = made()
+    for _ in range(9):
+        agent.evolve(outcome_of([1.0, 1.0, 3.0]))
+    agent.evolve(outcome_of([1.0, 1.0, 3.0, 4.0]))
+    for _ in range(9):
+        agent.evolve(outcome_of([1.0, 1.0, 3.0]))
+    with pytest.raises(UserError, match="set training.tasks to 6 or a multiple of it, or use the runner epg"):
+        agent.evolve(outcome_of([1.0, 1.0, 3.0]))
 
 
 def test_members_of_no_finite_return_are_the_worst():
