@@ -34,7 +34,6 @@ import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -42,13 +41,15 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from agents.common.distributions import ActionBox, Categorical, DiagonalGaussian
+from agents.common.distributions import ActionBox, Categorical, Mixed, MultiCategorical
 from agents.common.evolution import adam, centred_ranks, decayed, no_moments, search_gradient
+from agents.common.fast_policy import FastDistribution
 from agents.common.from_scratch import FromScratch, InnerConfig
 from agents.common.learned_loss import LossNetwork
 from registry.config import Width
 from registry.errors import UserError
 from taskgen.interaction.agent import Action, Metrics, Problem, Rollout, Step, Trial
+from taskgen.spaces import numbers_and_choices
 from taskgen.streams import integer_seed
 
 CENTRE, PPO, FIRST = 0, 1, 2
@@ -111,11 +112,10 @@ class EPG(FromScratch[EPGConfig]):
 
     def __init__(self, config: EPGConfig, problem: Problem) -> None:
         super().__init__(config, problem, extra=config.memory)
-        box = problem.action_space
-        if not isinstance(box, gym.spaces.Box | gym.spaces.Discrete):
-            raise UserError(f"{problem.family} has the action space {box}; epg needs Discrete or Box")
-        self._box = ActionBox(box).to(problem.device) if isinstance(box, gym.spaces.Box) else None
-        outputs = self.encoder.action_size * (1 if self._box is None else 2)
+        numbers, _ = numbers_and_choices(problem.action_space)
+        self._box = None if numbers is None else ActionBox(numbers).to(problem.device)
+        self._numbers = 0 if numbers is None else numbers.shape[0]
+        outputs = self.encoder.action_size + self._numbers
         self._columns = self.encoder.observation_size + self.encoder.action_size + 3
         self.loss = LossNetwork(
             self._columns + outputs + config.memory, config.channels, config.context_width, config.loss_width
@@ -330,9 +330,12 @@ class EPG(FromScratch[EPGConfig]):
     def _lived(self, rollout: Rollout, lives: int) -> Float[Tensor, "B E H C'"]:
         """A round, of as many steps as an episode may have: zeros where it was over."""
         action = self.encoder.action(rollout.action)
+        if self._box is not None:
+            numbers, choices = action.tensor_split([self._numbers], dim=-1)
+            action = torch.cat([self._box.to_unit(numbers), choices], dim=-1)
         columns = [
             self.encoder.observation(rollout.observation),
-            action if self._box is None else self._box.to_unit(action),
+            action,
             rollout.reward[..., None],
             (rollout.terminated | rollout.truncated)[..., None].float(),
             torch.ones_like(rollout.reward)[..., None],
@@ -345,16 +348,22 @@ class EPG(FromScratch[EPGConfig]):
         """`steps`, which are `lived` as the loss reads it, with what the policy makes of them and the memory beside."""
         policy, memory = parameters.split([self.policy.size, self.config.memory], dim=1)
         seen = lived[..., : self.encoder.observation_size].flatten(1, 2)
-        found = self.policy(policy, seen)
-        outputs: list[Tensor] = []
-        if isinstance(found, Categorical):
-            outputs = [found.log_probabilities]
-        elif isinstance(found, DiagonalGaussian) and self._box is not None:
-            spread = found.log_std - self._box.half_range.log()
-            outputs = [self._box.to_unit(found.mean), spread.expand_as(found.mean)]
+        outputs = self._outputs(self.policy(policy, seen))
         outputs = [each.reshape(*steps.shape[:3], -1) * steps[..., -1:] for each in outputs]
         beside = memory.tanh()[:, None, None].expand(*steps.shape[:3], -1)
         return torch.cat([steps, *outputs, beside], dim=-1)
+
+    def _outputs(self, policy: FastDistribution) -> list[Tensor]:
+        """[B, N, ...] the numbers that make a policy: log-probabilities, means and log standard deviations."""
+        if isinstance(policy, Categorical):
+            return [policy.log_probabilities]
+        if isinstance(policy, MultiCategorical):
+            return [part.log_probabilities for part in policy.parts]
+        if isinstance(policy, Mixed):
+            return [*self._outputs(policy.numbers), *self._outputs(policy.choices)]
+        assert self._box is not None
+        spread = policy.log_std - self._box.half_range.log()
+        return [self._box.to_unit(policy.mean), spread.expand_as(policy.mean)]
 
     def _stream(self, name: str | int) -> torch.Generator:
         return torch.Generator(self._device).manual_seed(integer_seed(self._seed, "epg", name))

@@ -283,6 +283,6 @@ def _evolved() -> list[Entry]:
             "agents.epg:EPGConfig",
             _EPG,
             tags=("evolution", "gradient", "on-policy"),
-            needs=("discrete-actions|continuous-actions",),
+            needs=_ACTIONS,
         ),
     ]

@@ -2,11 +2,16 @@
 
 import math
 import pickle
+from dataclasses import replace
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
+from agents.common.distributions import DiagonalGaussian, Mixed, MultiCategorical
 from agents.common.evolution import centred_ranks
+from agents.common.learned_loss import LossNetwork
 from agents.epg import CENTRE, FIRST, PPO, Outcome
 from registry.config import Part
 from registry.errors import UserError
@@ -173,6 +178,21 @@ def test_half_guided_is_down_the_mean_of_both_slopes():
         agent._all = torch.zeros(MEMBERS, len(agent.weights)) + agent.weights  # the same loss each time
         moved[update] = agent.adapt(carry, rollout).parameters[FIRST:] - carry.parameters[FIRST:]
     torch.testing.assert_close(moved[2], (moved[0] + moved[4]) / 2, rtol=1e-3, atol=1e-6)
+
+
+def test_the_loss_reads_policies_of_numbers_and_choices():
+    """Means and log standard deviations in units of half the range, then the log-probabilities of each choice."""
+    numbers = gym.spaces.Box(np.float32(2.0), np.float32(10.0), (1,))
+    space = gym.spaces.Tuple((numbers, gym.spaces.MultiDiscrete([2, 3])))
+    family = build_family("point-navigation", {"horizon": 6})
+    problem = replace(problem_of(family, episodes=6, seed=0, device=torch.device("cpu")), action_space=space)
+    agent = build_agent(Part.model_validate({"name": "epg", **SMALL}), problem)
+    choices = MultiCategorical(torch.tensor([[[0.0, 0.0, 0.0, 0.0, 50.0]]]), [2, 3])
+    policy = Mixed(DiagonalGaussian(torch.tensor([[[8.0]]]), torch.tensor([[[4.0]]]).log()), choices)
+    told = torch.cat(agent._outputs(policy), dim=-1)[0, 0]
+    half = -math.log(2)
+    torch.testing.assert_close(told, torch.tensor([0.5, 0.0, half, half, -50.0, -50.0, 0.0]))
+    assert agent.loss.size == LossNetwork(2 + 6 + 3 + 7 + 2, (3, 3), 3, 3).size
 
 
 def test_what_was_longest_ago_is_forgotten():
