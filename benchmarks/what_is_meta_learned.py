@@ -47,7 +47,8 @@ _PEARL = {
     "discount": 0.9,
     "learning_rate": 0.001,
     "temperature": 0.02,
-    "kl_weight": 0.01,
+    "kl_weight": 0.05,
+    "context": "all",
     "batch": 32,
     "tasks": 400,
     "capacity": 2000,
@@ -150,13 +151,17 @@ def posterior() -> Figure:
         beliefs.append(carry.belief)
     figure, panels = canvas(3, 2.6)
     turn = np.linspace(0, 2 * np.pi, 100)
+    circle = np.stack([np.cos(turn), np.sin(turn)])
+    means = [belief.mean.detach().double().numpy() for belief in beliefs]
+    stds = [belief.std.detach().double().numpy() for belief in beliefs]
+    reach = 1.05 * max(float((np.abs(mean) + 2 * std).max()) for mean, std in zip(means, stds, strict=True))
     for axes, seen in zip(panels, (0, 1, 3), strict=True):
-        mean, std = (values.detach().double().numpy() for values in (beliefs[seen].mean, beliefs[seen].std))
         for number, angle in enumerate(ANGLES):
-            ring = mean[number][:, None] + 2 * std[number][:, None] * np.stack([np.cos(turn), np.sin(turn)])
+            ring = means[seen][number][:, None] + 2 * stds[seen][number][:, None] * circle
             axes.plot(*ring, color=colour(angle), linewidth=2)
         title = "before the first episode" if not seen else f"after {seen} episode{'s' if seen > 1 else ''}"
-        axes.set(aspect="equal", title=title, xlabel="latent 1", ylabel="latent 2")
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=title)
+        axes.set(xlabel="latent 1", ylabel="latent 2")
     return figure
 
 
