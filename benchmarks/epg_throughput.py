@@ -3,7 +3,7 @@
     python -m benchmarks.epg_throughput        half a minute of one thread
 
 32 losses, PPO's among them, on 8 tasks: 256 lives of the agent `epg` on point navigation, learning included. One after
-another, every sixteenth of them is lived. Seconds are those of the processor, on one thread; one run.
+another, every sixteenth of them is lived, by the same steps. Seconds are those of the processor, on one thread.
 """
 
 import time
@@ -14,7 +14,7 @@ import torch
 from benchmarks.harness import Row, record, row
 from registry.config import Part
 from taskgen.build import build_family
-from taskgen.interaction.agent import Agent, judged
+from taskgen.interaction.agent import Agent
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.spec import TaskSpec
@@ -42,9 +42,8 @@ def measured() -> list[Row]:
     seconds(agent, lives)  # once for nothing: memory, kernels
     steps = EPISODES * family.horizon
     together = len(lives) * steps / seconds(agent, lives)
-    alone = judged(agent)
     chosen = lives[::EVERY]
-    apart = len(chosen) * steps / sum(seconds(alone, [life]) for life in chosen)
+    apart = len(chosen) * steps / sum(seconds(agent, [life]) for life in chosen)
     what = f"{2 + 2 * PAIRS} losses x {TASKS} lives"
     return [
         row(f"{what}, side by side: environment steps per second of one thread", together),
