@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo poet test test-slow check format bench figures rooms clean
+.PHONY: help install demo poet test test-slow test-floors check format bench figures rooms clean
 
 help:
 	@echo "make demo               train an agent on generated bandits, evaluate it, write demo/report.html"
 	@echo "make poet               evolve cart-poles and obstacle courses with their agents, write poet/*/report.html"
 	@echo "make test               run the tests (make test-slow: the slow ones too)"
+	@echo "make test-floors        run the tests of the faces with the oldest Gymnasium, PettingZoo and MuJoCo allowed"
 	@echo "make check              lint, formatting, types, import layers"
 	@echo "make bench NAME=...     run one benchmark; without NAME those of the speed table, and print it"
 	@echo "make figures            write docs/figures.md and the README's figures from the recorded results"
@@ -36,6 +37,13 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+# The oldest versions that pyproject.toml allows of what other people's libraries pin.
+FLOORS := gymnasium==1.2.2 pettingzoo==1.26.1 mujoco==3.3.0
+test-floors: $(STAMP)
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(VENV)/floors $(FLOORS)
+	PYTHONPATH=$(VENV)/floors $(BIN)/python -m pytest tests/taskgen/faces/test_requests.py tests/taskgen/faces/test_env.py \
+		-k "not builtin and not diverging and not objects"
 
 check: $(STAMP)
 	$(BIN)/ruff check .

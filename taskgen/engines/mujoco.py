@@ -17,11 +17,10 @@ from typing import Any, Protocol, TypeAlias
 import mujoco
 import numpy as np
 import torch
-from mujoco.batch import Batch, SimulationError
 from numpy.typing import NDArray
 from torch import Tensor
 
-from registry.errors import TaskError
+from registry.errors import PluginError, TaskError
 from taskgen.batch import Transition
 from taskgen.engines import noise
 from taskgen.engines.faults import Fault, FaultLog
@@ -29,6 +28,13 @@ from taskgen.engines.mujoco_process import default_threads, quiet
 from taskgen.engines.rewards import SlotRewards
 from taskgen.family import TaskFamily, same_structure
 from taskgen.spec import TaskSpec
+
+try:
+    from mujoco.batch import Batch, SimulationError
+except (ImportError, AttributeError) as missing:  # whoever needs an older MuJoCo beside us keeps all other families
+    raise PluginError(
+        f"worlds in MuJoCo need mujoco 4 or newer, and {mujoco.__version__} is installed: pip install --upgrade mujoco"
+    ) from missing
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
