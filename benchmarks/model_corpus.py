@@ -84,7 +84,7 @@ def try_out(package: str, path: Path, folder: Path) -> Model:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             text, artefact = embed(path, folder)
-            config = MujocoAnyConfig(model=text, artefact=artefact)
+            config = MujocoAnyConfig.model_validate({"model": text, "artefact": artefact})
             family = MujocoAny(config, name="builtin/mujoco-any")
             batch = family.batch(1)
             batch.set_tasks([family.spec()])

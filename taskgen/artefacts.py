@@ -53,7 +53,7 @@ def save(artefact: Artefact, directory: Path | None = None) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     if not (path := _path(folder, name)).exists():
         write_atomically(path, data)
-    _known.setdefault(folder.resolve())
+    look_in([folder])
     return name
 
 
@@ -90,7 +90,12 @@ def places() -> list[Path]:
 
 def look_beside(path: Path) -> None:
     """Look for artefacts beside the file `path` too: tasks are read from it."""
-    _known.setdefault((path.parent / FOLDER).resolve())
+    look_in([path.parent / FOLDER])
+
+
+def look_in(folders: Iterable[Path]) -> None:
+    """Look for artefacts in `folders` too."""
+    _known.update(dict.fromkeys(folder.resolve() for folder in folders))
 
 
 def bring(specs: Iterable[TaskSpec], directory: Path) -> list[str]:

@@ -23,6 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
 from pydantic import Field
@@ -253,7 +254,10 @@ class _Process(Worker):
     died = (BrokenProcessPool,)
 
     def __init__(self) -> None:
-        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin_process)
+        from taskgen import artefacts
+
+        where = (artefacts.places(),)
+        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin_process, initargs=where)
         super().__init__(self._pool.submit(os.getpid))
         self._last = self.ready
 
@@ -374,8 +378,11 @@ def _result(future: "Future[Any]") -> Any:
     return Failed(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
 
 
-def _begin_process() -> None:
-    """In a new worker process: it leaves interrupts to its parent, and does not outlive it."""
+def _begin_process(places: Sequence[Path]) -> None:
+    """In a new worker process: it finds its parent's artefacts, leaves interrupts to it and does not outlive it."""
+    from taskgen import artefacts
+
+    artefacts.look_in(places)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     _compute_alone()

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import units_of_work as units
@@ -14,6 +15,7 @@ from deap import base
 
 from registry.config import parse
 from registry.errors import ConfigError, UserError
+from taskgen import artefacts
 from taskgen.maps import Failed, MapConfig
 
 RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason='needs Ray: pip install "taskgen-metarl[ray]"')
@@ -153,6 +155,14 @@ def test_workers_that_die_while_they_start_are_replaced():
     wait_until_gone(killed)
     assert len(killed) == 2
     mapper.close()
+
+
+def test_workers_find_the_artefacts_that_their_parent_knows_of(tmp_path):
+    name = artefacts.save(artefacts.Artefact({"x": np.arange(3)}, {}), tmp_path)
+    mapper = opened("processes")
+    (found,) = mapper(artefacts.load, [name])
+    mapper.close()
+    assert found.tensors["x"].tolist() == [0, 1, 2]
 
 
 def test_a_closed_map_starts_again():
