@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -304,6 +304,8 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
             typer.echo(
                 f"  {player:<20} {trial['mean']:>12.3f}  {interval:<20} {mean[0]:>9.3f} {mean[-1]:>13.3f}{tail}{faults}"
             )
+        if _all_equal([figures for _, figures in players]):
+            typer.echo("  All earned the same everywhere: each is as good as can be, or no action changes the reward")
         for player, figures in players:
             if "exploitation" in figures:
                 rest = figures["exploitation"]
@@ -314,6 +316,13 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
                 typer.echo(f"  {player}, mean episode after 0, 1, ... steps of adaptation: {course}")
     for player, reason in summary["left_out"].items():
         typer.echo(f"{player} is left out: {reason}")
+
+
+def _all_equal(players: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether several players have the same mean return in every episode, and none of them any spread over tasks."""
+    means = {tuple(figures["returns"]["mean"]) for figures in players}
+    trials = [figures["trial"] for figures in players]  # of one task there are no ends
+    return len(players) > 1 == len(means) and all(trial["low"] == trial["high"] is not None for trial in trials)
 
 
 def _resume_command(directory: Path) -> str:

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from agents import commands
+from agents.evaluation.play import summarise
 from agents.training.experiment import load_experiment
 from agents.training.judge import evaluate_run
 from agents.training.loop import train
@@ -77,6 +79,25 @@ def test_a_player_that_cannot_play_so_long_is_left_out_and_the_rest_is_judged(ru
     assert "Note: bayes-optimal is left out: " in out
     assert "Note: rl2 was trained on trials of 3 episodes and plays 40 here." in out
     assert "trained on 3" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("returns", "said"),
+    [
+        ([[[0.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]], True),
+        ([[[0.5, 0.5], [2.0, 2.0]], [[0.5, 0.5], [2.0, 2.0]]], True),  # episodes may differ
+        ([[[0.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1e-9]]], False),
+        ([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]], False),  # tasks differ: there is something to earn
+        ([[[1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 1.0]]], False),
+        ([[[0.0, 0.0], [0.0, 0.0]]], False),  # one player
+        ([[[0.0], [0.0]], [[0.0], [0.0]]], False),  # one task
+    ],
+)
+def test_returns_that_nothing_changes_are_said(returns, said, capsys) -> None:
+    players = {str(player): summarise(np.array(values)) for player, values in enumerate(returns)}
+    judged = {"tasks": 2, "plays": 2, "interval": "over tasks", "players": players}
+    commands._print_summary({"sets": {"held-out": judged}, "episodes": 2, "left_out": {}})
+    assert ("All earned the same everywhere" in capsys.readouterr().out) == said
 
 
 def test_it_is_said_before_the_run_who_will_be_left_out(tmp_path, capsys) -> None:
