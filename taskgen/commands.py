@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from registry.errors import ConfigError, TaskError
-from taskgen.space import readable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -225,6 +224,8 @@ def _summary(path: Path, specs: "Sequence[TaskSpec]") -> str:
 
 
 def _knob_line(name: str, value: object) -> str:
+    from taskgen.space import readable
+
     line = f"{name} = {readable(value)}"
     return line if len(line) <= _LINE else f"{line[: _LINE - 4]} ..."
 
@@ -255,6 +256,8 @@ def _distribution(values: Sequence[float]) -> str:
 
 def _choices(values: Sequence[object]) -> str:
     """How often each value of a setting occurs that is no number, the commonest first."""
+    from taskgen.space import readable
+
     counts = Counter(map(readable, values))
     if len(counts) == 1:
         return f"always {readable(values[0]) or 'empty'}"
