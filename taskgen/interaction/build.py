@@ -1,5 +1,6 @@
 """From names and settings to agents: what whoever drives an agent needs, the training loop and runners alike."""
 
+import operator
 from typing import Any
 
 import torch
@@ -63,7 +64,7 @@ def problem_of(
         descriptor_size=batch.descriptor().shape[1],
         family=family.name,
         structure=family.structure,
-        seed=seed,
+        seed=operator.index(seed),
         device=device,
         updates=updates,
         cue=family.cue if isinstance(family, Contextual) else (),

@@ -17,6 +17,7 @@ from scipy._lib import array_api_compat
 import taskgen
 from registry.errors import TaskError
 from taskgen.faces.vector import TaskVectorEnv
+from taskgen.interaction.build import problem_of
 from taskgen.spec import TaskSpec
 
 pytestmark = pytest.mark.usefixtures("scripted_families")
@@ -71,7 +72,11 @@ def test_an_integer_of_any_kind_is_a_seed(seed: Any) -> None:
         if isinstance(first, dict)
         else np.array_equal(first, game.observe("teacher_0"))
     )
-    assert taskgen.build_family("bandit").spec(seed=seed) == taskgen.build_family("bandit").spec(seed=3)
+    bandit = taskgen.build_family("bandit")
+    assert bandit.spec(seed=seed) == bandit.spec(seed=3)
+    assert type(problem_of(bandit, episodes=2, seed=seed, device=torch.device("cpu")).seed) is int
+    drawn = taskgen.build_source("domain-randomization", bandit, seed).ask(2)
+    assert drawn == taskgen.build_source("domain-randomization", bandit, 3).ask(2)
 
 
 @pytest.mark.parametrize("seed", [True, 1.0, "1", [1.0]])
