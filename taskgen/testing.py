@@ -25,7 +25,7 @@ from registry.errors import TaskError
 from taskgen.engines.reward_testing import check_reward
 from taskgen.engines.testing import check_batch, rollout, sample_actions
 from taskgen.engines.toys import toy_families
-from taskgen.family import Animated, Describable, GoalDirected, Mutable, TaskFamily, mutated
+from taskgen.family import Animated, Contextual, Describable, GoalDirected, Mutable, TaskFamily, mutated
 from taskgen.source import Curriculum, TaskResult, TaskSource
 from taskgen.space import Knob
 from taskgen.spaces import space_problem
@@ -73,6 +73,8 @@ def check_family(family: TaskFamily[Any]) -> None:
         _check_describable(family, spec)
     if isinstance(family, GoalDirected):
         _check_goal(family, spec)
+    if isinstance(family, Contextual):
+        _check_cue(family)
 
 
 def _check_seed(family: TaskFamily[Any]) -> None:
@@ -222,6 +224,14 @@ def _check_specs(family: TaskFamily[Any], spec: TaskSpec) -> None:
     _refused(lambda: family.check(replace(spec, family="nobody/nothing")), "a task of another family was accepted")
     incomplete = replace(spec, context=dict(list(spec.context.items())[1:]))
     _refused(lambda: family.check(incomplete), "an incomplete context was accepted")
+
+
+def _check_cue(family: Contextual) -> None:
+    """The cue: different entries of the flattened observation, or none."""
+    size = gym.spaces.flatdim(cast("TaskFamily[Any]", family).observation_space)
+    assert len(set(family.cue)) == len(family.cue), f"cue: an entry comes twice in {family.cue}"
+    for entry in family.cue:
+        assert 0 <= entry < size, f"cue: the observation has {size} entries, none with number {entry}"
 
 
 def _check_goal(family: GoalDirected, spec: TaskSpec) -> None:

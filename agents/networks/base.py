@@ -75,7 +75,7 @@ class RecurrentNetwork(nn.Module, ABC):
 def build_network(part: Part, inputs: Inputs, family: str) -> RecurrentNetwork:
     """The network `part` of the catalogue, to read `inputs` of tasks of `family`.
 
-    Raises `UserError` where it remembers by cue and there is none.
+    Raises `UserError` where it remembers by cue and there is none, or one that is no part of the observation.
     """
     item = registry.catalogue().get("networks", part.name)
     if not getattr(item.load(), "by_cue", False):
@@ -84,6 +84,11 @@ def build_network(part: Part, inputs: Inputs, family: str) -> RecurrentNetwork:
         raise UserError(
             f"network {item.full_name} remembers by a cue, and {family} with these settings shows none: take a family "
             "that offers cue, such as barcode-bandit, or a network that does without, such as lstm"
+        )
+    if strange := [entry for entry in inputs.cue if not 0 <= entry < inputs.observation]:
+        raise UserError(
+            f"{family} says that entry {strange[0]} of its observation belongs to the cue, but it has "
+            f"{inputs.observation} entries, from 0: `taskgen.testing.check_family` finds such families"
         )
     return cast(RecurrentNetwork, item.build(part.settings, inputs=inputs))
 

@@ -88,7 +88,23 @@ class GreyFrames(Rich):
         return np.zeros((4, 4), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("family", [Rich(), Balanced()])
+class Cued(Rich):
+    cue: tuple[int, ...] = (0,)
+
+
+class CuedFromBehind(Rich):
+    cue = (-1,)
+
+
+class CuedBeyond(Rich):
+    cue = (99,)
+
+
+class CuedTwice(Rich):
+    cue = (0, 0)
+
+
+@pytest.mark.parametrize("family", [Rich(), Balanced(), Cued()])
 def test_good_families_pass(family: Walk) -> None:
     check_family(family)
 
@@ -105,6 +121,9 @@ def test_good_families_pass(family: Walk) -> None:
         (DescribesByMatrix(), AssertionError, r"expected \[D\]"),
         (DescribesByIntegers(), AssertionError, "expected float64"),
         (GreyFrames(), AssertionError, "frame gave"),
+        (CuedFromBehind(), AssertionError, "none with number -1"),
+        (CuedBeyond(), AssertionError, "none with number 99"),
+        (CuedTwice(), AssertionError, "an entry comes twice"),
     ],
 )
 def test_a_faulty_family_is_named(family: Walk, error: type[Exception], message: str) -> None:

@@ -176,6 +176,9 @@ def test_a_family_without_a_cue_is_refused_before_the_run():
         build_parts(plan.config)
     build = partial(build_network, Part(name="episodic-lstm"), family="mine")
     assert build(Inputs(6, 3, (1,))).output_size == 48
+    for entry in (3, -1):
+        with pytest.raises(UserError, match=f"mine says that entry {entry} of its observation .* it has 3 entries"):
+            build(Inputs(6, 3, (1, entry)))
 
 
 def test_the_log_says_what_is_held_and_what_made_room():
