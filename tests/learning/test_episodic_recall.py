@@ -10,7 +10,7 @@ from taskgen.interaction.build import problem_of
 from taskgen.interaction.collect import collect
 from taskgen.streams import seed_sequence
 
-SITUATIONS, UPDATES, TRIALS = 4, 150, 96
+SITUATIONS, UPDATES, TRIALS = 4, 80, 96
 
 
 def _right_at_second_sight(*, reinstate: bool) -> float:
