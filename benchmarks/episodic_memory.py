@@ -56,7 +56,7 @@ WORLDS = {
     "barcode-bandit": World(
         {"name": "barcode-bandit", "situations": 4, "visits": 5, "arms": 10, "pulls": 10},
         128,
-        1500,
+        1000,
         barcode_bayes.expected_returns(10, 10, 5),
         _bayes("barcode-bayes"),
     ),

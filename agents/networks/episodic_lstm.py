@@ -130,7 +130,8 @@ class EpisodicLSTM(RecurrentNetwork):
         if inputs.device.type == "cpu":  # on a GPU the look would be a host sync
             changes = moved if restart is None else moved | restart
             looks = changes.any(1).tolist()
-        projected, outputs = self._fresh(inputs, starts), list[Tensor]()
+        projected = self._fresh(inputs, starts).unbind()  # the gradient of a row by its number is as large as the whole
+        outputs = list[Tensor]()
         found = state.cell
         for t, row in enumerate(inputs):
             if restart is not None:
