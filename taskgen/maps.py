@@ -9,6 +9,7 @@ Workers that die while they wait or start are replaced.
 """
 
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -263,8 +264,8 @@ class _Process(Worker):
 
     def submit(self, function: Callable[..., Any], unit: Unit) -> "Future[Any]":
         try:
-            self._last = self._pool.submit(_call, function, unit)
-        except BrokenProcessPool as error:  # it died while it was idle
+            self._last = self._pool.submit(_call_packed, _Packed(pickle.dumps((function, unit))))
+        except Exception as error:  # noqa: BLE001 - it died while it was idle, or the arguments do not pickle
             self._last = Future()
             self._last.set_exception(error)
         return self._last
@@ -370,11 +371,24 @@ def _call(function: Callable[..., Any], unit: Unit) -> Any:
         return Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
+class _Packed(bytes):
+    """What goes between processes, pickled here and not by what they are joined by.
+
+    That would hand tensors over as files, for which each process keeps a directory that outlives a kill.
+    """
+
+
+def _call_packed(call: _Packed) -> _Packed:
+    """`_call` of what is packed, its result packed."""
+    return _Packed(pickle.dumps(_call(*pickle.loads(call))))  # noqa: S301 - from the process that started this one
+
+
 def _result(future: "Future[Any]") -> Any:
     """The result, or `Failed` where arguments or result do not pickle."""
     error = future.exception()
     if error is None:
-        return future.result()
+        result = future.result()
+        return pickle.loads(result) if isinstance(result, _Packed) else result  # noqa: S301 - from a worker of our own
     return Failed(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
 
 

@@ -4,7 +4,7 @@
 
 The hash of a line covers that of the line before, so that lines which are gone are told too. It is taken of values, not
 of text: whoever writes the same values otherwise changes nothing. What has no hash, as before there were some, is read
-as it is.
+as it is; a line after one that has a hash must have one.
 """
 
 import hashlib
@@ -30,6 +30,8 @@ def loaded(text: str | bytes, before: str = "") -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("it is not a JSON object")  # noqa: TRY004 - one kind of damage as any
     fields = cast(dict[str, Any], found)
+    if before and KEY not in fields:
+        raise ValueError("its digest is missing")
     if KEY in fields and fields[KEY] != _digest({key: item for key, item in fields.items() if key != KEY}, before):
         raise ValueError("its content does not match its digest")
     return fields

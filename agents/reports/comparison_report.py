@@ -14,6 +14,7 @@ from agents.reports.comparison import Comparison, Contender, Course
 from agents.reports.figures import Band, adaptation_figure
 from agents.reports.report import digits, write_page
 from agents.reports.results import band
+from registry.discovery import typed
 
 _WIDE = 5
 """From so many times the episodes of another player on, episodes are drawn on a logarithmic scale."""
@@ -25,6 +26,7 @@ def write_comparison(comparisons: Mapping[str, Comparison], output: Path) -> Non
     Raises `UserError` where it cannot be written.
     """
     context = {
+        "compare": typed("compare"),
         "comparisons": [_context(i, *pair) for i, pair in enumerate(comparisons.items())],
         "names": list(dict.fromkeys(agent for comparison in comparisons.values() for agent in comparison.agents)),
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.config import differing, inside
+from registry.discovery import typed
 from registry.errors import CheckpointError, brief
 
 KEY = "configuration"
@@ -41,7 +42,7 @@ def refuse_altered(file: Path, tables: Mapping[str, Any], record: Mapping[str, A
     if changed:
         raise CheckpointError(
             f"{file} does not say what its run was started with: {told(changed, started, tables)} (according to {by}). "
-            f"Put it right; or, to train with other settings, begin another run: `taskgen train {file} --run NEW`, "
+            f"Put it right; or, to train with other settings, begin another run: `{typed(f'train {file} --run NEW')}`, "
             f"with `--from {file.parent}` to go on from what this one has learned"
         )
     return paths

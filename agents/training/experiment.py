@@ -63,6 +63,13 @@ class Training(Config):
         description="Compile networks by torch.compile; the first calls take a minute.",
         json_schema_extra=INCIDENTAL,
     )
+    deadline: float = Field(
+        default=600.0,
+        ge=0,
+        description="Seconds that a call of the family's batch, such as a step of all tasks, may take before the run "
+        "ends; 0: any.",
+        json_schema_extra=INCIDENTAL,
+    )
     start: str = Field(
         default="",
         description="Checkpoint of a run whose agent training begins with; empty: an agent that has learned nothing. "

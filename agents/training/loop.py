@@ -14,6 +14,7 @@ from agents.common.acceleration import compile_networks, mixed_precision
 from agents.evaluation.play import play_distinct, summarise
 from agents.evaluation.watch import Stopped, Watch
 from agents.training import checkpoint, configuration, quarantine
+from agents.training.deadline import bounded
 from agents.training.experiment import Experiment, Parts, build_parts, refuse_too_short
 from agents.training.held_out import SAME_TASKS
 from agents.training.highlights import keep_highlights
@@ -68,7 +69,7 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Pa
     The newest checkpoint is from before that.
     """
     plan = run.same(plan)
-    with _locked(run) as held:
+    with _locked(run) as held, bounded(plan.config.training.deadline, plan.config.family.name, watcher.say):
         return _train(plan, run, watcher, parts, held)
 
 

@@ -5,7 +5,8 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from logging import getLogger
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from agents.training import configuration
 from registry.config import read_toml
+from registry.discovery import typed
 from registry.errors import CheckpointError, TaskError
 from taskgen import seals
 from taskgen.archive import Archive
@@ -30,6 +32,8 @@ KNOWLEDGE = "belief/kl"
 OPTIMISM = "memory/optimism"
 """The metric by which an agent says how far what it counts on lies above what then follows."""
 RETURNS = "evaluation.safetensors"
+
+_log = getLogger(__name__)
 
 M = TypeVar("M", bound="Stored")
 
@@ -245,7 +249,8 @@ def read_record(path: Path) -> Record:
     """
     if not (path / "config.toml").is_file():
         raise CheckpointError(f"{path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
-    metrics = [line.metrics for line in json_lines(path, "metrics.jsonl", Line)]
+    logged = list(json_lines(path, "metrics.jsonl", Line))
+    metrics = [line.metrics for line in logged]
     lines = [(row.get(STEPS), row.get(RETURN)) for row in metrics]
     known = [value for row in metrics if (value := row.get(KNOWLEDGE)) is not None]
     curve = np.array([pair for pair in lines if None not in pair], dtype=np.float64).reshape(-1, 2)
@@ -256,29 +261,48 @@ def read_record(path: Path) -> Record:
             "with the tracker jsonl among `trackers`"
         )
     provenance = read_json(path, "provenance.json")
+    config = _config(path, provenance.pop(configuration.KEY, None))
+    checkups = tuple(json_lines(path, "evaluations.jsonl", Checkup))
+    evaluation = _parse(Evaluation, read_json(path, "evaluation.json"), path / "evaluation.json")
+    _remark_end(path / "metrics.jsonl", logged[-1].step, evaluation.iteration)
+    if evaluation.iteration >= config["training"].get("iterations", 0):  # a finished run was evaluated at its end
+        _remark_end(
+            path / "evaluations.jsonl", max((one.iteration for one in checkups), default=0), evaluation.iteration
+        )
     return Record(
         path=path,
-        config=_config(path, provenance.pop(configuration.KEY, None)),
+        config=config,
         config_text=(path / "config.toml").read_text(encoding="utf-8"),
         provenance=provenance,
         steps=curve[:, 0],
         returns=curve[:, 1],
         knowledge=np.array(known, dtype=np.float64),
-        checkups=tuple(json_lines(path, "evaluations.jsonl", Checkup)),
-        evaluation=_parse(Evaluation, read_json(path, "evaluation.json"), path / "evaluation.json"),
+        checkups=checkups,
+        evaluation=evaluation,
         specs=_specs(path),
         optimism=float(np.mean(late)) if late else None,
     )
+
+
+@lru_cache(maxsize=64)
+def _remark_end(file: Path, last: int, until: int) -> None:
+    """Say, once, that the end of `file` is missing: no hash tells of lines after the last one."""
+    if last < until:
+        _log.warning("%s ends at iteration %d of %d: what is drawn of it lacks its end", file, last, until)
 
 
 _REMEDIES = {
     "provenance.json": "it is written when training starts: the directory is incomplete, restore it from a copy",
     "metrics.jsonl": "it is written by the tracker jsonl: keep it among `trackers` and train again",
     "evaluations.jsonl": "it is written when the first evaluation is over: go on with `taskgen train ... --resume`",
-    "evaluation.json": "write it with `taskgen evaluate {run}`",
+    "evaluation.json": "write it with `{evaluate}`",
     "highlights.jsonl": "it is written at every checkpoint of a curriculum: restore the directory from a copy",
     "archive.sqlite": "it is written after the first iteration: go on with `taskgen train ... --resume`",
 }
+
+
+_SINCE = {configuration.KEY, "returns_sha256"}
+"""What files hold only since they carry digests: without one they are damaged, others are old."""
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
@@ -287,6 +311,8 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
         found = seals.loaded(_text(path, name))
     except ValueError as error:
         raise _damaged(path / name, str(error)) from None
+    if seals.KEY not in found and found.keys() & _SINCE:
+        raise _damaged(path / name, "its digest is missing")
     return {key: value for key, value in found.items() if key != seals.KEY}
 
 
@@ -327,7 +353,7 @@ def _text(path: Path, name: str) -> str:
     try:
         return read_regular(path / name).decode()
     except OSError as error:
-        remedy = _REMEDIES[name].format(run=path)
+        remedy = _REMEDIES[name].format(evaluate=typed(f"evaluate {shlex.quote(str(path))}"))
         raise CheckpointError(f"{path / name} cannot be read ({error.strerror}): {remedy}") from None
     except UnicodeDecodeError as error:
         raise _damaged(path / name, f"byte {error.start} is not UTF-8 text") from None
@@ -361,5 +387,5 @@ def _damaged(file: Path, reason: str) -> CheckpointError:
 
 def _unread(file: Path, run: Path, reason: str) -> CheckpointError:
     return CheckpointError(
-        f"{file} cannot be read ({reason}): write it and evaluation.json with `taskgen evaluate {run}`"
+        f"{file} cannot be read ({reason}): write it and evaluation.json with `{typed(f'evaluate {run}')}`"
     )

@@ -1,5 +1,6 @@
 """`collect`: play one trial on every task of a batch."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -15,6 +16,28 @@ from taskgen.spec import TaskSpec
 
 LOOK = 32
 """Steps between two looks at whether a round is over, where each look is a host sync."""
+
+
+class _Call:
+    """The call of a batch that is being made: what a world that hangs is told by. Use it in a `with`."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def __enter__(self) -> None:
+        self._since = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._since = None
+
+    def seconds(self) -> float:
+        """For how long it has been made; 0 where there is none."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+
+CALL = _Call()
+"""Of this process, whose main thread plays."""
 
 
 @torch.no_grad()
@@ -43,8 +66,9 @@ def collect(
     (`torch.Generator`) the agent has as attributes go back to before them.
     """
     seeds = [spec.seed for spec in specs] if seeds is None else seeds
-    batch.set_tasks([spec for spec in specs for _ in range(plan.slots)])
-    observation = _first_episodes(batch, seeds, plan, 0)
+    with CALL:
+        batch.set_tasks([spec for spec in specs for _ in range(plan.slots)])
+        observation = _first_episodes(batch, seeds, plan, 0)
     descriptor = batch.descriptor() if agent.needs_descriptor else None
     acting = Acting(batch.family.action_space, batch.device)
     step = _first_step(batch, acting, observation, descriptor, plan.slots)
@@ -55,7 +79,8 @@ def collect(
         if index:
             carry = agent.adapt(carry, rounds[-1])
             # In a slot alone noise and number go on by themselves.
-            observation = _first_episodes(batch, seeds, plan, index) if plan.side_by_side else batch.reset()
+            with CALL:
+                observation = _first_episodes(batch, seeds, plan, index) if plan.side_by_side else batch.reset()
             step = replace(step, observation=observation, episode_start=torch.ones_like(step.episode_start))
         goal = (index + 1) * plan.episodes_per_round
         rollout, step, carry = _play_round(agent, batch, acting, carry, step, plan, goal, ends)
@@ -171,7 +196,9 @@ def _play_round(
     while len(rows) < turn.needed:
         turn.before()
         action, carry = agent.act(carry, step)
-        transition = ends.cut(step, batch.step(acting(action.value)))
+        with CALL:
+            outcome = batch.step(acting(action.value))
+        transition = ends.cut(step, outcome)
         valid = step.episode_index < goal
         played, reward = action.value, transition.reward
         if plan.rounds > 1:  # how long a slot waited must not show in the previous action and reward of the next round
@@ -182,7 +209,8 @@ def _play_round(
         rows.append(_row(step, played, reward, transition, valid))
         records.append(action.record)
         waits = episode_index >= goal
-        observation, over = _next_episodes(batch, transition.observation, ended, waits, turn.every == 1, ends)
+        with CALL:
+            observation, over = _next_episodes(batch, transition.observation, ended, waits, turn.every == 1, ends)
         step = Step(
             observation=observation,
             previous_action=played,

@@ -282,3 +282,29 @@ def test_a_cluster_that_is_not_there():
 def test_settings_are_checked():
     with pytest.raises(ConfigError, match="serial"):
         parse(MapConfig, {"map": "threads"}, "runner")
+
+
+TENSORS = """
+import os, signal
+import units_of_work as units
+import torch
+from taskgen.maps import MapConfig
+
+if __name__ == "__main__":
+    mapper = MapConfig(map="processes", workers=2).open_map()
+    assert [value.tolist() for value in mapper(units.doubled, [torch.ones(2)] * 3)] == [[2.0, 2.0]] * 3
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Tensors go between processes as bytes, not as files in directories that nobody removes after a kill."""
+    (tmp_path / "script.py").write_text(TENSORS)
+    (tmp_path / "places").mkdir()
+    paths = os.pathsep.join([str(Path(units.__file__).parent), *filter(None, sys.path)])
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "places"), "PYTHONPATH": paths}
+    ended = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")], env=environment, stderr=-1, timeout=120, check=False
+    )
+    assert ended.returncode == -9, ended.stderr
+    assert list((tmp_path / "places").iterdir()) == []

@@ -77,6 +77,8 @@ def test_lines_that_are_gone_or_moved_are_told(change: str) -> None:
 def test_lines_of_before_there_were_hashes_are_read_and_go_on_with_them() -> None:
     old = [json.dumps({"step": number}) for number in range(3)]
     assert read([*old, *lines(3)])[-1]["step"] == 2
+    with pytest.raises(ValueError, match="digest is missing"):
+        read([*lines(3), old[2]])
     assert seal_of(old[0]) == seal_of("[1]") == seal_of("{") == ""
 
 

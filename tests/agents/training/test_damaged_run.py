@@ -50,6 +50,15 @@ def test_flipped_bits_are_told_by_file_or_change_no_figure(finished_run, tmp_pat
     assert all(str(run.path / name) in text for text in told)
 
 
+@pytest.mark.parametrize("name", ["evaluation.json", "provenance.json"])
+def test_an_object_that_has_lost_its_digest_is_no_old_one(finished_run, tmp_path, name):
+    shutil.copytree(finished_run.path, tmp_path / "run")
+    file = tmp_path / "run" / name
+    file.write_text(file.read_text().replace('"digest"', '"eigest"'))
+    with pytest.raises(CheckpointError, match=f"{name} is damaged: its digest is missing"):
+        read_record(tmp_path / "run")
+
+
 def test_a_run_goes_on_only_from_lines_that_are_whole(finished_run, tmp_path):
     run = RunDirectory(tmp_path / "run")
     shutil.copytree(finished_run.path, run.path)
@@ -57,6 +66,21 @@ def test_a_run_goes_on_only_from_lines_that_are_whole(finished_run, tmp_path):
     file.write_text(file.read_text().replace('"iteration": 4', '"iteration": 5'))
     with pytest.raises(CheckpointError, match=r"evaluations.jsonl is damaged: line 2: its content does not match"):
         train(run.open(), run, Quiet())
+
+
+@pytest.mark.parametrize(("name", "last"), [("metrics.jsonl", 5), ("metrics.jsonl", 1), ("evaluations.jsonl", 4)])
+def test_lines_that_are_gone_from_an_end_are_told(finished_run, tmp_path, caplog, name, last):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run.path, run)
+    read_record(run)
+    assert caplog.text == ""
+    lines = (run / name).read_text().splitlines(keepends=True)
+    (run / name).write_text("".join(lines[: last if name == "metrics.jsonl" else last // 2]))
+    read_record(run)
+    (told,) = caplog.records
+    assert told.getMessage().startswith(
+        f"{run / name} ends at iteration {last} of 6: what is drawn of it lacks its end"
+    )
 
 
 def test_lines_are_read_by_everybody(finished_run):

@@ -18,7 +18,7 @@ from agents.training.experiment import load_experiment
 from agents.training.judge import evaluate_run
 from agents.training.loop import train
 from agents.training.provenance import provenance
-from agents.training.records import plugin_files
+from agents.training.records import plugin_files, read_record
 from agents.training.run import RunDirectory
 from agents.training.trained import beginning_with, load_trained, trained_on
 from registry.catalogue import build
@@ -133,7 +133,7 @@ def test_incidental_settings_are_declared_where_they_stand():
     plan = load_experiment("poet-cartpole", [])
     assert plan.incidental == {
         *("device", "trackers", "training.evaluate_every", "training.checkpoint_every", "training.compile"),
-        *("runner.map", "runner.workers", "runner.deadline", "runner.address"),
+        *("training.deadline", "runner.map", "runner.workers", "runner.deadline", "runner.address"),
     }
     assert INCIDENTAL == {"incidental": True}
 
@@ -299,3 +299,7 @@ def test_a_run_names_the_plugin_files_that_it_needs(tmp_path):
 def test_messages_say_how_to_go_on_with_plugin_files(run, monkeypatch):
     monkeypatch.setenv(FILES_VARIABLE, os.pathsep.join(["/x/mine.py", "/x/a b.py"]))
     assert typed("list") == "taskgen --plugin /x/mine.py --plugin '/x/a b.py' list"
+    monkeypatch.setenv(FILES_VARIABLE, "/x/mine.py")
+    (run.path / "evaluation.json").unlink()
+    with pytest.raises(CheckpointError, match=rf"write it with `taskgen --plugin /x/mine.py evaluate {run.path}`"):
+        read_record(run.path)
