@@ -63,7 +63,7 @@ GYMNASIUM: Mapping[str, str] = {
 _FRAME, _CENTRE = "xpos", "xipos"
 _COM = "com."
 _AXES = "xyz"
-_FILES = (".xml", ".mjcf")
+_FILES = (".xml", ".mjcf", ".urdf")
 _QUATERNIONS = {mujoco.mjtJoint.mjJNT_FREE.value: 3, mujoco.mjtJoint.mjJNT_BALL.value: 0}  # where in their positions
 
 

@@ -17,6 +17,7 @@ _DOFS = {"free": 6, "ball": 3}
 _SIDES = 6  # of a cube, which MuJoCo draws one beneath the other
 _NUMBER = 8  # bytes
 _CONTACTS = 50  # iterations with which MuJoCo tells whether two convex geoms touch, by default; rounded up
+_VERTEX = 200  # bytes that a vertex of a mesh takes, with its faces and its part of the hull
 _ROW = 52  # bytes that MuJoCo reserves for each pair of the constraints that `njmax` allows, measured
 
 
@@ -79,15 +80,18 @@ def _bytes(root: ET.Element) -> Iterator[tuple[str, int]]:
     for number, actuator in enumerate(root.iterfind("actuator/*")):
         values = 1 + _integer(actuator, "nsample", 0) + 3 * _integer(actuator, "actdim", 1)
         yield _where(actuator, number), 2 * _NUMBER * values
+    for number, mesh in enumerate(root.iter("mesh")):
+        finest = max(map(_whole, mesh.get("params", "0").split()), default=0)
+        yield f"{_where(mesh, number)} and its parameters", _VERTEX * finest**2
     elements = sum(1 for _ in root.iter())
+    state = 4 * (dofs(root) + sum(1 for _ in root.iterfind("actuator/*")) + 8)
     for number, size in enumerate(root.iter("size")):
         for name in size.attrib:
-            yield f"<size {name}> {number}", _size(size, name, elements)
-    state = 4 * (dofs(root) + sum(1 for _ in root.iterfind("actuator/*")) + 8)
+            yield f"<size {name}> {number}", _size(size, name, elements, state)
     yield "its keyframes", _NUMBER * state * sum(1 for _ in root.iterfind("keyframe/key"))
 
 
-def _size(size: ET.Element, name: str, elements: int) -> int:
+def _size(size: ET.Element, name: str, elements: int, state: int) -> int:
     if name == "memory":
         text = size.get(name, "-1").strip().upper()
         return 0 if text == "-1" else int(text.rstrip("KMGTPE")) * _UNITS.get(text[-1], 1)
@@ -96,6 +100,8 @@ def _size(size: ET.Element, name: str, elements: int) -> int:
         return _ROW * count**2
     if name.startswith("nuser_"):
         return _NUMBER * count * elements
+    if name == "nkey":
+        return _NUMBER * count * state
     return _NUMBER * count
 
 
@@ -119,10 +125,17 @@ def _operations(root: ET.Element, frame_skip: int) -> Iterator[tuple[str, int]]:
         across, down = ([*cameras.get(sensor.get("camera"), "1 1").split(), "1", "1"])[:2]
         rays += _whole(across) * _whole(down)
     yield f"{frame_skip} physics steps of {rays} rays among {geoms} geoms", frame_skip * rays * geoms * 10
-    for lengths in root.iter("lengthrange"):
-        seconds, step = float(lengths.get("inttotal", "10")), float(lengths.get("timestep", "0.01"))
-        muscles = sum(1 for _ in root.iterfind("actuator/*"))
-        yield "ranges of its muscles, once", int(2 * muscles * seconds / step) * (free**2 + geoms**2)
+    yield "ranges of its muscles, once", _range_steps(root) * (free**2 + _CONTACTS * geoms)
+
+
+def _range_steps(root: ET.Element) -> int:
+    """Physics steps with which the compiler looks for the length ranges of actuators that state none."""
+    actuators = [actuator for actuator in root.iterfind("actuator/*") if "lengthrange" not in actuator.attrib]
+    muscles = [actuator for actuator in actuators if "muscle" in (actuator.tag, *actuator.attrib.values())]
+    stated = root.findall(".//lengthrange")
+    seconds = max([float(element.get("inttotal", "10")) for element in stated], default=10.0)
+    step = min([float(element.get("timestep", "0.01")) for element in stated], default=0.01)
+    return int(2 * len(actuators if stated else muscles) * seconds / step)
 
 
 def _integer(element: ET.Element, name: str, usual: int) -> int:

@@ -92,6 +92,13 @@ def chain(joints: int, more: str = "") -> str:
     return model(more, bodies)
 
 
+def muscles(actuators: str, search: str = "") -> str:
+    """A limited joint, whose range is the muscles'."""
+    body = BODY.replace("name='j'", "name='j' limited='true' range='-1 1'")
+    settings = f"<compiler><lengthrange {search}/></compiler>" if search else ""
+    return model(f"{settings}<actuator>{actuators}</actuator>", body)
+
+
 @pytest.mark.parametrize(
     ("text", "asked"),
     [
@@ -103,9 +110,25 @@ def chain(joints: int, more: str = "") -> str:
         (model("<size njmax='100'/>"), 520_000 + 64),
         (model("<size nuserdata='1000'/>"), 8000 + 64),
         (model("<custom><numeric name='n' size='500'/></custom>"), 4000 + 64),
+        (model("<size nkey='100'/>"), 100 * 8 * 4 * 9 + 64),
+        (model("<size nuser_body='50'/>"), 50 * 8 * 7 + 64),  # for each of seven elements
+        (model("<asset><mesh name='t' builtin='supersphere' params='10 1 1'/></asset>"), 200 * 10**2 + 64),
         (chain(10), 64 * 10**2),
     ],
-    ids=["2d", "skybox", "skybox side", "hfield", "memory", "njmax", "userdata", "numeric", "joints"],
+    ids=[
+        "2d",
+        "skybox",
+        "skybox side",
+        "hfield",
+        "memory",
+        "njmax",
+        "userdata",
+        "numeric",
+        "keys",
+        "user",
+        "mesh",
+        "joints",
+    ],
 )
 def test_bytes_have_a_budget_that_a_setting_raises(monkeypatch, text, asked):
     monkeypatch.setenv(BYTES, str(asked))
@@ -128,8 +151,24 @@ def test_bytes_have_a_budget_that_a_setting_raises(monkeypatch, text, asked):
         (chain(2, "<option ls_iterations='70'/>"), 1, 8 + 100 * (4 + 140) + 4 * 50),
         (chain(2, "<option ccd_iterations='70'/>"), 1, 8 + 100 * (4 + 100) + 4 * 70),
         (chain(1, "<compiler><lengthrange inttotal='1' timestep='0.5'/></compiler>"), 1, 1 + 100 * 51 + 50),
+        (muscles("<muscle joint='j' lengthrange='0 1'/>"), 1, 1 + 100 * 51 + 50),
+        (muscles("<motor joint='j'/>"), 1, 1 + 100 * 51 + 50),
+        (muscles("<muscle joint='j'/>"), 1, 1 + 100 * 51 + 50 + 2 * 1000 * 51),
+        (muscles("<muscle joint='j'/>" * 2, "inttotal='5' timestep='.02'"), 1, 1 + 100 * 51 + 50 + 4 * 250 * 51),
     ],
-    ids=["plain", "frame_skip", "iterations", "noslip", "line search", "contacts", "no muscles"],
+    ids=[
+        "plain",
+        "frame_skip",
+        "iterations",
+        "noslip",
+        "line search",
+        "contacts",
+        "no muscles",
+        "stated",
+        "motor",
+        "muscle",
+        "muscles",
+    ],
 )
 def test_operations_of_a_step_have_a_budget_that_a_setting_raises(monkeypatch, text, frame_skip, asked):
     monkeypatch.setenv(OPERATIONS, str(asked))

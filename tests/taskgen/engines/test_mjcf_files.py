@@ -173,6 +173,16 @@ def test_height_fields_of_files_are_written_out(folder):
     np.testing.assert_allclose(plain.hfield_data, np.arange(12) / 11, rtol=1e-6)
 
 
+def test_robots_of_other_formats_are_read_and_miss_what_they_lack(folder):
+    inertia = '<inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/>'
+    link = f'<link name="{{}}"><inertial><mass value="1"/>{inertia}</inertial></link>'
+    joint = '<joint name="j" type="continuous"><parent link="a"/><child link="b"/><axis xyz="0 1 0"/></joint>'
+    (folder / "arm.urdf").write_text(f'<robot name="r">{link.format("a")}{link.format("b")}{joint}</robot>')
+    assert compile_mjcf(embed(folder / "arm.urdf")[0]).nv == 1
+    with pytest.raises(TaskError, match="a body and an actuator"):
+        MujocoAnyConfig(**MujocoAnyConfig.from_files({"model": "arm.urdf"}))
+
+
 def test_it_steps(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
