@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the console script `taskgen`. Returns the exit code."""
     warnings.filterwarnings("ignore", "the import name", RuntimeWarning)  # `_warn_of_broken` says it
     rest, files, debug = _global_options(sys.argv[1:] if arguments is None else arguments)
+    shown = warnings.showwarning
+    warnings.showwarning = _show_warning
     try:
         _announce_files(files)
         command = typer.main.get_command(_application(rest))
@@ -42,7 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
         typer.echo(str(error), err=True)
         return error.exit_code if isinstance(error, UserError) else 1
+    finally:
+        warnings.showwarning = shown
     return 0
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    """A warning as a person reads it: of what was asked for alone the sentence, of code its place too."""
+    place = "" if category is UserWarning else f"{filename}:{lineno}: {category.__name__}: "
+    typer.echo(f"warning: {place}{message}", err=True)
 
 
 def _global_options(arguments: Sequence[str]) -> tuple[list[str], list[str], bool]:

@@ -113,6 +113,14 @@ def test_only_the_command_line_reads_files(folder, capsys):
     assert "nowhere.xml" in capsys.readouterr().err
 
 
+def test_on_the_command_line_a_warning_is_a_sentence(folder, capsys):
+    words = ["generate", "domain-randomization", "--family", "mujoco-any", "-o", "t.jsonl", "family.model=Reacher-v5"]
+    assert main([*words, 'family.fields=["gravity"]']) == 0
+    said = capsys.readouterr().err
+    assert "warning: builtin/mujoco-any: gravity changed nothing in a trial at half and twice" in said
+    assert ".py:" not in said
+
+
 def test_an_experiment_on_the_command_line_takes_a_file(folder):
     from agents.training.experiment import load_experiment
 
