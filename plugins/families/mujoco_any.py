@@ -190,6 +190,9 @@ class _Anyone:
         self._config = config
         self._seconds = model.opt.timestep * config.frame_skip
         self._paid = _body(model, config.paid) if config.paid else (_FRAME, 1)
+        kinds = [(int(kind), int(first)) for kind, first in zip(model.jnt_type, model.jnt_qposadr, strict=True)]
+        turns = [first + _QUATERNIONS[kind] for kind, first in kinds if kind in _QUATERNIONS]
+        self._turns = np.array(turns, dtype=np.int64)[:, None] + np.arange(4)
         self._axis = _AXES.index(config.paid_along or "x")
         self.reads: tuple[str, ...] = (self._paid[0], *(("act",) if model.na else ()))
 
@@ -204,10 +207,8 @@ class _Anyone:
         noise = self._config.reset_noise * (2.0 * uniform - 1.0)
         position = (model.qpos0 if at < 0 else model.key_qpos[at]) + noise[:, : model.nq]
         velocity = (np.zeros(model.nv) if at < 0 else model.key_qvel[at]) + noise[:, model.nq :]
-        for joint in range(model.njnt):
-            if (kind := int(model.jnt_type[joint])) in _QUATERNIONS:
-                first = model.jnt_qposadr[joint] + _QUATERNIONS[kind]
-                position[:, first : first + 4] /= np.linalg.norm(position[:, first : first + 4], axis=1, keepdims=True)
+        turn = position[:, self._turns]
+        position[:, self._turns] = turn / np.linalg.norm(turn, axis=2, keepdims=True)
         return position, velocity
 
     def place(self, physics: Arrays) -> Array:
