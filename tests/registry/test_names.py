@@ -104,3 +104,11 @@ def test_a_failed_import_says_what_stands_in_the_way(tmp_path: Path, monkeypatch
     monkeypatch.delitem(sys.modules, "agents", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     assert f"; the import name 'agents' means {tmp_path}" in one_line(error)
+
+
+def test_the_command_line_says_it_even_where_its_own_package_is_shadowed(tmp_path: Path) -> None:
+    assert run(tmp_path, "-m", "taskgen", "--version").stdout.startswith("taskgen-metarl ")
+    (tmp_path / "registry.py").write_text("")
+    done = run(tmp_path, "-m", "taskgen", "--version")
+    assert done.returncode == 1
+    assert f"ImportError: the import name 'registry' means {tmp_path / 'registry.py'}" in done.stderr
