@@ -7,7 +7,8 @@
 `shut` is the same network with the gate of what it finds again at 0, trained in the same way: every visit is then a
 first one. Bayes with memory across visits is exact (`expected_returns` of the players). Of the two-step task the
 probability of staying with a choice at the second visit is given by what the first one paid and by the kind of its
-passage, and drawn in docs/two-step.svg. Runs go to runs/benchmarks/episodic_memory-WORLD-KIND-SEED.
+passage. docs/two-step.svg draws it, docs/visits.svg what visits to bandits are worth. Runs go to
+runs/benchmarks/episodic_memory-WORLD-KIND-SEED.
 """
 
 import argparse
@@ -183,6 +184,28 @@ def draw(found: Mapping[str, Sequence[Mapping[tuple[bool, bool], float]]]) -> No
     plt.close(figure)
 
 
+def draw_visits(found: Sequence[Row]) -> None:
+    """What each visit to a barcoded bandit is worth, with intervals over seeds, beside Bayes."""
+    mpl.use("svg")
+    figure, axis = plt.subplots(figsize=(4.6, 3.0))
+    for who, colour, marks in (
+        ("Bayes with memory", "#888888", "--"),
+        ("reinstated", "#1f5fa8", "o-"),
+        ("shut", "#c8553d", "o-"),
+    ):
+        lines = [row for row in found if row["what"].startswith(f"barcode-bandit, {who}: return of visit")]
+        visits, values = np.arange(1, len(lines) + 1), np.array([row["value"] for row in lines])
+        axis.plot(visits, values, marks, color=colour, label=who)
+        if lines and lines[0]["low"] is not None:
+            low, high = ([row[end] for row in lines] for end in ("low", "high"))
+            axis.fill_between(visits, low, high, color=colour, alpha=0.2)
+    axis.set(xlabel="visit", ylabel="return", xticks=range(1, WORLDS["barcode-bandit"].family["visits"] + 1))
+    axis.legend(frameon=False, fontsize="small")
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs" / "visits.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
 def rows() -> list[Row]:
     """Of all that is whole."""
     found: list[Row] = []
@@ -200,6 +223,8 @@ def rows() -> list[Row]:
             found.append(row(f"{name}, Bayes with memory: return of visit {visit + 1}", bayes))
     if drawn:
         draw(drawn)
+    if any(whole("barcode-bandit", kind) for kind in KINDS):
+        draw_visits(found)
     return found
 
 

@@ -50,6 +50,8 @@ def _benchmark(title: str, result: Mapping[str, Any]) -> Iterator[str]:
         ]
         if alone:
             yield "\n".join(alone)
+    if any(row["what"].startswith("barcode-bandit, ") and "Bayes" not in row["what"] for row in result["rows"]):
+        yield "![Return of each visit to a barcoded bandit](visits.svg)"
     if any("stays after" in row["what"] for row in result["rows"]):
         yield "![Staying with a choice by what it paid and how it was led there](two-step.svg)"
 

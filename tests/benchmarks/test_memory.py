@@ -103,3 +103,17 @@ def test_the_page_shows_what_was_measured_and_nothing_else():
         "Not recorded yet: `python -m benchmarks.episodic_memory`, `python -m benchmarks.episodic_control`."
     )
     assert "no world" not in text
+
+
+def test_figures_are_drawn_of_what_is_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(episodic_memory, "ROOT", tmp_path)
+    (tmp_path / "docs").mkdir()
+    rows = [row(f"barcode-bandit, shut: return of visit {visit}", visit, visit - 0.5, visit + 0.5) for visit in (1, 2)]
+    episodic_memory.draw_visits(rows)
+    share = {(common, paid): 0.5 for common in (True, False) for paid in (True, False)}
+    episodic_memory.draw({"shut": [share, share]})
+    for name in ("visits.svg", "two-step.svg"):
+        assert "<svg" in (tmp_path / "docs" / name).read_text()
+    text = memory_page.tables([{"benchmark": "episodic_memory", "rows": rows}])
+    assert "(visits.svg)" in text
+    assert "(two-step.svg)" not in text
