@@ -108,7 +108,7 @@ _EXPERIMENTS = (
     ),
     (
         "dream-bus",
-        "RL^2 in cities whose buses have to be found out, or read off a map: judged in the same 24 cities.",
+        "DREAM in cities whose buses have to be found out, or read off a map: judged in the same 24 cities.",
         f"{_DREAM}, section 6",
     ),
     (
