@@ -7,6 +7,7 @@ import pytest
 
 import registry
 from agents.testing import check_agent, check_take_over
+from taskgen.build import build_family
 
 
 def _pairs():
@@ -18,9 +19,9 @@ def _pairs():
 
 
 def _short_episodes(family):
-    """Settings with a horizon of 5 where the default is above 50: the protocol shows as well in short episodes."""
-    horizon = registry.catalogue().get("families", family).config_class().model_fields.get("horizon")
-    return {"horizon": 5} if horizon is not None and horizon.default > 50 else {}
+    """Settings with a horizon of 5 where episodes are longer than 50: the protocol shows as well in short ones."""
+    adjustable = "horizon" in registry.catalogue().get("families", family).config_class().model_fields
+    return {"horizon": 5} if adjustable and build_family(family).horizon > 50 else {}
 
 
 @pytest.mark.parametrize(("agent", "family"), list(_pairs()))
