@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from plugins.families.model_fields import FIELDS, field_knob
-from plugins.families.mujoco_any import MujocoAny, MujocoAnyConfig
+from plugins.families.mujoco_any import GYMNASIUM, MujocoAny, MujocoAnyConfig
 from registry.errors import TaskError
 from taskgen.engines.mujoco import edited_model
 from taskgen.engines.mujoco_trial import STEPS
@@ -251,3 +251,29 @@ def test_fields_that_cannot_be_are_named(name, message):
 def test_describe_tells_of_every_field():
     told = {row[0].partition(".")[0]: row[-1] for row in make("Reacher-v5").explained()}
     assert told == {name: meaning.sentence for name, meaning in FIELDS.items()}
+
+
+DEAD = {
+    "InvertedDoublePendulum-v5": {"geom_friction.*", "geom_size.*"},
+    "InvertedPendulum-v5": {"geom_friction.*", "geom_size.*"},
+    "Pusher-v5": {"geom_friction.*"},
+    "Reacher-v5": {"geom_friction.*", "geom_size.*", "gravity"},
+    "Swimmer-v5": {"geom_friction.*", "geom_size.*", "gravity"},
+}
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("model", GYMNASIUM)
+def test_each_field_of_each_model_lives_or_is_refused_or_warned_of(model):
+    """All fields by all models: what is not in the table above changes an episode, or is 0 in the model."""
+    dead, absent = set(), []
+    for name, meaning in FIELDS.items():
+        knob = f"{name}.*" if meaning.of else name
+        try:
+            make(model, fields=tuple(dict.fromkeys(("body_mass.*", knob))))
+        except TaskError as error:
+            absent.append(str(error))
+        except UserWarning as warning:
+            dead.add(str(warning).split(" changed nothing in a trial")[0].removeprefix("builtin/mujoco-any: "))
+    assert dead == DEAD.get(model, set())
+    assert all("is 0 in this model" in said or "no such" in said for said in absent)
