@@ -21,6 +21,7 @@ import pluggy
 from registry.config import Config, parse
 from registry.discovery import (
     AUTOLOAD_VARIABLE,
+    BUILTIN,
     DISABLE_VARIABLE,
     FILES_VARIABLE,
     Discovery,
@@ -80,8 +81,17 @@ class Item:
         return parse(self.config_class(), settings or {}, f"settings of {self.full_name}", prefix)
 
     def build(self, settings: Mapping[str, Any] | None = None, **arguments: Any) -> Any:
-        """`load()(configure(settings), **arguments)`."""
-        return self.load()(self.configure(settings), **arguments)
+        """`load()(configure(settings), **arguments)`. What a plugin's target raises becomes a `PluginError`."""
+        target, config = self.load(), self.configure(settings)
+        try:
+            return target(config, **arguments)
+        except UserError:
+            raise
+        except Exception as error:
+            if self.provider == BUILTIN:
+                raise
+            given = ", ".join(("config", *(f"{name}=" for name in arguments)))
+            raise PluginError(f"{self._place}: {self.entry.target}({given}) raised {one_line(error)}") from error
 
     @property
     def _place(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import registry
 from registry.config import Part, apply_overrides, parse
 from registry.errors import PluginError, TaskError, UserError
+from taskgen.borders import refuse_incomplete, refuse_unfinished, remember
 from taskgen.family import TaskFamily
 from taskgen.reward import complete_reward
 from taskgen.source import TaskSource
@@ -19,6 +20,10 @@ from taskgen.streams import seed_sequence
 
 SOURCES = "generators|curricula"
 """Kinds of catalogue entry that are task sources, as a setting that names one says: `{"kind": SOURCES}`."""
+
+
+SOURCE = ("feedback", "ask", "tell", "state_dict", "load_state_dict")
+"""What every source has."""
 
 
 def build_family(
@@ -33,6 +38,8 @@ def build_family(
     if not isinstance(family, TaskFamily):
         raise PluginError(f"{item.full_name}: {item.entry.target} is not a TaskFamily")
     made = cast(TaskFamily[Any], family)
+    remember(made, item)
+    refuse_unfinished(made)
     if reward is not None:
         made.reward = complete_reward(RewardSpec(reward.name, reward.settings), made)
     return made
@@ -134,8 +141,6 @@ def build_source(
         seed = seed_sequence(operator.index(seed), "tasks")
     item = registry.catalogue().get(SOURCES, part.name)
     source = item.build(part.settings, family=family, seed=seed)
-    if not isinstance(source, TaskSource):
-        raise PluginError(
-            f"{item.full_name}: {item.entry.target} lacks ask, tell, state_dict, load_state_dict or feedback"
-        )
-    return source
+    refuse_incomplete(source, SOURCE, contract="taskgen.source.TaskSource", name=item.full_name)
+    remember(source, item)
+    return cast(TaskSource, source)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from taskgen.family import TaskFamily
     from taskgen.source import TaskSource
     from taskgen.spec import TaskSpec
 
@@ -60,6 +61,7 @@ def generate(
 ) -> None:
     """Generate tasks and write them as JSON lines, in the order in which an agent would meet them."""
     from registry.config import Part, apply_overrides, parse, read_toml
+    from taskgen.borders import asked
     from taskgen.build import build_family, build_source, refuse_unpaid, with_files
     from taskgen.progress import track
     from taskgen.streams import seed_sequence
@@ -79,9 +81,11 @@ def generate(
     part = parse(Part, {"name": generator, **settings}, "overrides")
     source = build_source(part, built, seed_sequence(seed, "tasks"))
     if reward is not None:
-        refuse_unpaid(built, build_source(part, built, seed_sequence(seed, "tasks")).ask(1)[0], generator)
+        refuse_unpaid(built, asked(build_source(part, built, seed_sequence(seed, "tasks")), 1)[0], generator)
     try:
-        count = write_tasks(output, track(_asked(source, number, per_iteration), number, "tasks"), overwrite=force)
+        count = write_tasks(
+            output, track(_asked(source, number, per_iteration, built), number, "tasks"), overwrite=force
+        )
     except KeyboardInterrupt:
         typer.echo(f"Interrupted: {output} was not written; the same command begins anew", err=True)
         raise
@@ -199,14 +203,16 @@ def _render(directory: Path, specs: "Sequence[TaskSpec]", force: bool) -> None:
     typer.echo(f"{sheet}: contact sheet of {len(pictures)} tasks, with a picture of each beside it")
 
 
-def _asked(source: "TaskSource", number: int, per_iteration: int) -> "Iterator[TaskSpec]":
-    """`number` tasks; after every `per_iteration` of them the source is told that an iteration is over."""
+def _asked(source: "TaskSource", number: int, per_iteration: int, family: "TaskFamily[Any]") -> "Iterator[TaskSpec]":
+    """`number` tasks of `family`; after every `per_iteration` of them the source is told that an iteration is over."""
+    from taskgen.borders import asked, told
+
     while number > 0:
-        specs = source.ask(min(number, per_iteration or _CHUNK))
+        specs = asked(source, min(number, per_iteration or _CHUNK), family)
         yield from specs
         number -= len(specs)
         if per_iteration:
-            source.tell([])
+            told(source, [])
 
 
 def _by_family(specs: "Iterable[TaskSpec]") -> "dict[str, list[TaskSpec]]":

@@ -7,6 +7,7 @@ import numpy as np
 
 from registry.config import Part
 from registry.errors import CheckpointError, UserError
+from taskgen.borders import asked, told
 from taskgen.build import build_source
 from taskgen.family import TaskFamily
 from taskgen.record import Record
@@ -66,7 +67,7 @@ class Wrapper:
 
     def _give(self, name: str, n: int) -> list[TaskSpec]:
         """The next `n` tasks of the source `name`, which will be told what comes of them."""
-        specs = self.sources[name].ask(n)
+        specs = asked(self.sources[name], n)
         if len(self.sources) > 1 and any(source.feedback for source in self.sources.values()):
             self._given.update((spec.id, name) for spec in specs)
             for spec_id in list(self._given)[:-_REMEMBERED]:
@@ -96,7 +97,7 @@ class Wrapper:
         origins = self._by_origin([result.spec for result in results])
         for name, source in self.sources.items():
             if source.feedback:
-                source.tell([results[position] for position in origins.get(name, ())])
+                told(source, [results[position] for position in origins.get(name, ())])
         for result in results:
             self._given.pop(result.spec.id, None)
 

@@ -18,10 +18,12 @@ from agents.evaluation.luck import plays
 from agents.evaluation.statistics import Interval, after_exploration, intervals
 from agents.evaluation.tail import ranked_tasks, ranking_luck, tail_interval, tail_tasks, tail_values
 from agents.evaluation.watch import Watch
+from taskgen.borders import state_of
 from taskgen.engines.faults import Faulting
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, exploration_of, judged
 from taskgen.interaction.collect import collect
+from taskgen.interaction.guard import planned
 from taskgen.spec import TaskSpec
 
 SLOTS = 4096
@@ -109,7 +111,7 @@ def play_ranking(
 @contextmanager
 def at_play(agent: Agent) -> Iterator[Agent]:
     """`agent` as it is judged; afterwards its state is as before."""
-    state = copy.deepcopy(agent.state_dict())
+    state = copy.deepcopy(state_of(agent))
     try:
         yield judged(agent)
     finally:
@@ -125,7 +127,7 @@ def _played(
     watch: Watch | None,
     seeds: Sequence[int] | None = None,
 ) -> tuple[NDArray[np.float64], int]:
-    plan = player.plan(episodes)
+    plan = planned(player, episodes)
     at_once = max(1, min(SLOTS // plan.slots, STEPS // (episodes * family.horizon)))
     longest = episodes // plan.slots * family.horizon
     parts: list[NDArray[np.float64]] = []

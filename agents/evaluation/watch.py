@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+from taskgen.borders import inherit
 from taskgen.interaction.agent import Action, Agent, Carry, Step
 
 
@@ -36,13 +37,13 @@ class Watch:
 
     def over(self, agent: Agent, trials: int, steps: int) -> Agent:
         """`agent`, whose every `act` ticks: `trials` of at most `steps` steps each lie ahead of it."""
-        return cast(Agent, _Watched(agent, lambda: self.tick(trials / steps)))
+        return inherit(cast(Agent, _Watched(agent, lambda: self.tick(trials / steps))), agent)
 
 
 class _Watched:
     """An agent that says when it acts; all else is the agent's, its `__dict__` too: generators are found there."""
 
-    __slots__ = ("_agent", "_tick")
+    __slots__ = ("__weakref__", "_agent", "_tick")
 
     def __init__(self, agent: Agent, tick: Callable[[], None]) -> None:
         self._agent = agent

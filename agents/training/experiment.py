@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -13,8 +13,9 @@ from agents.common.acceleration import Precision
 from agents.evaluation.tail import PART
 from agents.training.held_out import HeldOut, source_apart
 from registry.config import INCIDENTAL, Config, Part, apply_overrides, parse, read_toml
-from registry.errors import PluginError, UserError
+from registry.errors import UserError
 from registry.plan import Plan, resolve
+from taskgen.borders import asked, refuse_incomplete, remember
 from taskgen.build import SOURCES, build_family, build_source, refuse_unpaid, with_files
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Choosy, Problem
@@ -320,9 +321,10 @@ def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.
     )
     item = registry.catalogue().get("runners", part.name)
     runner = item.build(part.settings, assignment=assignment)
-    if not isinstance(runner, Runner):
-        raise PluginError(f"{item.full_name}: {item.entry.target} lacks part of the runner protocol")
-    return runner
+    methods = ("agent", "iterate", "records", "state_dict", "load_state_dict", "close")
+    refuse_incomplete(runner, methods, contract="taskgen.runner.Runner", name=item.full_name)
+    remember(runner, item)
+    return cast(Runner, runner)
 
 
 def held_out_source(experiment: Experiment, family: TaskFamily[Any]) -> TaskSource:
@@ -350,18 +352,18 @@ def refuse_same_tasks(experiment: Experiment, parts: Parts) -> None:
     if parts.agent is None or parts.runner is not None:
         return
     source = build_source(experiment.source, parts.family, seed_sequence(experiment.seed, "source"))
-    parts.held_out.refuse(source.ask(min(experiment.training.tasks, _LOOKED_AT)))
+    parts.held_out.refuse(asked(source, min(experiment.training.tasks, _LOOKED_AT), parts.family))
 
 
 def _judged_on(experiment: Experiment, family: TaskFamily[Any]) -> list[TaskSpec]:
     """Held-out tasks of all evaluations: the last one's begin with those of the others."""
     evaluation = experiment.evaluation
-    return held_out_source(experiment, family).ask(max(evaluation.tasks, evaluation.final_tasks))
+    return asked(held_out_source(experiment, family), max(evaluation.tasks, evaluation.final_tasks), family)
 
 
 def _example(experiment: Experiment, family: TaskFamily[Any]) -> TaskSpec:
     """The first task of training, from a source of its own: what tasks are rewarded for is part of their descriptor."""
-    return build_source(experiment.source, family, seed_sequence(experiment.seed, "source")).ask(1)[0]
+    return asked(build_source(experiment.source, family, seed_sequence(experiment.seed, "source")), 1, family)[0]
 
 
 def choose_device(name: str) -> torch.device:

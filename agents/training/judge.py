@@ -17,6 +17,7 @@ from agents.training.run import RunDirectory
 from agents.training.trained import load_trained, trained_on
 from registry.config import Part
 from registry.errors import UserError
+from taskgen.borders import asked
 from taskgen.build import SOURCES, build_source, task_key
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Problem, judged
@@ -161,10 +162,10 @@ def judged_on(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, tupl
     """
     count = experiment.evaluation.final_tasks
     part, source = held_out(experiment, family)
-    sets = {"held-out": (called(part, SOURCES), source.ask(count))}
+    sets = {"held-out": (called(part, SOURCES), asked(source, count, family))}
     for name, part in experiment.evaluation.out_of_distribution.items():
         seed = seed_sequence(experiment.evaluation.seed, "out-of-distribution", name)
-        sets[name] = called(part, SOURCES), build_source(part, family, seed).ask(count)
+        sets[name] = called(part, SOURCES), asked(build_source(part, family, seed), count, family)
     return sets
 
 

@@ -24,11 +24,13 @@ from agents.training.sharing import collect_shared, refuse_unshared
 from agents.training.trained import begin
 from agents.training.tree import not_finite
 from registry.config import Part
-from registry.errors import UserError
+from registry.errors import CheckpointError, PluginError, UserError
 from registry.plan import Plan
 from taskgen.batch import TaskBatch
+from taskgen.borders import border, checked_metrics, name_of, state_of, told
 from taskgen.engines.faults import Faulting, FaultLog
 from taskgen.interaction.agent import Metrics, Trial
+from taskgen.interaction.guard import learned_from, planned
 from taskgen.interaction.score import score
 from taskgen.runner import Runner
 from taskgen.source import Curriculum, Length, Paced
@@ -70,7 +72,14 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Pa
     """
     plan = run.same(plan)
     with _locked(run) as held, bounded(plan.config.training.deadline, plan.config.family.name, watcher.say):
-        return _train(plan, run, watcher, parts, held)
+        try:
+            return _train(plan, run, watcher, parts, held)
+        except PluginError as error:
+            newest = checkpoint.latest(run.checkpoints)
+            if newest is None:
+                raise
+            kept = f"{newest.name} is kept: mend the plugin, then go on from there with `--resume`"
+            raise PluginError(f"{error}. {kept}") from error
 
 
 def _locked(run: RunDirectory) -> AbstractContextManager[Lock | None]:
@@ -96,7 +105,7 @@ def _train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: P
     curriculum = source if isinstance(source, Curriculum) else None
     if settings.compile:
         compile_networks(agent)
-    trial_plan = agent.plan(settings.episodes)
+    trial_plan = planned(agent, settings.episodes)
     slots = settings.tasks // parallel.processes() * trial_plan.slots
     batch = parts.family.batch(slots, parts.problem.device)
     done = books.restore(batch)
@@ -107,7 +116,7 @@ def _train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: P
         specs = quarantine.ask(source, settings.tasks, batch)
         parts.held_out.refuse(specs)
         length = source.length if isinstance(source, Paced) else Length()
-        trial_plan = agent.plan(length.episodes or settings.episodes)
+        trial_plan = planned(agent, length.episodes or settings.episodes)
         batch = _with_slots(batch, settings.tasks // parallel.processes() * trial_plan.slots)
         clock.lap("ask")
         seeds = stream(plan.config.seed, "environment", iteration).integers(0, 2**53, settings.tasks).tolist()
@@ -117,14 +126,14 @@ def _train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: P
         clock.lap("score")
         learned = trial.of(np.flatnonzero(curriculum.learns_from(specs)).tolist()) if curriculum else trial
         with mixed_precision(settings.precision, parts.problem.device):
-            metrics = agent.learn(learned) if learned.specs else {}
+            metrics = learned_from(agent, learned) if learned.specs else {}
         clock.lap("learn")
         if source.feedback:
-            source.tell(results)
+            told(source, results)
         clock.lap("tell")
         steps = trial.played()
-        told = curriculum.metrics() if curriculum else {}
-        metrics = {**metrics, **trial_metrics(trial), **told, **clock.metrics(steps), **books.faults()}
+        own = curriculum.metrics() if curriculum else {}
+        metrics = {**metrics, **trial_metrics(trial), **own, **clock.metrics(steps), **books.faults()}
         books.enter(iteration, specs, metrics)
         if books.stopped(iteration):
             return False
@@ -150,7 +159,8 @@ def _drive(runner: Runner, iterations: int, books: "_Books") -> bool:
             return False
         for iteration in range(done + 1, iterations + 1):
             clock = _Clock()
-            metrics = runner.iterate()
+            with border(runner, "iterate"):
+                metrics = checked_metrics(runner, "iterate", runner.iterate())
             clock.lap("iterate")
             metrics = {**metrics, **clock.metrics(metrics["charts/batch_steps"])}
             books.enter(iteration, (), metrics)
@@ -320,11 +330,17 @@ class _Books:
             "iteration": iteration,
             "steps": self._steps,
             configuration.KEY: self._settings,
-            **{name: part.state_dict() for name, part in self._parts.stateful.items()},
+            **{name: state_of(part) for name, part in self._parts.stateful.items()},
             **({} if self._log is None else {"faults": self._log.state_dict()}),
         }
         keep_highlights(self._run, self._plan, self._parts.source, iteration)
-        path = checkpoint.save(self._run.checkpoints, tree, iteration=iteration)
+        try:
+            path = checkpoint.save(self._run.checkpoints, tree, iteration=iteration)
+        except CheckpointError as error:
+            for name, part in self._parts.stateful.items():
+                if f": /{name}/" in str(error):
+                    raise PluginError(f"{name_of(part)}: state_dict: {error}") from error
+            raise
         checkpoint.prune(self._run.checkpoints, KEPT_CHECKPOINTS)
         registry.catalogue().notify("checkpoint_saved", iteration=iteration, path=path)
 
@@ -384,7 +400,7 @@ class _Books:
     def _refuse_broken(self, iteration: int) -> None:
         """An update can leave an agent broken and report figures from before it."""
         agent = self._parts.agent
-        broken = None if agent is None else next(not_finite(agent.state_dict()), None)
+        broken = None if agent is None else next(not_finite(state_of(agent)), None)
         if broken is not None:
             self._diverged(iteration, self._latest, f"{broken} of the agent's state is not finite")
 

@@ -1,8 +1,12 @@
 """Tasks whose simulation keeps diverging are not trained on: what a source gives, without what is in quarantine."""
 
+from typing import Any, cast
+
 from registry.errors import UserError
 from taskgen.batch import TaskBatch
+from taskgen.borders import asked
 from taskgen.engines.faults import Faulting
+from taskgen.family import TaskFamily
 from taskgen.source import TaskSource
 from taskgen.spec import TaskSpec
 
@@ -16,7 +20,8 @@ def ask(source: TaskSource, n: int, batch: TaskBatch) -> list[TaskSpec]:
     Every quarantined task is replaced by a further ask, so that four tasks are still four times one. Raises `UserError`
     when the source gives nothing but quarantined tasks.
     """
-    specs = source.ask(n)
+    family = cast("TaskFamily[Any]", batch.family)
+    specs = asked(source, n, family)
     if not isinstance(batch, Faulting):
         return specs
     log, kept, refused = batch.faults, list[TaskSpec](), 0
@@ -33,4 +38,4 @@ def ask(source: TaskSource, n: int, batch: TaskBatch) -> list[TaskSpec]:
                 f"the last {refused} tasks of the source are all in quarantine, because each diverged {log.strikes} "
                 f"times: {reasons}. They are in the run's quarantine/; give `source` tasks with milder bodies."
             )
-        specs = source.ask(n - len(kept))
+        specs = asked(source, n - len(kept), family)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from registry.config import Config, Part
 from registry.errors import TaskError
+from taskgen.borders import asked
 from taskgen.build import SOURCES
 from taskgen.curriculum import Wrapper
 from taskgen.family import TaskFamily
@@ -42,7 +43,7 @@ class Filtered(Wrapper, ABC):
         kept: list[TaskSpec] = []
         refused = 0
         while len(kept) < n:
-            for spec in self.sources["source"].ask(n - len(kept)):
+            for spec in asked(self.sources["source"], n - len(kept)):
                 problem = self._problem(spec)
                 if problem is None:
                     kept.append(spec)

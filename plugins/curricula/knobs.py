@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from registry.config import Config, Part
 from registry.errors import CheckpointError, ConfigError, TaskError, suggest
+from taskgen.borders import asked
 from taskgen.build import SOURCES
 from taskgen.curriculum import Wrapper
 from taskgen.family import TaskFamily
@@ -156,7 +157,7 @@ class Placed(Wrapper, ABC):
             first = self._position * self._columns
             rows = uniforms(self._seed, "points", first, wanted * self._columns).reshape(wanted, self._columns)
             self._position += wanted
-            for spec, uniform in zip(self.sources["source"].ask(wanted), rows, strict=True):
+            for spec, uniform in zip(asked(self.sources["source"], wanted), rows, strict=True):
                 try:
                     placed = self.knobs.place(spec, self._choose(uniform))
                 except TaskError as error:

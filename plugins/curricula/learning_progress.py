@@ -22,6 +22,7 @@ from pydantic import Field
 from plugins.curricula.knobs import Floats, Knobs, Range, performance
 from registry.config import Config, Part
 from registry.errors import CheckpointError, ConfigError, TaskError
+from taskgen.borders import asked
 from taskgen.build import SOURCES
 from taskgen.curriculum import Wrapper
 from taskgen.family import TaskFamily
@@ -68,7 +69,7 @@ class LearningProgress(Wrapper):
         self._set = (
             _Cells(config, family, self.side)
             if config.cells
-            else _Tasks(config, self.sources["source"].ask(config.tasks))
+            else _Tasks(config, asked(self.sources["source"], config.tasks))
         )
         if config.measure == "success":
             self.scores = frozenset({*self.scores, "success"})
@@ -104,7 +105,7 @@ class LearningProgress(Wrapper):
         while (wanted := n - len(kept)) > 0:
             rows = uniforms(self._seed, "choices", self._position * columns, wanted * columns).reshape(wanted, columns)
             self._position += wanted
-            bases = self.sources["source"].ask(wanted) if self._set.numbers else [None] * wanted
+            bases = asked(self.sources["source"], wanted) if self._set.numbers else [None] * wanted
             for base, row in zip(bases, rows, strict=True):
                 chosen = min(int(np.searchsorted(cumulated, row[0], side="right")), len(cumulated) - 1)
                 try:

@@ -28,6 +28,7 @@ import registry
 from plugins.curricula.levels import Floats, Levels, Places, Prioritisation, replay_weights
 from registry.config import Config, Part
 from registry.errors import CheckpointError, UserError
+from taskgen.borders import asked
 from taskgen.build import SOURCES
 from taskgen.curriculum import Wrapper
 from taskgen.family import TaskFamily, hardness
@@ -105,7 +106,7 @@ class Replay(Wrapper):
     def ask(self, n: int) -> list[TaskSpec]:
         """Exactly `n` tasks of the round."""
         if self._round == "new":
-            return self.sources["source"].ask(n)
+            return asked(self.sources["source"], n)
         reach = np.cumsum(self._weights())
         luck = uniforms(self._seed, "replay", self._draws, n)
         self._draws += n

@@ -9,6 +9,7 @@ import numpy as np
 
 from registry.config import Config, Part
 from registry.errors import CheckpointError, ConfigError
+from taskgen.borders import asked
 from taskgen.build import build_source
 from taskgen.family import TaskFamily
 from taskgen.source import TaskResult, side_of
@@ -48,7 +49,7 @@ class Rewarded(ABC, Generic[C]):
 
     def ask(self, n: int) -> list[TaskSpec]:
         """Exactly `n` valid tasks."""
-        specs = self._contexts.ask(n)
+        specs = asked(self._contexts, n)
         rewards = self._rewards(self._position, specs) if n else ()
         self._position += n
         return [replace(spec, reward=reward) for spec, reward in zip(specs, rewards, strict=True)]

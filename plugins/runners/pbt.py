@@ -27,6 +27,7 @@ import registry
 from plugins.runners.work import Practice, Practised, State, Trainee, integer, integers, practise
 from registry.config import Config, Part
 from registry.errors import ConfigError, UserError, suggest
+from taskgen.borders import asked
 from taskgen.build import SOURCES, build_source
 from taskgen.interaction.agent import Agent, Begins, Metrics
 from taskgen.maps import Failed, MapConfig
@@ -109,11 +110,11 @@ class Pbt:
 
     def __init__(self, config: PbtConfig, *, assignment: Assignment) -> None:
         self.config = config
-        self._seed = assignment.seed
+        self._seed, self._family = assignment.seed, assignment.family
         self._part, self._source_part, self._announce = assignment.agent, assignment.source, assignment.announce
         _refuse_misfits(config, assignment.agent)
         self._source = build_source(assignment.source, assignment.family, child(self._seed, "source"))
-        example = build_source(assignment.source, assignment.family, child(self._seed, "source")).ask(1)[0]
+        example = asked(build_source(assignment.source, assignment.family, child(self._seed, "source")), 1)[0]
         self._trainee = Trainee(
             agent=assignment.agent,
             example=example.to_json(),
@@ -162,8 +163,8 @@ class Pbt:
     def _learn(self) -> int:
         """Environment steps taken. A member that fails stays as it was, and is worst."""
         config, trials = self.config, self._trainee.tasks
-        lessons = [self._source.ask(trials) for _ in range(config.steps)]
-        exam = self._source.ask(config.judged_tasks)
+        lessons = [asked(self._source, trials, self._family) for _ in range(config.steps)]
+        exam = asked(self._source, config.judged_tasks, self._family)
         self._announce([spec for lesson in (*lessons, exam) for spec in lesson])
         self._sample = self._sample or [spec for lesson in lessons for spec in lesson][:_SAMPLED]
         seeds = child(self._seed, "environment", self._iteration)

@@ -37,6 +37,7 @@ from plugins.runners.pairs import Offer, Pairs
 from plugins.runners.transfer import Rule, threshold
 from plugins.runners.work import Trainee
 from registry.errors import TaskError, UserError
+from taskgen.borders import asked
 from taskgen.build import build_source
 from taskgen.family import Describable, Mutable, TaskFamily, mutated
 from taskgen.interaction.agent import Agent, Metrics
@@ -108,7 +109,7 @@ class Poet:
         self._family = _fitting(assignment.family, config)
         self._seed = assignment.seed
         source = build_source(assignment.source, self._family, child(self._seed, "first tasks"))
-        first = source.ask(config.first_tasks)
+        first = asked(source, config.first_tasks, assignment.family)
         self._toolbox = base.Toolbox()
         self._map = config.open_map()
         self._toolbox.register("map", self._map)

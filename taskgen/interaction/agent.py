@@ -17,6 +17,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
+from taskgen.borders import inherit
 from taskgen.spec import TaskSpec
 
 Carry: TypeAlias = Any
@@ -345,7 +346,7 @@ class Anneals(Protocol):
 
 def judged(agent: Agent) -> Agent:
     """`agent` as it plays to be judged: without what it does for the sake of learning."""
-    return agent.frozen() if isinstance(agent, Explores) else agent
+    return inherit(agent.frozen(), agent) if isinstance(agent, Explores) else agent
 
 
 def take_over(heir: Agent, other: Agent, seed: int) -> None:

@@ -1,26 +1,36 @@
 """From names and settings to agents: what whoever drives an agent needs, the training loop and runners alike."""
 
 import operator
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 import registry
 from registry.config import Part
-from registry.errors import PluginError, UserError
+from registry.errors import UserError
+from taskgen.borders import border, broken, refuse_incomplete, remember
 from taskgen.family import Contextual, TaskFamily
 from taskgen.interaction.agent import Agent, Demanding, Problem, exploration_of
 from taskgen.spaces import played_space, refuse_unreadable
 from taskgen.spec import TaskSpec
+
+AGENT = (
+    "needs_descriptor", "plan", "begin_trial", "act", "adapt", "learn", "state_dict", "load_state_dict",
+)  # fmt: skip
+"""What every agent has."""
+
+
+BATCH = ("slots", "device", "family", "set_tasks", "reset", "step", "descriptor")
+"""What every batch has."""
 
 
 def build_agent(part: Part, problem: Problem) -> Agent:
     """The agent or reference player `part.name`. Raises `UserError`, also for what is no agent."""
     item = registry.catalogue().get("agents", part.name)
     agent = item.build(part.settings, problem=problem)
-    if not isinstance(agent, Agent):
-        raise PluginError(f"{item.full_name}: {item.entry.target} lacks part of the agent protocol")
-    return agent
+    refuse_incomplete(agent, AGENT, contract="taskgen.interaction.agent.Agent", name=item.full_name)
+    remember(agent, item)
+    return cast(Agent, agent)
 
 
 def refuse_unadapted(agent: Agent, episodes: int, setting: str) -> None:
@@ -54,14 +64,22 @@ def problem_of(
     Raises `UserError` for a family whose spaces no agent can be given.
     """
     refuse_unreadable(family.observation_space, family.action_space, family.name)
-    batch = family.batch(1)
-    batch.set_tasks([example or family.spec()])
+    with border(family, "batch(1)"):
+        batch = family.batch(1)
+    refuse_incomplete(batch, BATCH, contract="taskgen.batch.TaskBatch", name=family.name)
+    with border(family, "set_tasks"):
+        batch.set_tasks([example or family.spec()])
+    with border(family, "descriptor"):
+        descriptor = batch.descriptor()
+    if getattr(descriptor, "ndim", 0) != 2 or len(descriptor) != 1:
+        shape = list(getattr(descriptor, "shape", ()))
+        raise broken(family, "descriptor", f"a {type(descriptor).__name__} {shape}", "a tensor [B, D], B = 1")
     return Problem(
         observation_space=family.observation_space,
         action_space=played_space(family.action_space),
         horizon=family.horizon,
         episodes=episodes,
-        descriptor_size=batch.descriptor().shape[1],
+        descriptor_size=descriptor.shape[1],
         family=family.name,
         structure=family.structure,
         seed=operator.index(seed),

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from taskgen.batch import Numbered, Resting, TaskBatch, Transition
+from taskgen.borders import border
 from taskgen.engines import noise
 from taskgen.interaction.acting import Acting
 from taskgen.interaction.agent import Agent, Carry, CollectionPlan, Rollout, Step, Trial
+from taskgen.interaction.guard import Guard
 from taskgen.spec import TaskSpec
 
 LOOK = 32
@@ -66,24 +68,29 @@ def collect(
     (`torch.Generator`) the agent has as attributes go back to before them.
     """
     seeds = [spec.seed for spec in specs] if seeds is None else seeds
-    with CALL:
+    family, acting = batch.family, Acting(batch.family.action_space, batch.device)
+    guard = Guard(agent, batch, acting, specs)
+    with border(family, "set_tasks"), CALL:
         batch.set_tasks([spec for spec in specs for _ in range(plan.slots)])
-        observation = _first_episodes(batch, seeds, plan, 0)
-    descriptor = batch.descriptor() if agent.needs_descriptor else None
-    acting = Acting(batch.family.action_space, batch.device)
+    with border(family, "reset"), CALL:
+        observation = guard.observed(_first_episodes(batch, seeds, plan, 0), "reset")
+    with border(family, "descriptor"):
+        descriptor = guard.told(batch.descriptor()) if agent.needs_descriptor else None
     step = _first_step(batch, acting, observation, descriptor, plan.slots)
-    carry = agent.begin_trial(len(specs))
+    with border(agent, f"begin_trial({len(specs)})"):
+        carry = agent.begin_trial(len(specs))
     ends = _Ends(batch.family.horizon, horizon, agree)
     rounds: list[Rollout] = []
     for index in range(plan.rounds):
         if index:
-            carry = agent.adapt(carry, rounds[-1])
+            with border(agent, "adapt"):
+                carry = agent.adapt(carry, rounds[-1])
             # In a slot alone noise and number go on by themselves.
             with CALL:
                 observation = _first_episodes(batch, seeds, plan, index) if plan.side_by_side else batch.reset()
             step = replace(step, observation=observation, episode_start=torch.ones_like(step.episode_start))
         goal = (index + 1) * plan.episodes_per_round
-        rollout, step, carry = _play_round(agent, batch, acting, carry, step, plan, goal, ends)
+        rollout, step, carry = _play_round(agent, batch, acting, guard, carry, step, plan, goal, ends)
         rounds.append(rollout)
     return Trial(specs, rounds, plan)
 
@@ -178,6 +185,7 @@ def _play_round(
     agent: Agent,
     batch: TaskBatch,
     acting: Acting,
+    guard: Guard,
     carry: Carry,
     step: Step,
     plan: CollectionPlan,
@@ -193,12 +201,18 @@ def _play_round(
     records: list[Mapping[str, Tensor]] = []
     most = plan.episodes_per_round // plan.slots * ends.horizon
     turn = _Round(agent, most, ends.agree, _look_every(batch))
+    acts, steps = border(agent, "act"), border(batch.family, "step")
     while len(rows) < turn.needed:
         turn.before()
-        action, carry = agent.act(carry, step)
-        with CALL:
-            outcome = batch.step(acting(action.value))
-        transition = ends.cut(step, outcome)
+        with acts:
+            action, carry = guard.acted(agent.act(carry, step))
+        try:
+            with steps, CALL:
+                outcome = batch.step(acting(action.value))
+            transition = ends.cut(step, guard.stepped(outcome))
+        except Exception:
+            guard.refuse_choices(action.value)  # the agent's fault, if so
+            raise
         valid = step.episode_index < goal
         played, reward = action.value, transition.reward
         if plan.rounds > 1:  # how long a slot waited must not show in the previous action and reward of the next round
@@ -222,6 +236,7 @@ def _play_round(
         )
         turn.after(over, len(rows))
     stacked, record = _stacked(rows[: turn.needed]), _stacked(records[: turn.needed])
+    guard.settle(stacked)
     return Rollout(**stacked, record=record, descriptor=step.descriptor), step, carry
 
 
