@@ -113,7 +113,7 @@ def _train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: P
         return False
     for iteration in range(done + 1, settings.iterations + 1):
         clock = _Clock()
-        specs = quarantine.ask(source, settings.tasks, batch)
+        specs = quarantine.ask(source, settings.tasks, batch, parts.family)
         parts.held_out.refuse(specs)
         length = source.length if isinstance(source, Paced) else Length()
         trial_plan = planned(agent, length.episodes or settings.episodes)

@@ -1,6 +1,6 @@
 """Tasks whose simulation keeps diverging are not trained on: what a source gives, without what is in quarantine."""
 
-from typing import Any, cast
+from typing import Any
 
 from registry.errors import UserError
 from taskgen.batch import TaskBatch
@@ -14,13 +14,12 @@ PATIENCE = 10
 """A source may give this many times as many quarantined tasks in a row as there are, before it counts as dry."""
 
 
-def ask(source: TaskSource, n: int, batch: TaskBatch) -> list[TaskSpec]:
-    """`n` tasks of `source`, in its order, that the faults of `batch` have put into no quarantine.
+def ask(source: TaskSource, n: int, batch: TaskBatch, family: TaskFamily[Any] | None = None) -> list[TaskSpec]:
+    """`n` tasks of `source`, in its order, that the faults of `batch` have put into no quarantine; valid in `family`.
 
     Every quarantined task is replaced by a further ask, so that four tasks are still four times one. Raises `UserError`
     when the source gives nothing but quarantined tasks.
     """
-    family = cast("TaskFamily[Any]", batch.family)
     specs = asked(source, n, family)
     if not isinstance(batch, Faulting):
         return specs

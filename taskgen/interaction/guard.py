@@ -41,8 +41,6 @@ class Guard:
             raise broken(family, call, came, f"a tensor {list(self._row)} of observations")
         if observation.shape != self._row:
             raise broken(family, call, f"observations {list(observation.shape)}", f"{list(self._row)}")
-        if observation.device.type != self._batch.device.type:
-            raise broken(family, call, f"observations on {observation.device}", f"{self._batch.device}")
         return observation
 
     def told(self, descriptor: object) -> Tensor:
