@@ -17,6 +17,7 @@ import registry
 from agents.epg import CENTRE, EPG, Outcome
 from registry.config import Part
 from registry.errors import UserError
+from taskgen.borders import asked
 from taskgen.build import SOURCES, build_source, family_of
 from taskgen.interaction.agent import Metrics
 from taskgen.interaction.build import build_agent, problem_of
@@ -96,7 +97,7 @@ class EPGRunner:
                 f"the runner epg does not say how tasks went, and {assignment.source.name} decides by that: give it a "
                 "source that does not, or leave the runner out"
             )
-        example = build_source(assignment.source, assignment.family, child(self._seed, "source")).ask(1)[0]
+        example = asked(build_source(assignment.source, assignment.family, child(self._seed, "source")), 1)[0]
         first = _integers(child(self._seed, "agent"), 1)[0]
         self.agent: EPG = _built(assignment.agent, example.to_json(), assignment.episodes, assignment.device, first)
         self._iteration = 0
@@ -107,7 +108,7 @@ class EPGRunner:
         """All members live on new tasks; the loss makes a step. Raises `UserError` where a unit of work fails."""
         assignment = self._assignment
         self._iteration += 1
-        specs = self._source.ask(assignment.tasks)
+        specs = asked(self._source, assignment.tasks, assignment.family)
         assignment.announce(specs)
         self._sample = self._sample or specs[:_SAMPLED]
         seeds = child(self._seed, "environment", self._iteration)

@@ -5,16 +5,16 @@
 
 from agents.reference.player import Player
 from registry.config import Config
-from taskgen.interaction.acting import uniform_action
+from taskgen.interaction.acting import UniformActions
 from taskgen.interaction.agent import Action, Carry, Problem, Step
 
 
 class RandomPolicy(Player):
-    """Uniform choices and bounded numbers; others as Gymnasium samples them (`uniform_action`)."""
+    """Uniform choices and bounded numbers; others as Gymnasium samples them (`UniformActions`)."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)
-        self._space = problem.action_space
+        self._draw = UniformActions(problem.action_space, problem.device)
 
     def begin_trial(self, batch: int) -> Carry:
         """No state."""
@@ -22,4 +22,4 @@ class RandomPolicy(Player):
 
     def act(self, carry: Carry, step: Step) -> tuple[Action, Carry]:
         """One uniform action per trial."""
-        return Action(uniform_action(self._space, len(step.previous_reward), self.generator)), carry
+        return Action(self._draw(len(step.previous_reward), self.generator)), carry

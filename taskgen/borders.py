@@ -128,11 +128,11 @@ def refuse_unfinished(family: TaskFamily[Any]) -> None:
     for field in ("observation_space", "action_space", "horizon"):
         if not hasattr(family, field):
             raise PluginError(f"{family.name}: {type(family).__qualname__} sets no {field}, which a TaskFamily has")
-    horizon: object = family.horizon
+    horizon = cast(object, family.horizon)
     if not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1:
         raise PluginError(f"{family.name}: horizon is {brief(horizon)}, expected a whole number of steps, 1 or more")
     with border(family, "context_space"):
-        space: object = family.context_space
+        space = cast(object, family.context_space)
     if not isinstance(space, ContextSpace):
         raise broken(family, "context_space", f"{brief(space)}, a {type(space).__name__}", "a ContextSpace")
 

@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 
 from registry.config import Config, Part
 from registry.errors import CheckpointError, TaskError
+from taskgen.borders import asked
 from taskgen.build import SOURCES
 from taskgen.curriculum import Wrapper
 from taskgen.family import TaskFamily
@@ -89,7 +90,7 @@ class SamplingForLearnability(Wrapper):
         first = self._standing.plays
         begins = [number % self._settings.plays == 0 for number in range(first, first + n)]
         self._change(plays=first + n)
-        new, specs = iter(self.sources["source"].ask(sum(begins))), list[TaskSpec]()
+        new, specs = iter(asked(self.sources["source"], sum(begins))), list[TaskSpec]()
         for begin in begins:
             self._candidate = next(new) if begin or self._candidate is None else self._candidate
             specs.append(self._candidate)
@@ -99,7 +100,7 @@ class SamplingForLearnability(Wrapper):
         luck = uniforms(self._seed, "mixed", 2 * self._standing.draws, 2 * n).reshape(n, 2)
         self._change(draws=self._standing.draws + n)
         again = (luck[:, 0] < self._settings.share) & bool(self._kept)
-        new = iter(self.sources["source"].ask(int(n - again.sum())))
+        new = iter(asked(self.sources["source"], int(n - again.sum())))
         places = (luck[:, 1] * len(self._kept)).astype(int)
         return [
             self._kept[place][0] if old else next(new)

@@ -39,7 +39,7 @@ from taskgen.artefacts import Artefact
 from taskgen.batch import ControlledMarkovProcess, TaskBatch, Transition
 from taskgen.build import SOURCES
 from taskgen.family import TaskFamily
-from taskgen.interaction.acting import Acting, uniform_action
+from taskgen.interaction.acting import Acting, UniformActions
 from taskgen.interaction.agent import Agent, Problem, Relabels, Trial
 from taskgen.interaction.collect import collect
 from taskgen.progress import track
@@ -290,9 +290,10 @@ def _random_states(batch: _SkillBatch, generator: torch.Generator) -> Tensor:
     batch.set_tasks([batch.task] * batch.slots)
     batch.reset()
     acting = Acting(batch.family.action_space)
+    drawn = UniformActions(acting.played)
     seen: list[Tensor] = []
     for _ in range(batch.family.horizon):
-        outcome = batch.step(acting(uniform_action(acting.played, batch.slots, generator)))
+        outcome = batch.step(acting(drawn(batch.slots, generator)))
         seen.append(outcome.observation.clone())
         batch.reset(outcome.terminated | outcome.truncated)  # there are no states beyond an episode's end
     return torch.cat(seen)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,33 +51,43 @@ class Acting:
         return given.view(-1, *self._shape)
 
 
-def uniform_action(space: gym.Space[Any], batch: int, generator: torch.Generator) -> Tensor:
-    """[batch, ...] actions in the `played_space` `space` on the generator's device, drawn as Gymnasium's `sample` does.
+class UniformActions:
+    """Actions in the `played_space` `space`, drawn as Gymnasium's `sample` draws them.
 
     Choices and bounded numbers are uniform; a number with one bound is at an exponential distance from it; one without
     is standard normal.
     """
-    box, choices = numbers_and_choices(space)
-    device = generator.device
-    if box is None and len(choices) == 1 and isinstance(space, gym.spaces.Discrete):
-        return torch.randint(choices[0], (batch,), generator=generator, device=device)
-    parts = list[Tensor]()
-    if box is not None:
-        parts.append(_uniform_numbers(box, batch, generator))
-    if choices:
-        share = torch.rand((batch, len(choices)), dtype=torch.float64, generator=generator, device=device)
-        chosen = (share * torch.tensor(choices, device=device)).to(torch.int64)
-        parts.append(chosen if box is None else chosen.to(torch.float32))
-    return torch.cat(parts, dim=1)
 
+    def __init__(self, space: gym.Space[Any], device: torch.device | str = "cpu") -> None:
+        box, choices = numbers_and_choices(space)
+        self._single = choices[0] if isinstance(space, gym.spaces.Discrete) else 0
+        self._choices = torch.tensor(choices, device=device) if choices and not self._single else None
+        self._bounds: tuple[Tensor, Tensor] | None = None
+        if box is not None:
+            self._bounds = torch.tensor(box.low, device=device), torch.tensor(box.high, device=device)
+        self._bounded = box is not None and box.is_bounded()
 
-def _uniform_numbers(box: "gym.spaces.Box[np.float32]", batch: int, generator: torch.Generator) -> Tensor:
-    low, high = (torch.as_tensor(end, device=generator.device) for end in (box.low, box.high))
-    share = torch.rand((batch, *box.shape), generator=generator, device=generator.device)
-    if box.is_bounded():
-        return low + share * (high - low)
-    normal = torch.randn(share.shape, generator=generator, device=generator.device)
-    away = -torch.log1p(-share)
-    below, above = low.isfinite(), high.isfinite()
-    drawn = torch.where(below, low + away, torch.where(above, high - away, normal))
-    return torch.where(below & above, low + share * (high - low), drawn)
+    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+        """[batch, ...] on the device."""
+        device = generator.device
+        if self._single:
+            return torch.randint(self._single, (batch,), generator=generator, device=device)
+        parts = list[Tensor]()
+        if self._bounds is not None:
+            parts.append(self._numbers(*self._bounds, batch, generator))
+        if self._choices is not None:
+            shape = (batch, len(self._choices))
+            share = torch.rand(shape, dtype=torch.float64, generator=generator, device=device)
+            chosen = (share * self._choices).to(torch.int64)
+            parts.append(chosen.to(torch.float32) if parts else chosen)
+        return torch.cat(parts, dim=1)
+
+    def _numbers(self, low: Tensor, high: Tensor, batch: int, generator: torch.Generator) -> Tensor:
+        share = torch.rand((batch, len(low)), generator=generator, device=generator.device)
+        if self._bounded:
+            return low + share * (high - low)
+        normal = torch.randn(share.shape, generator=generator, device=generator.device)
+        away = -torch.log1p(-share)
+        below, above = low.isfinite(), high.isfinite()
+        drawn = torch.where(below, low + away, torch.where(above, high - away, normal))
+        return torch.where(below & above, low + share * (high - low), drawn)

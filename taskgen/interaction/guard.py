@@ -5,7 +5,7 @@ on the device, and only where that is not finite number by number. Axes: T time,
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -53,9 +53,10 @@ class Guard:
 
     def acted(self, given: object) -> tuple[Action, Carry]:
         """What `act` gave. Raises `PluginError` unless it is an `Action` of a row for every slot and a carry."""
-        if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[0], Action):
-            raise broken(self._agent, "act", f"{brief(given)}, a {type(given).__name__}", "(Action, carry)")
-        action: Action = given[0]
+        pair: Any = given
+        if not isinstance(given, tuple) or len(pair) != 2 or not isinstance(pair[0], Action):
+            raise broken(self._agent, "act", f"{brief(pair)}, a {type(pair).__name__}", "(Action, carry)")
+        action: Action = pair[0]
         value: Any = action.value
         if not isinstance(value, Tensor):
             came = f"an action {brief(value)}, a {type(value).__name__}"
@@ -67,7 +68,7 @@ class Guard:
             raise broken(
                 self._agent, "act", f"actions of {value.dtype}", f"{self._acting.dtype}, in {self._acting.played}"
             )
-        return action, given[1]
+        return action, pair[1]
 
     def stepped(self, outcome: object) -> Transition:
         """What `step` gave. Raises `PluginError` unless it is a `Transition` in which every slot has its own."""
@@ -127,12 +128,12 @@ class Guard:
             return
         chosen = value[:, self._first :] if value.ndim > 1 else value
         if self._most is None and chosen.numel():
-            least, most = torch.stack(torch.aminmax(chosen)).tolist()
+            least, most = cast("list[int]", torch.stack(torch.aminmax(chosen)).tolist())  # pyright: ignore[reportUnknownMemberType]
             if 0 <= least <= most < self._counts[0]:
                 return
         outside = (chosen < 0) | (chosen >= (self._counts[0] if self._most is None else self._most))
         if bool(outside.any()):
-            odd = value[outside.view(len(value), -1).any(1)][0].tolist()
+            odd = cast("list[Any]", value[outside.view(len(value), -1).any(1)][0].tolist())  # pyright: ignore[reportUnknownMemberType]
             raise broken(self._agent, "act", f"the action {odd}", f"one in {self._acting.played}")
 
 
@@ -144,7 +145,7 @@ def planned(agent: Agent, episodes: int) -> CollectionPlan:
     """`agent.plan(episodes)`. Raises `PluginError` unless it is a plan of so many episodes."""
     call = f"plan({episodes})"
     with border(agent, call):
-        plan: object = agent.plan(episodes)
+        plan = cast(object, agent.plan(episodes))
     if not isinstance(plan, CollectionPlan):
         raise broken(agent, call, f"{brief(plan)}, a {type(plan).__name__}", "a CollectionPlan")
     if plan.episodes != episodes:

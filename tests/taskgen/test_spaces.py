@@ -9,7 +9,7 @@ from gymnasium.vector.utils import batch_space
 
 from registry.errors import UserError
 from taskgen.engines.toys import ACTED, OBSERVED, acted_toys, toy_families, unreadable_families
-from taskgen.interaction.acting import Acting, uniform_action
+from taskgen.interaction.acting import Acting, UniformActions
 from taskgen.spaces import (
     action_layout,
     image_shape,
@@ -101,7 +101,7 @@ def test_bounds_of_double_precision_are_not_passed_by_rounding():
 @pytest.mark.parametrize("family", [pytest.param(toy, id=toy.config.acted) for toy in acted_toys()])
 def test_uniform_actions_lie_in_the_space_and_reach_all_of_it(family):
     acting = Acting(family.action_space)
-    drawn = acting(uniform_action(acting.played, 400, torch.Generator().manual_seed(0)))
+    drawn = acting(UniformActions(acting.played)(400, torch.Generator().manual_seed(0)))
     rows = drawn.view(400, -1).double().numpy()
     layout = action_layout(family.action_space)
     assert (rows >= layout.low.astype(np.float64) - 1e-7).all()
