@@ -86,8 +86,9 @@ def collect(
             with border(agent, "adapt"):
                 carry = agent.adapt(carry, rounds[-1])
             # In a slot alone noise and number go on by themselves.
-            with CALL:
-                observation = _first_episodes(batch, seeds, plan, index) if plan.side_by_side else batch.reset()
+            with border(family, "reset"), CALL:
+                again = _first_episodes(batch, seeds, plan, index) if plan.side_by_side else batch.reset()
+            observation = guard.observed(again, "reset")
             step = replace(step, observation=observation, episode_start=torch.ones_like(step.episode_start))
         goal = (index + 1) * plan.episodes_per_round
         rollout, step, carry = _play_round(agent, batch, acting, guard, carry, step, plan, goal, ends)
@@ -201,7 +202,7 @@ def _play_round(
     records: list[Mapping[str, Tensor]] = []
     most = plan.episodes_per_round // plan.slots * ends.horizon
     turn = _Round(agent, most, ends.agree, _look_every(batch))
-    acts, steps = border(agent, "act"), border(batch.family, "step")
+    acts, steps, resets = border(agent, "act"), border(batch.family, "step"), border(batch.family, "reset")
     while len(rows) < turn.needed:
         turn.before()
         with acts:
@@ -223,8 +224,9 @@ def _play_round(
         rows.append(_row(step, played, reward, transition, valid))
         records.append(action.record)
         waits = episode_index >= goal
-        with CALL:
-            observation, over = _next_episodes(batch, transition.observation, ended, waits, turn.every == 1, ends)
+        with resets, CALL:
+            again, over = _next_episodes(batch, transition.observation, ended, waits, turn.every == 1, ends)
+        observation = guard.observed(again, "reset")
         step = Step(
             observation=observation,
             previous_action=played,
