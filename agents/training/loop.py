@@ -91,10 +91,6 @@ def _locked(run: RunDirectory) -> AbstractContextManager[Lock | None]:
 
 def _train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Parts | None, held: Lock | None) -> bool:
     settings = plan.config.training
-    if not run.config.is_file():
-        raise UserError(
-            f"{run.path} holds no run yet: begin it with RunDirectory.create(plan), or use agents.api.train"
-        )
     refuse_unshared(plan.config)
     parts = parts or build_parts(plan.config)
     refuse_too_short(plan.config, parts)

@@ -23,6 +23,8 @@ QUICK = (
     *("evaluation.tasks=8", "evaluation.final_tasks=8", "evaluation.players=[]", "evaluation.tail=0"),
 )
 
+SMALL_NETWORK = 'agent.network={name="gru", hidden_size=8}'
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -73,9 +75,9 @@ def test_an_experiment_may_be_a_mapping_and_a_run_may_be_stopped_and_resumed(tmp
         "name": "mine",
     }
     tables |= {"evaluation": {"tasks": 4, "final_tasks": 4, "players": []}}
-    where = train(tables, "agent.network.hidden_size=8", run=tmp_path / "run", judge=False, watcher=Once())
+    where = train(tables, SMALL_NETWORK, run=tmp_path / "run", judge=False, watcher=Once())
     assert load(where).iteration == 1
-    again = train(tables, "agent.network.hidden_size=8", run=where, judge=False, resume=True, watcher=Silent())
+    again = train(tables, SMALL_NETWORK, run=where, judge=False, resume=True, watcher=Silent())
     assert load(again).iteration == 2
     assert not (where / "report.html").exists()
     with pytest.raises(ConfigError, match=r"trainin: unknown key. Did you mean 'training'"):
@@ -99,7 +101,7 @@ def test_without_a_watcher_lines_are_printed_and_other_threads_are_silent(
 
 def test_a_run_that_was_not_begun_is_not_trained(tmp_path: Path) -> None:
     plan = load_experiment("rl2-bandit", QUICK)
-    with pytest.raises(UserError, match=r"holds no run yet: begin it with RunDirectory.create\(plan\)"):
+    with pytest.raises(UserError, match="is not a run directory: it has no config.toml"):
         train_run(plan, RunDirectory(tmp_path / "run"), Silent())
     assert not (tmp_path / "run").exists()
 
