@@ -1,4 +1,4 @@
-"""Pictures of what is meta-learned: a starting point, a hidden state, a posterior, eta and a loss, one each.
+"""Pictures of docs/what-is-meta-learned.md: a starting point, a hidden state, a posterior, eta and a loss, one each.
 
     python -m benchmarks.what_is_meta_learned              all five: five minutes of one thread
     python -m benchmarks.what_is_meta_learned eta loss     some of them
