@@ -40,7 +40,7 @@ from taskgen.batch import ControlledMarkovProcess, TaskBatch, Transition
 from taskgen.build import SOURCES
 from taskgen.family import TaskFamily
 from taskgen.interaction.acting import Acting, UniformActions
-from taskgen.interaction.agent import Agent, Problem, Relabels, Trial
+from taskgen.interaction.agent import Agent, Problem, Relabels, Trial, judged
 from taskgen.interaction.collect import collect
 from taskgen.progress import track
 from taskgen.spaces import played_space, refuse_unreadable
@@ -278,9 +278,10 @@ def _build_agent(config: DiaynConfig, family: TaskFamily[Any]) -> Agent:
     )
     item = registry.catalogue().get("agents", config.agent.name)
     agent: Agent = item.build(config.agent.settings, problem=problem)
-    if not agent.needs_descriptor:
+    if not judged(agent).needs_descriptor:
         raise TaskError(
-            f"diayn: agent {item.full_name} does not look at the descriptor, so it cannot tell skills apart"
+            f"diayn: agent {item.full_name} does not look at the descriptor where it plays what it has learned, so it "
+            "cannot tell skills apart. Take ppo, sac or another that is told the task (`taskgen list agents`)"
         )
     return agent
 

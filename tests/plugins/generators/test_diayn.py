@@ -93,9 +93,11 @@ def test_a_collapse_is_said_with_the_accuracy(store: Path) -> None:
     assert not list(store.glob("*.safetensors"))
 
 
-def test_an_agent_that_cannot_see_the_skill_is_refused() -> None:
-    with pytest.raises(TaskError, match="builtin/rl2 does not look at the descriptor"):
-        source(agent="rl2").ask(1)
+@pytest.mark.parametrize("agent", ["rl2", "maesn", "prediction-gain"])
+def test_an_agent_that_cannot_see_the_skill_where_it_plays_is_refused(agent: str) -> None:
+    """Some see it while they learn, and never when they are judged."""
+    with pytest.raises(TaskError, match=f"builtin/{agent} does not look at the descriptor"):
+        source(agent=agent).ask(1)
 
 
 @pytest.mark.slow
