@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import registry
@@ -41,12 +40,13 @@ class Onlooker(Protocol):
 class NotKept(UserError):  # noqa: N818 - nothing is wrong with the figures
     """An evaluation that was made, but that the run could not keep; its `summary` is right all the same."""
 
-    def __init__(self, run: Path, error: OSError, summary: Mapping[str, Any]) -> None:
+    def __init__(self, message: str, summary: Mapping[str, Any]) -> None:
         self.summary = summary
-        super().__init__(
-            f"{run} could not keep this evaluation ({error.strerror or error}): its report shows the former one, if "
-            "any. Make the directory writable or make room, and evaluate again; or copy the run"
-        )
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type["NotKept"], tuple[str, Mapping[str, Any]]]:
+        """For other processes."""
+        return type(self), (str(self), self.summary)
 
 
 def evaluate_run(
@@ -111,7 +111,11 @@ def evaluate_run(
         try:
             run.write_evaluation(summary, returns)
         except OSError as error:
-            raise NotKept(run.path, error, summary) from error
+            problem = (
+                f"{run.path} could not keep this evaluation ({error.strerror or error}): its report shows the former"
+            )
+            remedy = "Make the directory writable or make room, and evaluate again; or copy the run"
+            raise NotKept(f"{problem} one, if any. {remedy}", summary) from error
     return summary
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import ConfigError
-
 ROOT = Path(__file__).parents[2]
+ARGUMENTS: dict[str, tuple[object, ...]] = {
+    "ConfigError": (["lr = -1: too small", "x: unknown key"], "mine.toml"),
+    "NotKept": ("not kept.", {"episodes": 3}),
+}
+"""Of those that take more than a text."""
 
 
 def exceptions() -> list[type[BaseException]]:
@@ -37,8 +40,7 @@ def test_the_sweep_finds_them() -> None:
 
 @pytest.mark.parametrize("kind", exceptions(), ids=lambda kind: kind.__name__)
 def test_an_exception_survives_pickling(kind: type[BaseException]) -> None:
-    arguments = (["lr = -1: too small", "x: unknown key"], "mine.toml") if issubclass(kind, ConfigError) else ("no.",)
-    error = kind(*arguments)
+    error = kind(*ARGUMENTS.get(kind.__name__, ("no.",)))
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert type(again) is kind
         assert str(again) == str(error)
