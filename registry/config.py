@@ -111,7 +111,8 @@ def differing(one: Any, other: Any, path: str = "") -> list[str]:
         pairs = zip(cast(list[Any], one), cast(list[Any], other), strict=True)
         found = [differing(*pair, f"{path}[{index}]") for index, pair in enumerate(pairs)]
     else:
-        return [] if one == other else [path]
+        alike = type(cast(object, one)) is type(cast(object, other))  # 1, 1.0 and true are not the same
+        return [] if alike and one == other else [path]
     return [inner for each in found for inner in each]
 
 

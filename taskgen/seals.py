@@ -4,13 +4,17 @@
 
 The hash of a line covers that of the line before, so that lines which are gone are told too. It is taken of values, not
 of text: whoever writes the same values otherwise changes nothing. What has no hash, as before there were some, is read
-as it is; a line after one that has a hash must have one.
+as it is; a line after one that has a hash must have one. The first line of a run's files covers the hash of its
+provenance.json (`first`), so that those of another run are told.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
+
+from taskgen.files import read_regular
 
 KEY = "digest"
 
@@ -35,6 +39,14 @@ def loaded(text: str | bytes, before: str = "") -> dict[str, Any]:
     if KEY in fields and fields[KEY] != _digest({key: item for key, item in fields.items() if key != KEY}, before):
         raise ValueError("its content does not match its digest")
     return fields
+
+
+def first(directory: Path) -> str:
+    """What the first line of a file in the run directory `directory` covers; nothing where there is no run."""
+    try:
+        return seal_of(read_regular(directory / "provenance.json"))
+    except OSError:
+        return ""
 
 
 def seal_of(line: str | bytes) -> str:

@@ -71,7 +71,7 @@ def curriculum_section(experiment: Experiment, name: str) -> dict[str, Any] | No
     """
     panels = _panels([course(run.path, ["tasks/"]) for run in experiment.runs])
     path = experiment.first.path
-    kept = list(json_lines(path, FILE, _Highlights)) if (path / FILE).is_file() else []
+    kept = list(json_lines(path, FILE, _Highlights)) if (path / FILE).exists() else []
     if not panels and not kept:
         return None
     return {

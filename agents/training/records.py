@@ -249,6 +249,7 @@ def read_record(path: Path) -> Record:
     """
     if not (path / "config.toml").is_file():
         raise CheckpointError(f"{path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
+    provenance = read_json(path, "provenance.json")  # first: lines are checked by its hash
     logged = list(json_lines(path, "metrics.jsonl", Line))
     metrics = [line.metrics for line in logged]
     lines = [(row.get(STEPS), row.get(RETURN)) for row in metrics]
@@ -260,7 +261,6 @@ def read_record(path: Path) -> Record:
             f"{path / 'metrics.jsonl'} holds no line with {STEPS} and {RETURN}: train for an iteration first, "
             "with the tracker jsonl among `trackers`"
         )
-    provenance = read_json(path, "provenance.json")
     config = _config(path, provenance.pop(configuration.KEY, None))
     checkups = tuple(json_lines(path, "evaluations.jsonl", Checkup))
     evaluation = _parse(Evaluation, read_json(path, "evaluation.json"), path / "evaluation.json")
@@ -322,16 +322,25 @@ def read_lines(path: Path, name: str) -> Iterator[dict[str, Any]]:
     A last line that a killed process left unfinished does not count. Raises `CheckpointError` for damage.
     """
     *lines, _unfinished = _text(path, name).split("\n")
-    before = ""
+    before, begun = seals.first(path), False
     for number, line in enumerate(lines, 1):
         if not line:
             continue
         try:
-            found = seals.loaded(line, before)
+            found = seals.loaded(line, before) if begun else _first(line, before)
         except ValueError as error:
             raise _damaged(path / name, f"line {number}: {error}") from None
+        begun = True
         before = str(found.get(seals.KEY, ""))
         yield found
+
+
+def _first(line: str, before: str) -> dict[str, Any]:
+    """The first line of a file, whose hash covers the run's, or, in files that are old, nothing."""
+    try:
+        return seals.loaded(line)
+    except ValueError:
+        return seals.loaded(line, before)
 
 
 def json_lines(path: Path, name: str, model: type[M]) -> Iterator[M]:

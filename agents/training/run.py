@@ -229,7 +229,7 @@ class RunDirectory:
     def append_line(self, name: str, line: Mapping[str, Any]) -> None:
         """Add a line to `name`, dropping lines of this or later iterations (left by a run that was cut)."""
         kept = [old for old in self._lines(name) if old["iteration"] < line["iteration"]]
-        before = str(kept[-1].get(seals.KEY, "")) if kept else ""
+        before = str(kept[-1].get(seals.KEY, "")) if kept else seals.first(self.path)
         lines = [*kept, seals.sealed(line, before)]
         data = "".join(f"{json.dumps(each, allow_nan=False)}\n" for each in lines).encode()
         write_atomically(self.path / name, data)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from registry.config import Config
 from registry.errors import UserError
 from taskgen.files import write_atomically
-from taskgen.seals import KEY, seal_of, sealed
+from taskgen.seals import KEY, first, seal_of, sealed
 
 
 class JsonLinesConfig(Config):
@@ -27,10 +27,11 @@ class JsonLines:
 
     def __init__(self, config: JsonLinesConfig, *, directory: Path) -> None:
         del config
+        self._first = first(directory)
         self._path = directory / "metrics.jsonl"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._file, self._seal = _open(self._path)
+            self._file, self._seal = _open(self._path, self._first)
         except OSError as error:
             raise self._refusal(error) from error
 
@@ -51,7 +52,7 @@ class JsonLines:
             self._file.close()
             lines = self._path.read_bytes().splitlines(keepends=True)
             write_atomically(self._path, b"".join(line for line in lines if not _is_after(line, step)))
-            self._file, self._seal = _open(self._path)
+            self._file, self._seal = _open(self._path, self._first)
         except OSError as error:
             raise self._refusal(error) from error
 
@@ -65,16 +66,16 @@ class JsonLines:
         )
 
 
-def _open(path: Path) -> tuple[BinaryIO, str]:
-    """The file, open at its end, and the digest of its last line."""
+def _open(path: Path, first: str) -> tuple[BinaryIO, str]:
+    """The file, open at its end, and the digest of its last line; before there is one, what the `first` covers."""
     file = path.open("a+b")
     if not file.tell():
-        return file, ""
+        return file, first
     file.seek(0)
     data = file.read()
     whole = data[: data.rfind(b"\n") + 1]
     file.truncate(len(whole))  # a line cut short by a kill would swallow the next one
-    return file, seal_of(whole.splitlines()[-1]) if whole else ""
+    return file, seal_of(whole.splitlines()[-1]) if whole else first
 
 
 def _is_after(line: bytes, step: int) -> bool:

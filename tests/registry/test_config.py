@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, model_validator
 
-from registry.config import Config, Part, apply_overrides, parse, read_toml, to_toml
+from registry.config import Config, Part, apply_overrides, differing, inside, parse, read_toml, to_toml
 from registry.errors import ConfigError
 from registry.fields import settings
 
@@ -199,3 +199,20 @@ def test_numbers_of_other_libraries_are_numbers() -> None:
     assert (read.steps, read.inner.rate, read.inner.sizes) == (3, 0.5, (1, 2))
     with pytest.raises(ConfigError, match=r"steps = 3\.0"):
         parse(Outer, {"steps": np.float64(3.0)})
+
+
+def test_where_two_configurations_differ() -> None:
+    one = {"a": 1, "b": {"c": [1, {"d": 2}], "e": "x"}, "g": True, "h": 1}
+    assert differing(one, one) == []
+    assert differing(one, {**one, "a": 2}) == ["a"]
+    assert differing(one, {**one, "b": {"c": [1, {"d": 3}], "e": "x"}}) == ["b.c[1].d"]
+    assert differing(one, {**one, "b": {"c": [1], "f": 0}}) == ["b.c", "b.e", "b.f"]
+    assert differing(one, {**one, "b": 0}) == ["b"]
+    assert differing({}, {"a": {"b": 1}}) == ["a"]
+    for old, new in ((1, 1.0), (1, True), (True, 1), (0, False), (0.0, 0)):
+        assert differing({"a": old}, {"a": new}) == ["a"]
+
+
+def test_what_is_inside_a_setting() -> None:
+    assert all(inside(path, ["a.b"]) for path in ("a.b", "a.b.c", "a.b[0].c"))
+    assert not any(inside(path, ["a.b"]) for path in ("a", "a.bc", "b", "a.c.b"))

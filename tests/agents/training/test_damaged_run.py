@@ -15,7 +15,7 @@ from agents.training.records import read_lines, read_record
 from agents.training.run import RunDirectory
 from registry.cli import main
 from registry.errors import CheckpointError, UserError
-from tests.agents.training.test_loop import Quiet
+from tests.agents.training.test_loop import Quiet, start
 from tests.places import as_nobody, open_to_all
 
 
@@ -81,6 +81,29 @@ def test_lines_that_are_gone_from_an_end_are_told(finished_run, tmp_path, caplog
     assert told.getMessage().startswith(
         f"{run / name} ends at iteration {last} of 6: what is drawn of it lacks its end"
     )
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "evaluations.jsonl"])
+def test_lines_of_another_run_are_told(finished_run, tmp_path, name):
+    """Whole and sound, of the same length: but not of this run."""
+    plan, other = start(tmp_path / "run", "seed=4")
+    assert train(plan, other, Quiet())
+    evaluate_run(other)
+    read_record(other.path)
+    shutil.copy(finished_run.path / name, other.path / name)
+    with pytest.raises(CheckpointError, match=f"{name} is damaged: line 1: its content does not match its digest"):
+        read_record(other.path)
+
+
+def test_evaluations_that_are_gone_are_told_when_a_run_goes_on(finished_run, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    shutil.copytree(finished_run.path, run.path)
+    (run.path / "evaluations.jsonl").unlink()
+    watcher, said = Quiet(), []
+    watcher.say = said.append
+    assert train(run.open(), run, watcher)
+    assert said[0] == f"{run.path} has lost its evaluations of before iteration 6"
+    assert [line["iteration"] for line in read_lines(run.path, "evaluations.jsonl")] == [6]
 
 
 def test_lines_are_read_by_everybody(finished_run):

@@ -57,6 +57,7 @@ ALTERED = {
     "rate": ("learning_rate = 0.002", "learning_rate = 0.003", "agent.learning_rate = 0.003, was 0.002"),
     "tasks": ("tasks = 8", "tasks = 9", "training.tasks = 9, was 8"),
     "judge": ("final_tasks = 32", "final_tasks = 64", "evaluation.final_tasks = 64, was 32"),
+    "kind": ("seed = 0", "seed = 0.0", "seed = 0.0, was 0"),
     "added": ('name = "builtin/bandit"', 'name = "builtin/bandit"\nhorizon = 3', "family.horizon = 3, new"),
 }
 
