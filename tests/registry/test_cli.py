@@ -90,8 +90,8 @@ def test_list_of_an_unknown_and_of_an_empty_kind(
     assert main(["list", "famlies"]) == 2
     assert "Did you mean 'families'?" in capsys.readouterr().err
     monkeypatch.setenv(DISABLE_VARIABLE, "taskgen-metarl:builtin-tasks")
-    assert main(["list", "runners"]) == 0
-    assert "There are no runners yet." in capsys.readouterr().out
+    assert main(["list", "trackers"]) == 0
+    assert "There are no trackers yet." in capsys.readouterr().out
 
 
 def test_describe_shows_settings_and_source(capsys: pytest.CaptureFixture[str]) -> None:
