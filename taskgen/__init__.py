@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from taskgen.faces.design_game import DesignGame, design_game
     from taskgen.faces.making import load_tasks, make, make_vec
     from taskgen.faces.registration import register_envs
+    from taskgen.faces.trials import make_sampler, make_trials, make_trials_vec
     from taskgen.family import TaskFamily
     from taskgen.source import Curriculum, TaskResult, TaskSource
     from taskgen.spec import RewardSpec, TaskSpec
@@ -38,6 +39,9 @@ __all__ = [
     "family_of",
     "load_tasks",
     "make",
+    "make_sampler",
+    "make_trials",
+    "make_trials_vec",
     "make_vec",
     "register_envs",
 ]
@@ -48,6 +52,7 @@ _HOMES = {
     "taskgen.faces.design_game": ("DesignGame", "design_game"),
     "taskgen.faces.making": ("load_tasks", "make", "make_vec"),
     "taskgen.faces.registration": ("register_envs",),
+    "taskgen.faces.trials": ("make_sampler", "make_trials", "make_trials_vec"),
     "taskgen.family": ("TaskFamily",),
     "taskgen.source": ("Curriculum", "TaskResult", "TaskSource"),
     "taskgen.spec": ("RewardSpec", "TaskSpec"),

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, cast, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from registry.errors import UserError, suggest
@@ -221,3 +223,39 @@ def score(trial: Trial, agent: Agent, family: TaskFamily[Any], wanted: Collectio
         TaskResult(spec, tuple(row[len(names) : own_from]), dict(zip(names, row, strict=False)), tuple(row[own_from:]))
         for spec, row in zip(trial.specs, rows, strict=True)
     ]
+
+
+def score_returns(
+    specs: Sequence[TaskSpec], paid: ArrayLike, own: ArrayLike, family: TaskFamily[Any], wanted: Collection[str] = ()
+) -> list[TaskResult]:
+    """As `score`, of a learner of which nothing is known but the returns [episodes, trials] of its trials.
+
+    They are in the reward that was `paid` and in the family's `own`; scores that need values cannot be had.
+    """
+    returns = _Returns(*(torch.as_tensor(np.asarray(values, dtype=np.float64)) for values in (paid, own)))
+    played, names = Played(specs, cast(Any, returns), cast(Any, None), family), sorted(wanted)
+    scores = [cast("list[float]", cast(Any, SCORES[name].of(played)).tolist()) for name in names]
+    rewarded = any(spec.reward is not None for spec in specs)
+    return [
+        TaskResult(
+            spec,
+            tuple(cast(Any, played.returns[:, place]).tolist()),
+            {name: values[place] for name, values in zip(names, scores, strict=True)},
+            tuple(cast(Any, played.family_returns[:, place]).tolist()) if rewarded else (),
+        )
+        for place, spec in enumerate(specs)
+    ]
+
+
+@dataclass(frozen=True)
+class _Returns:
+    """What scores that need no values look at of a trial."""
+
+    paid: Tensor
+    own: Tensor
+
+    def episode_returns(self) -> Tensor:
+        return self.paid
+
+    def family_returns(self) -> Tensor:
+        return self.own
