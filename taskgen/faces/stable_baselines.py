@@ -46,7 +46,7 @@ class SlotVecEnv(VecEnv):
         self._actions: Any = None
 
     def reset(self) -> Any:
-        """Observations [N, ...] of new episodes; seeds given with `seed` count once."""
+        """Observations [N, ...] of new episodes; seeds given with `seed` count once. Raises `UserError` for options."""
         if any(self._options):
             raise UserError(f"options = {self._options}: these environments have none")
         seeds = list(self._seeds)
