@@ -5,7 +5,7 @@ import torch
 
 import registry
 from agents.evaluation.play import play
-from agents.testing import check_agent
+from agents.testing import check_agent, check_spaces
 from agents.training import checkpoint
 from registry.config import Part
 from taskgen.build import build_family
@@ -165,3 +165,10 @@ def test_players_wait_at_the_start_of_a_trial_alone(item, family):
     for ledger in player.ledgers["act"][2:]:
         assert ledger.syncs.total() <= most, (reason, ledger.syncs)
         assert not ledger.uploads
+
+
+@pytest.mark.parametrize("name", ["rl2"])
+def test_every_space_is_played_on_the_device(name):
+    item = registry.catalogue().get("agents", name)
+    refused = check_spaces(item.full_name, settings_of(item), episodes=EPISODES, device=device.NAME)
+    assert not refused
