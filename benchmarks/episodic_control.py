@@ -58,13 +58,29 @@ WORLDS = {
     "darkroom": World("darkroom", {"size": 6, "horizon": 40}),
     "maze": World("maze", {"size": 6, "horizon": 60}, source="random-mazes"),
 }
-EPISODIC = {"capacity": 2000, "neighbours": 5, "epsilon_first": 0.5, "epsilon_episodes": 40}
+DISCOUNT = 0.9
+EPISODIC = {
+    "capacity": 2000,
+    "neighbours": 5,
+    "epsilon_first": 1.0,
+    "epsilon_episodes": 40,
+    "discount": DISCOUNT,
+}
 AGENTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mfec": ("mfec", EPISODIC),
     "nec": ("nec", EPISODIC),
     "nec-fixed": ("nec", {**EPISODIC, "descent_steps": 0}),
     "nec-learned": ("nec", {**EPISODIC, "warm_up": 0, "trials": 16, "updates_per_step": 0.002}),
-    "dqn": ("dqn", {"warm_up": 100, "updates_per_step": 0.5, "epsilon_steps": 1000, "target_updates": 100}),
+    "dqn": (
+        "dqn",
+        {
+            "warm_up": 100,
+            "updates_per_step": 0.5,
+            "epsilon_steps": 1000,
+            "target_updates": 100,
+            "discount": DISCOUNT,
+        },
+    ),
 }
 CONVOLUTIONS = {"image": {"convolutions": [{"filters": 8}, {"filters": 16, "stride": 2}]}}
 LEARNED = (10, 8, 40)
