@@ -54,12 +54,17 @@ def test_what_was_imported_before_counts(tmp_path: Path) -> None:
     assert f"means {file}" in done.stderr
 
 
-def test_the_command_line_and_doctor_say_it_once(tmp_path: Path) -> None:
+def test_the_command_line_says_it_as_a_warning(tmp_path: Path) -> None:
     file = package(tmp_path, "agents")
     listed = run(tmp_path, "-m", "registry.cli", "list", "families")
     assert listed.returncode == 0
     assert [line for line in listed.stderr.splitlines() if str(file) in line and line.startswith("warning: ")]
     assert "RuntimeWarning" not in listed.stderr
+
+
+@pytest.mark.slow
+def test_doctor_says_it_once_and_a_failed_run_names_it(tmp_path: Path) -> None:
+    file = package(tmp_path, "agents")
     examined = run(tmp_path, "-m", "registry.cli", "doctor")
     assert examined.returncode == 1
     assert examined.stdout.count(f"  - the import name 'agents' means {file}") == 1

@@ -63,6 +63,7 @@ def test_what_is_written(written: dict[str, Path]) -> None:
         assert EXAMPLES[kind].try_it in (root / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_commands_of_every_kind_work(
     written: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
