@@ -34,9 +34,10 @@ PLAYED = {
 }
 """By what an agent needs, where that is less than all, the action spaces it plays. All play all observations."""
 LEAST = {
-    "dqn": {"updates_per_step": 0.01},
+    "dqn": {"updates_per_step": 0.01, "hidden": [4]},
     "hyperx": {"encoder_updates": 1},
     "maml": {"conjugate_steps": 1},
+    "prediction-gain": {"encoder_updates": 1, "informed_updates": 1, "informed_batch": 8},
     "varibad": {"encoder_updates": 1},
 }
 """Settings of some that take long."""
