@@ -26,6 +26,9 @@ updates that are not differentiated.
 
     theta~ = theta' + f(., tau', eta) + ... + rate * dJ'/dtheta,  J' above <- -KL(pi_theta~ || pi_theta') at s'
 
+Of an L above 1 most of the lead is eta's own, so that a discount may confirm itself here too: with L = 4 that of
+`meta-gradient-chain` fell from 0.95 to 0.23 in 100 updates, with L = 1 it rose to 0.99.
+
 References: Xu, van Hasselt and Silver 2018, "Meta-Gradient Reinforcement Learning", sections 1 (the trace
 z <- mu z + df/deta of dtheta/deta), 1.1 (returns), 1.3 (control) and 2 (eta by the state); Flennerhag et al. 2022,
 "Bootstrapped Meta-Learning", section 3, equation 2.
