@@ -63,10 +63,11 @@ class BarcodeBayes(Player[BarcodeBayesConfig]):
         speaks = torch.where(step.previous_reward > 0, (good / bad).log(), ((1 - good) / (1 - bad)).log())
         speaks = speaks * ~step.trial_start
         slot = torch.arange(len(speaks), device=speaks.device)
-        weight = carry.weight.index_put((slot, carry.known.place, step.previous_action), speaks, accumulate=True)
+        before = torch.where(step.trial_start[:, None, None], 0.0, carry.weight)
+        weight = before.index_put((slot, carry.known.place, step.previous_action), speaks, accumulate=True)
         if self.config.memory == "episode":
             weight = weight * ~step.episode_start[:, None, None]
-        known = carry.known.visit(step.observation)
+        known = carry.known.anew(step.trial_start).visit(step.observation)
         return Action(random_argmax(at(weight, known.place), self.generator)), _Evidence(known, weight)
 
 

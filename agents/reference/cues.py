@@ -23,6 +23,10 @@ class Known(NamedTuple):
         code = torch.full((batch, situations), -1, dtype=torch.int64, device=device)
         return cls(code, torch.zeros(batch, dtype=torch.int64, device=device))
 
+    def anew(self, where: Tensor) -> "Known":
+        """As it is, and nothing met yet in the trials `where` [B]."""
+        return Known(torch.where(where[:, None], -1, self.code), torch.where(where, 0, self.place))
+
     def visit(self, cue: Tensor) -> "Known":
         """In the situation that shows `cue` [B, K] of 0 and 1, which is met now if not before."""
         code = (cue.to(torch.int64) << torch.arange(cue.shape[1], device=cue.device)).sum(1)

@@ -60,6 +60,6 @@ class SignPlaneReader(Player[SignPlaneReaderConfig]):
     def act(self, carry: Tensor, step: Step) -> tuple[Action, Tensor]:
         """Towards the sign, or the place that it told."""
         position, shown = step.observation[:, :2], step.observation[:, 2:]
-        carry = torch.where(shown.any(1, keepdim=True), shown, carry)
+        carry = torch.where(shown.any(1, keepdim=True), shown, carry * ~step.trial_start[:, None])
         goal = torch.where(carry.any(1, keepdim=True), carry * self.problem.structure["farthest"], self._sign)
         return Action(nearest(goal, position, 1.0, self.bounds)), carry

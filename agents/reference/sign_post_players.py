@@ -64,7 +64,7 @@ class SignPostReader(Player[SignPostReaderConfig]):
     def act(self, carry: Tensor, step: Step) -> tuple[Action, Tensor]:
         """Towards the sign, or the goal."""
         arms = self.problem.structure["arms"]
-        carry = torch.maximum(carry, step.observation[:, arms + 2 :])
+        carry = torch.maximum(carry * ~step.trial_start[:, None], step.observation[:, arms + 2 :])
         return Action(torch.where(carry.any(1), carry.argmax(1), arms)), carry
 
 
@@ -88,6 +88,7 @@ class SignPostSampler(Player[SignPostSamplerConfig]):
         mine = torch.nn.functional.one_hot(guess, self._arms).to(possible.dtype)
         after = torch.where(arrived[:, None], mine, possible * (1 - mine))
         possible = torch.where(ended[:, None], after, possible)
+        possible = torch.where(step.trial_start[:, None], 1.0, possible)
         luck = torch.rand(possible.shape, generator=self.generator, device=possible.device)
         guess = torch.where(step.episode_start, torch.where(possible > 0, luck, -1.0).argmax(1), guess)
         return Action(guess), (possible, guess)

@@ -71,14 +71,15 @@ class TwoStepBayes(Player[TwoStepBayesConfig]):
         speaks = speaks * (2 * carry.stage - 3).to(torch.float32)  # state 0 is stage 1, state 1 is stage 2
         decided = (carry.stage > 0) & ~step.trial_start
         slot = torch.arange(len(speaks), device=speaks.device)
-        weight = carry.weight.index_put((slot, carry.known.place), speaks * decided, accumulate=True)
+        before = torch.where(step.trial_start[:, None], 0.0, carry.weight)
+        weight = before.index_put((slot, carry.known.place), speaks * decided, accumulate=True)
         if not self._episodic:
             better = weight.sigmoid()
             reversal = probability[:, 3:4]
             weight = torch.where(decided[:, None], (better + reversal * (1 - 2 * better)).logit(1e-9), weight)
         if not self._episodic or self.config.memory == "episode":
             weight = weight * ~step.episode_start[:, None]
-        known = carry.known.visit(step.observation[:, 3:])
+        known = carry.known.anew(step.trial_start).visit(step.observation[:, 3:])
         odds = at(weight, known.place)
         action = random_argmax(torch.stack([-odds, odds], dim=1), self.generator)
         return Action(action), _Evidence(known, weight, step.observation[:, :3].argmax(1))

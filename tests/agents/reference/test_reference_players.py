@@ -18,7 +18,8 @@ PLAYERS = [item for item in registry.catalogue().items("agents") if "reference" 
 
 
 def _player(item, episodes=4):
-    family = build_family(next(need for need in (*item.entry.needs, "bandit") if need in FAMILIES))
+    needs = [one for need in item.entry.needs for one in need.split("|")]
+    family = build_family(next(need for need in (*needs, "bandit") if need in FAMILIES))
     return item.build({}, problem=problem_of(family, episodes=episodes, seed=3, device=torch.device("cpu"))), family
 
 
