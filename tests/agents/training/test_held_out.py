@@ -73,7 +73,10 @@ def test_shipped_experiments_are_judged_on_other_tasks_or_say_so(name):
 
 
 FAMILIES = [item.full_name for item in registry.catalogue().items("families")]
-FEW = {"builtin/grid-navigation", "builtin/darkroom", "builtin/bus", "builtin/mujoco-any", "builtin/discounting-chain"}
+FEW = {
+    *("builtin/grid-navigation", "builtin/darkroom", "builtin/bus", "builtin/mujoco-any"),
+    *("builtin/discounting-chain", "builtin/sign-post"),
+}
 ONE = {"builtin/catch", "builtin/frozen-lake"}
 """Families that draw from a finite set, of which none are set apart unless somebody asks; or nothing at all."""
 
