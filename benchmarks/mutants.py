@@ -53,8 +53,8 @@ INVERSIONS = (
 )
 _COMMON = "agents/common"
 EQUIVALENT: dict[str, str] = {
-    f"{_COMMON}/context.py: for row in descriptor[~self._number(descriptor).any(1)]:": "axis 1 is the last of [B, N]",
-    f"{_COMMON}/context.py: if self._entered < len(self._known) and not (self._known == row).all(1).any():": (
+    f"{_COMMON}/context.py: for row in descriptor[~self(descriptor).any(1)]:": "axis 1 is the last of [N, D]",
+    f"{_COMMON}/context.py: if not self.full and not (self._known == row).all(1).any():": (
         "axis 1 is the last of [N, D]"
     ),
     f"{_COMMON}/distributions.py: if self.box is None and self.log_std is None:": "both are None or neither",
