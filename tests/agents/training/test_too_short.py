@@ -102,8 +102,8 @@ def test_every_agent_that_adapts_between_rounds_says_how_many_episodes_that_take
             least = 1 + exploration_of(agent) if isinstance(agent, Decoupled) else agent.least_episodes()[0]
             found[item.entry.name] = least, agent.plan(least).rounds
     assert found == {
-        **{name: (40, 2) for name in ("maml", "promp", "reptile", "maesn")},
-        **{name: (8, 2) for name in ("epg", "ppo-from-scratch")},
+        **dict.fromkeys(("maml", "promp", "reptile", "maesn"), (40, 2)),
+        **dict.fromkeys(("epg", "ppo-from-scratch"), (8, 2)),
         "pearl": (2, 2),
     }
 
