@@ -130,11 +130,15 @@ def watch_over(onlooker: Onlooker | None, trials: int) -> Watch | None:
 
 
 def reference_players(experiment: Experiment, problem: Problem) -> tuple[dict[str, Agent], dict[str, str]]:
-    """The reference players of trials as `problem` says, by label, and why others cannot play them."""
+    """The reference players of trials as `problem` says, by label, and why others cannot play them.
+
+    One that would go by the name of the trained agent is called new, which it is.
+    """
     players: dict[str, Agent] = {}
     left_out: dict[str, str] = {}
     for part in experiment.evaluation.players:
         label = player_label(part)
+        label += " (as new)" * (label == experiment.agent.name.rpartition("/")[2])
         try:
             agent = build_agent(part, problem)
             judged(agent).plan(problem.episodes)

@@ -114,6 +114,11 @@ class Pbt:
         self._part, self._source_part, self._announce = assignment.agent, assignment.source, assignment.announce
         _refuse_misfits(config, assignment.agent)
         self._source = build_source(assignment.source, assignment.family, child(self._seed, "source"))
+        if self._source.feedback:
+            raise UserError(
+                f"the runner pbt does not say how tasks went, and {assignment.source.name} decides by that: give it a "
+                "source that does not, or leave the runner out"
+            )
         example = asked(build_source(assignment.source, assignment.family, child(self._seed, "source")), 1)[0]
         self._trainee = Trainee(
             agent=assignment.agent,

@@ -13,8 +13,8 @@ import pytest
 
 from agents import commands
 from agents.evaluation.play import summarise
-from agents.training.experiment import load_experiment
-from agents.training.judge import evaluate_run
+from agents.training.experiment import build_parts, load_experiment
+from agents.training.judge import evaluate_run, reference_players
 from agents.training.loop import train
 from agents.training.run import RunDirectory
 from agents.training.trained import load_trained
@@ -138,6 +138,11 @@ def test_the_sets_say_where_they_are_from(run) -> None:
     assert source.startswith("domain-randomization(vary=")
     assert "0.9" in source
     assert len(specs) == 32
+
+
+def test_a_player_of_the_agents_own_name_does_not_stand_for_it() -> None:
+    experiment = load_experiment("rl2-bandit", ["agent=random", 'evaluation.players=["random", "greedy"]']).config
+    assert list(reference_players(experiment, build_parts(experiment).problem)[0]) == ["random (as new)", "greedy"]
 
 
 def test_a_tail_of_no_task_is_told(run) -> None:

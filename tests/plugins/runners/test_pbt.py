@@ -22,10 +22,12 @@ AGENT = {"name": "ppo", "context": "none", "hidden": [4], "epochs": 1, "minibatc
 RATE = {"low": 0.01, "high": 0.1, "logarithmic": True}
 
 
-def make(agent: Any = AGENT, family: Any = FAMILY, episodes: int = 2, **settings: Any) -> Pbt:
+def make(
+    agent: Any = AGENT, family: Any = FAMILY, episodes: int = 2, source: str = "domain-randomization", **settings: Any
+) -> Pbt:
     assignment = Assignment(
         family=family,
-        source=Part(name="domain-randomization"),
+        source=Part(name=source),
         agent=Part.model_validate(agent),
         iterations=10,
         tasks=2,
@@ -35,6 +37,11 @@ def make(agent: Any = AGENT, family: Any = FAMILY, episodes: int = 2, **settings
     )
     quick = {"population": 5, "ready_every": 2, "judged_tasks": 2, "explore": {"learning_rate": RATE}}
     return Pbt(PbtConfig.model_validate({**quick, **settings}), assignment=assignment)
+
+
+def test_curricula_that_are_told_nothing_are_refused() -> None:
+    with pytest.raises(UserError, match="the runner pbt does not say how tasks went, and plr decides by that"):
+        make(source="plr")
 
 
 def scored(pbt: Pbt, *scores: float) -> Pbt:
