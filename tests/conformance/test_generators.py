@@ -8,6 +8,7 @@ import pytest
 
 import registry
 from registry.config import Part
+from registry.errors import ConfigError
 from taskgen import artefacts, lineage
 from taskgen.archive import Archive
 from taskgen.build import SOURCES, build_family, build_source
@@ -22,8 +23,8 @@ def _ranges(family: TaskFamily[Any]) -> dict[str, Any]:
     knobs = family.context_space.knobs
     if any(knob.vary is not None and not (knob.integer and knob.shape) for knob in knobs.values()):
         return {}
-    name, knob = next((name, knob) for name, knob in knobs.items() if not (knob.integer and knob.shape))
-    return {"ranges": {name: {"low": knob.low, "high": knob.high}}}
+    name, knob = next(((name, knob) for name, knob in knobs.items() if not (knob.integer and knob.shape)), (None, None))
+    return {} if knob is None else {"ranges": {name: {"low": knob.low, "high": knob.high}}}
 
 
 _DRAWN = {"name": "domain-randomization"}
@@ -93,4 +94,10 @@ def test_source(name: str, family_name: str, tmp_path: Path, monkeypatch: pytest
         monkeypatch.setenv(artefacts.VARIABLE, str(tmp_path))
         needed |= {"iterations": 1, "slots": 4, "skills": 2, "least_accuracy": 1e-9}
     part = Part.model_validate({"name": name, **needed})
+    if (name, family_name) in {
+        (curriculum, "builtin/re-seen-choice") for curriculum in ("builtin/adr", "builtin/alp-gmm")
+    }:
+        with pytest.raises(ConfigError, match="no knob of builtin/re-seen-choice varies by itself"):
+            build_source(part, family, seed_sequence(0, "conformance"))
+        return
     check_source(lambda: build_source(part, family, seed_sequence(0, "conformance")), family)
