@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.commands import Progress, _begun
 from agents.evaluation.watch import Stopped
 from agents.reports.report import write_report
 from agents.training.experiment import Experiment, load_experiment
 from agents.training.judge import evaluate_run
 from agents.training.loop import Watcher
 from agents.training.loop import train as train_run
+from agents.training.progress import Progress
 from agents.training.run import RunDirectory
+from agents.training.start import started
 from agents.training.trained import load_trained
 from registry import catalogue
 from registry.config import apply_overrides, parse
@@ -98,7 +99,7 @@ def train(
         plan = load_experiment(str(experiment), overrides)
     directory = RunDirectory(Path(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}"))
     with _watched(watcher) as watching:
-        plan, parts = _begun(plan, directory, resume)
+        plan, parts = started(plan, directory, resume=resume)
         finished = train_run(plan, directory, watching, parts)
         if not (finished and judge):
             return directory.path

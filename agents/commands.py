@@ -6,17 +6,14 @@ Heavy imports wait until a verb runs.
 import json
 import os
 import shlex
-import signal
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from agents.training.progress import Progress
 from registry.discovery import typed
 from registry.errors import UserError
 
@@ -24,9 +21,6 @@ if TYPE_CHECKING:
     from agents.training.experiment import Experiment, Parts
     from agents.training.run import RunDirectory
     from registry.plan import Plan
-
-_LINE_SECONDS = 15.0
-"""Without a terminal, a progress line this often."""
 
 
 def train(
@@ -61,6 +55,7 @@ def train(
     from agents.training.experiment import load_experiment
     from agents.training.loop import train as train_run
     from agents.training.run import RunDirectory
+    from agents.training.start import started
     from agents.training.trained import beginning_with
 
     torch.set_num_threads(threads)
@@ -71,7 +66,7 @@ def train(
     plan = load_experiment(experiment, given)
     directory = RunDirectory(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}")
     with parallel.joined() as first, Progress(quiet=not first) as progress:
-        plan, parts = _begun(plan, directory, resume)
+        plan, parts = started(plan, directory, resume=resume)
         if parts.agent is not None:
             _say_left_out(plan, parts, progress)
         finished = train_run(plan, directory, progress, parts)
@@ -86,31 +81,6 @@ def train(
         typer.echo("Evaluating beside the reference players ...")
         _show_evaluation(directory)
     _write_report([directory.path], directory.path / "report.html")
-
-
-def _begun(plan: "Plan[Experiment]", directory: "RunDirectory", resume: bool) -> "tuple[Plan[Experiment], Parts]":
-    """The plan to train, that of the run in `directory` where it goes on, and its parts; the directory is there.
-
-    What does not fit is refused before anything is written.
-    """
-    from agents.common import parallel
-    from agents.training.experiment import build_parts, refuse_same_tasks, refuse_too_short
-    from agents.training.sharing import refuse_unshared
-    from agents.training.trained import begin
-
-    refuse_unshared(plan.config)
-    resumed = parallel.by_first(lambda: resume and directory.config.exists())
-    if resumed:
-        plan = directory.same(plan)
-    else:
-        parallel.by_first(directory.refuse_taken)
-    parts = build_parts(plan.config)
-    refuse_same_tasks(plan.config, parts)
-    refuse_too_short(plan.config, parts)
-    if not resumed:
-        begin(plan.config, parts)
-        parallel.by_first(lambda: directory.create(plan))
-    return plan, parts
 
 
 def _say_left_out(plan: "Plan[Experiment]", parts: "Parts", progress: "Progress") -> None:
@@ -333,94 +303,3 @@ def _resume_command(directory: Path) -> str:
         return typed(f"train {run}/config.toml --run {run} --resume")
     program = f"torchrun --nproc-per-node {beside} -m registry.cli"
     return typed(f"train {run}/config.toml --run-directory {run} --resume").replace("taskgen", program, 1)
-
-
-class Progress:
-    """A bar on a terminal, a line now and then in a log; turns Ctrl-C and SIGTERM into a request to stop.
-
-    What `stopping` names is what stops on request: training after an iteration, an evaluation before its next step.
-    Of an evaluation all is shown on standard error, so that what it prints is its result alone.
-    """
-
-    def __init__(self, *, quiet: bool = False, stopping: str = "after this iteration") -> None:
-        self._quiet = quiet
-        self._stopping = stopping
-        self._errors = stopping != "after this iteration"
-        self._stop = False
-        self._bar: Any = None
-        self._last_line = time.monotonic()
-        self._began = time.monotonic()
-        self._first: int | None = None
-
-    def __enter__(self) -> Self:
-        self._old = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-        if self._bar is not None:
-            self._bar.stop()
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._stop:
-            raise KeyboardInterrupt
-        self._stop = True
-        if self._quiet:
-            return
-        typer.echo(f"\nStopping {self._stopping}; once more to stop at once.", err=True)
-
-    def stop_requested(self) -> bool:
-        """Whether someone pressed Ctrl-C or sent SIGTERM."""
-        return self._stop
-
-    def say(self, text: str) -> None:
-        """A line above the bar."""
-        if self._quiet:
-            return
-        if self._bar is None:
-            typer.echo(text, err=self._errors)
-        else:
-            self._bar.console.print(text, highlight=False)
-
-    def iteration(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
-        """Advance."""
-        if self._quiet:
-            return
-        earned = metrics.get("meta/trial_return")  # none where a runner could play nothing
-        figures = ("" if earned is None else f"trial return {earned:.3f}, ") + f"{metrics['charts/SPS']:,.0f} steps/s"
-        if sys.stdout.isatty():
-            self._advance_bar(done, total, figures)
-            return
-        self._first = done - 1 if self._first is None else self._first
-        now = time.monotonic()
-        if now - self._last_line >= _LINE_SECONDS or done == total:
-            self._last_line = now
-            left = (now - self._began) / (done - self._first) * (total - done)
-            typer.echo(f"iteration {done}/{total}: {figures}, {left:.0f} s left")
-
-    def played(self, share: float, what: str) -> None:
-        """So much of an evaluation, from 0 to 1, is over; `what` plays now."""
-        now, terminal = time.monotonic(), sys.stderr.isatty()
-        if now - self._last_line < (0.1 if terminal else _LINE_SECONDS):
-            return
-        self._last_line = now
-        if terminal:
-            self._advance_bar(share * 100, 100, f"%, {what}")
-        else:
-            typer.echo(f"{share:.0%} of the evaluation: {what}, {self._left(share):.0f} s left", err=True)
-
-    def _left(self, share: float) -> float:
-        return (time.monotonic() - self._began) * (1 - share) / max(share, 1e-9)
-
-    def _advance_bar(self, done: float, total: int, figures: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        if self._bar is None:
-            count = "{task.completed:.0f}" + ("" if self._errors else "/{task.total:.0f}")
-            columns = (TextColumn(count), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-            self._bar = Progress(*columns, console=Console(stderr=self._errors), transient=self._errors)
-            self._bar.start()
-            self._task = self._bar.add_task(figures, total=total, completed=done)
-        self._bar.update(self._task, completed=done, description=figures)

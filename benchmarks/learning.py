@@ -9,11 +9,11 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from agents.commands import Progress
 from agents.reports.report import write_report
 from agents.training.experiment import load_experiment
 from agents.training.judge import evaluate_run
 from agents.training.loop import train
+from agents.training.progress import Progress
 from agents.training.run import RunDirectory
 from benchmarks.harness import Row, record, row, seeds_row
 

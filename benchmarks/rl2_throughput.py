@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agents.commands import Progress
 from agents.training.experiment import load_experiment
 from agents.training.loop import train
+from agents.training.progress import Progress
 from agents.training.run import RunDirectory
 from benchmarks.harness import Row, record, row
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import registry
-from agents.commands import _begun
 from agents.reports.report import write_report
 from agents.training.experiment import Experiment, held_out_source, load_experiment
 from agents.training.judge import evaluate_run
 from agents.training.loop import train
 from agents.training.run import RunDirectory
+from agents.training.start import started
 from registry.errors import UserError
 from taskgen.build import build_family, build_source
 from taskgen.spec import TaskSpec
@@ -90,7 +90,7 @@ def test_every_family_is_judged_on_other_tasks_or_refused(family, source, tmp_pa
         return
     assert family in FEW | ONE | {"builtin/ant", "builtin/half-cheetah", "builtin/terrain-walker"}
     with pytest.raises(UserError, match=r"source and held-out set both hold task .*evaluation.same_tasks=true") as told:
-        _begun(plan, RunDirectory(tmp_path / "run"), resume=False)
+        started(plan, RunDirectory(tmp_path / "run"), resume=False)
     sides = build_family(plan.config.family.name, plan.config.family.settings).split is not None
     assert ("train on one side of the family's split" in str(told.value)) is sides
     assert not (tmp_path / "run").exists()
@@ -169,7 +169,7 @@ def test_a_task_that_comes_later_is_refused_before_it_is_trained_on(tmp_path: Pa
     settings = ["family=cooking", f"source={schedule}", f"evaluation.source={held_out}", *QUICK]
     plan = load_experiment("rl2-bandit", settings)
     run = RunDirectory(tmp_path / "run")
-    _begun(plan, run, resume=False)
+    started(plan, run, resume=False)
     with pytest.raises(UserError, match=r"'kitchen': 10.*whatever the luck"):
         train(plan, run, Quiet())
     assert len((run.path / "metrics.jsonl").read_text().splitlines()) == 1

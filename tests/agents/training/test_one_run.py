@@ -11,7 +11,6 @@ import tomllib
 import pytest
 
 import registry
-from agents.commands import _begun
 from agents.reports.report import write_report
 from agents.training.configuration import remark
 from agents.training.experiment import load_experiment
@@ -20,6 +19,7 @@ from agents.training.loop import train
 from agents.training.provenance import provenance
 from agents.training.records import plugin_files, read_record
 from agents.training.run import RunDirectory
+from agents.training.start import started
 from agents.training.trained import beginning_with, load_trained, trained_on
 from registry.catalogue import build
 from registry.cli import main
@@ -160,7 +160,7 @@ def test_a_new_run_begins_where_nothing_lies(tmp_path, left, allowed):
         run.create(plan)
         assert run.open().config == plan.config
         return
-    for attempt in (lambda: run.create(plan), lambda: _begun(plan, run, resume=True), lambda: _begun(plan, run, False)):
+    for attempt in (lambda: run.create(plan), lambda: started(plan, run, resume=True), lambda: started(plan, run)):
         with pytest.raises(UserError, match=rf"not empty and no run: it holds {left.split('/')[0]} but no config.toml"):
             attempt()
     assert [path.name for path in run.path.iterdir()] == [left.split("/")[0]]
@@ -261,7 +261,7 @@ def test_what_cannot_be_begun_with_is_refused_before_anything_is_written(run, tm
     def attempt(*overrides, start_=None):
         given = [*QUICK, *(beginning_with(run.path) if start_ is None else start_), *overrides]
         with pytest.raises(UserError) as caught:
-            _begun(load_experiment("rl2-bandit", given), RunDirectory(tmp_path / "new"), resume=False)
+            started(load_experiment("rl2-bandit", given), RunDirectory(tmp_path / "new"), resume=False)
         assert not (tmp_path / "new").exists()
         return str(caught.value)
 

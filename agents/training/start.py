@@ -1,0 +1,29 @@
+"""How a run begins or goes on: what does not fit is refused before anything is written."""
+
+from agents.common import parallel
+from agents.training.experiment import Experiment, Parts, build_parts, refuse_same_tasks, refuse_too_short
+from agents.training.run import RunDirectory
+from agents.training.sharing import refuse_unshared
+from agents.training.trained import begin
+from registry.plan import Plan
+
+
+def started(plan: Plan[Experiment], directory: RunDirectory, *, resume: bool = False) -> tuple[Plan[Experiment], Parts]:
+    """The plan to train, that of the run in `directory` where it goes on, and its parts; the directory is there.
+
+    Raises `UserError` for what does not fit: a directory that is taken, other settings than the run's, an agent that
+    would be judged on its training tasks, trials too short to adapt.
+    """
+    refuse_unshared(plan.config)
+    resumed = parallel.by_first(lambda: resume and directory.config.exists())
+    if resumed:
+        plan = directory.same(plan)
+    else:
+        parallel.by_first(directory.refuse_taken)
+    parts = build_parts(plan.config)
+    refuse_same_tasks(plan.config, parts)
+    refuse_too_short(plan.config, parts)
+    if not resumed:
+        begin(plan.config, parts)
+        parallel.by_first(lambda: directory.create(plan))
+    return plan, parts
