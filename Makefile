@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo "make demo               train an agent on generated bandits, evaluate it, write demo/report.html"
 	@echo "make poet               evolve cart-poles and obstacle courses with their agents, write poet/*/report.html"
-	@echo "make test               run the tests (make test-slow: the slow ones too)"
+	@echo "make test               run the tests on all cores (make test-slow: the slow ones too)"
 	@echo "make test-floors        run the tests of the faces with the oldest Gymnasium, PettingZoo and MuJoCo allowed"
 	@echo "make check              lint, formatting, types, import layers"
 	@echo "make bench NAME=...     run one benchmark; without NAME those of the speed table, and print it"
@@ -33,10 +33,10 @@ poet: $(STAMP)
 	$(BIN)/taskgen train poet-walker --seed 0 --run poet/walker
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto -m "slow or not slow"
 
 # The oldest versions that pyproject.toml allows of what other people's libraries pin.
 FLOORS := gymnasium==1.2.2 pettingzoo==1.26.1 mujoco==3.3.0
