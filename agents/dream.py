@@ -78,6 +78,10 @@ class DREAMConfig(Config):
     epsilon_steps: int = Field(250_000, ge=0, description="Environment steps over which it falls.")
 
 
+_LEAST_SPREAD = 1e-6
+"""Of the encodings of tasks that differ, squared; below it the scale would be that of rounding."""
+
+
 class _Decoder(nn.Module):
     """A GRU over the steps of an episode, and the encoding of the task that its memory predicts."""
 
@@ -157,6 +161,8 @@ class DREAM:
         self._pace = Pace(config.warm_up, config.updates_per_step)
         self._steps = 0
         self._updates_done = 0
+        self._begun = False
+        """Whether the encoder was scaled to the tasks."""
 
     @property
     def epsilon(self) -> float:
@@ -235,6 +241,7 @@ class DREAM:
             "generator": self.generator.get_state(),
             "updates_done": self._updates_done,
             "explored": self._steps,
+            "begun": self._begun,
             **self._pace.state_dict(),
         }
 
@@ -246,7 +253,7 @@ class DREAM:
         self._trials.load_state_dict(state["trials"])
         self.generator.set_state(state["generator"].cpu())
         self._updates_done = state["updates_done"]
-        self._steps = state["explored"]
+        self._steps, self._begun = state["explored"], state["begun"]
         self._pace.load_state_dict(state)
 
     def _seen(self, rollout: Rollout) -> Float[Tensor, "H+1 B I"]:
@@ -259,7 +266,7 @@ class DREAM:
         """Keep the trials: what exploration saw and did, and the steps of exploitation, all of one length."""
         explored, rest = trial.rounds[0], trial.rounds[1:]
         assert explored.descriptor is not None
-        if not len(self._trials):
+        if not self._begun:
             self._begin(explored.descriptor)
         over = explored.terminated | explored.truncated
         rows = {
@@ -284,11 +291,14 @@ class DREAM:
 
     @torch.no_grad()
     def _begin(self, descriptor: Tensor) -> None:
-        """Shift and scale what the encoder makes of the first tasks."""
+        """Shift and scale what the encoder makes of the first tasks that differ."""
         encoded, head = self._networks.encoder(descriptor), self._networks.encoder[-1]
         assert isinstance(head, nn.Linear)
         centre = encoded.mean(0)
-        scale = (encoded - centre).square().mean().clamp(min=1e-8).rsqrt()
+        spread = (encoded - centre).square().mean()
+        if spread < _LEAST_SPREAD:  # one task, which says nothing of how far apart tasks are
+            return
+        self._begun, scale = True, spread.rsqrt()
         head.weight.mul_(scale)
         head.bias.sub_(centre).mul_(scale)
         self._older.load_state_dict(self._networks.state_dict())

@@ -5,9 +5,9 @@ What adapts: that probability, of every situation met in the trial. What is meta
     w += +-log(good / bad) where state 1 or 0 has paid, +-log((1 - good) / (1 - bad)) where it has not;  a = [w > 0]
 
 with w the log-odds that state 1 is better. In the incremental form the better state may then have changed:
-p <- p (1 - reversal) + (1 - p) reversal. It is told the probabilities, not the better state. No player can score more:
-one learns the same from either state, so that nothing is to be gained by exploring. With `memory = "episode"` every
-visit is a first one.
+p <- p (1 - reversal) + (1 - p) reversal. It is told the probabilities, not the better state. Where good + bad = 1, as by
+default, no player can score more: one learns the same from either state, so that nothing is to be gained by exploring.
+With `memory = "episode"` every visit is a first one.
 
 Reference: Bayes' rule; Ritter et al. 2018, "Been there, done that: meta-learning with episodic recall", section 4.3.
 
@@ -74,15 +74,19 @@ class TwoStepBayes(Player[TwoStepBayesConfig]):
         before = torch.where(step.trial_start[:, None], 0.0, carry.weight)
         weight = before.index_put((slot, carry.known.place), speaks * decided, accumulate=True)
         if not self._episodic:
-            better = weight.sigmoid()
-            reversal = probability[:, 3:4]
-            weight = torch.where(decided[:, None], (better + reversal * (1 - 2 * better)).logit(1e-9), weight)
+            weight = torch.where(decided[:, None], _after_reversal(weight, probability[:, 3:4]), weight)
         if not self._episodic or self.config.memory == "episode":
-            weight = weight * ~step.episode_start[:, None]
+            weight = torch.where(step.episode_start[:, None], 0.0, weight)
         known = carry.known.anew(step.trial_start).visit(step.observation[:, 3:])
         odds = at(weight, known.place)
         action = random_argmax(torch.stack([-odds, odds], dim=1), self.generator)
         return Action(action), _Evidence(known, weight, step.observation[:, :3].argmax(1))
+
+
+def _after_reversal(odds: Tensor, reversal: Tensor) -> Tensor:
+    """Log-odds of p (1 - reversal) + (1 - p) reversal, where p has the log-odds `odds`; also for reversals of 0 and 1."""
+    stay, swap = torch.log1p(-reversal), reversal.log()
+    return torch.logaddexp(odds + stay, swap) - torch.logaddexp(stay, odds + swap)
 
 
 def expected_returns(visits: int, common: float = 0.9, good: float = 0.9, bad: float = 0.1) -> list[float]:

@@ -89,6 +89,7 @@ class TrialVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_observation_space = self._observed(self._envs.single_observation_space)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._begun = np.zeros(num_envs, dtype=np.bool_)
+        """Where a trial of the slot's task has begun, so that a reset calls for another task."""
         self._over = np.zeros(num_envs, dtype=np.bool_)
         self._played = np.zeros(num_envs, dtype=np.int64)
         self._returns = np.zeros((2, episodes, num_envs))
@@ -188,6 +189,7 @@ class TrialVectorEnv(VectorEnv[Any, Any, Any]):
         """From their next reset on the slots `where` play tasks that the source gives next."""
         if slots := np.flatnonzero(where).tolist():
             self._envs.set_tasks(self._next_tasks(len(slots)), slots)
+            self._begun[slots] = False
 
     def _next_tasks(self, n: int) -> list[TaskSpec]:
         """The next `n`, asked for as many as there are slots."""

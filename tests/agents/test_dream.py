@@ -177,6 +177,19 @@ def test_encodings_begin_apart():
     assert torch.equal(agent._networks.encoder(trial.rounds[0].descriptor), encoded)  # but once
 
 
+def test_one_task_says_nothing_of_how_far_apart_tasks_are():
+    agent, family = _agent()
+    trial = _trial(agent, family)
+    descriptor = trial.rounds[0].descriptor
+    one = replace(trial.rounds[0], descriptor=descriptor[:1].expand_as(descriptor))
+    before = {name: value.clone() for name, value in agent._networks.encoder.state_dict().items()}
+    agent._remember(replace(trial, rounds=[one, *trial.rounds[1:]]))
+    assert all(torch.equal(value, before[name]) for name, value in agent._networks.encoder.state_dict().items())
+    agent._remember(trial)  # tasks that differ
+    with torch.no_grad():
+        assert float(agent._networks.encoder(descriptor).square().mean()) == pytest.approx(1.0, abs=1e-4)
+
+
 def test_targets_by_hand():
     agent, _ = _agent(discount=0.5, n_step=2)
     reward, following = torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([[8.0], [16.0], [32.0]])

@@ -3,6 +3,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -297,9 +298,14 @@ def test_a_raising_observer_is_switched_off_alone(tmp_path: Path, caplog: pytest
 
 def test_plugins_may_refuse_a_plan(tmp_path: Path) -> None:
     catalogue = load([plugin(tmp_path, "critic", OBSERVERS)])
-    assert catalogue.validate("fine") == []  # type: ignore[arg-type]
-    assert catalogue.validate("long") == ["too long"]  # type: ignore[arg-type]
-    assert "file:critic: validate_run itself failed: KeyError" in catalogue.validate("raise")[0]  # type: ignore[arg-type]
+
+    def said(plan: Any) -> list[str]:
+        """By the plugin: those that are built in look at what is no plan here."""
+        return [problem for problem in catalogue.validate(plan) if not problem.startswith("taskgen-metarl:")]
+
+    assert said("fine") == []
+    assert said("long") == ["too long"]
+    assert "file:critic: validate_run itself failed: KeyError" in said("raise")[0]
 
 
 def test_an_absent_plugin_is_named_with_what_to_do() -> None:

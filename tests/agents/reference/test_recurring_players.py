@@ -129,3 +129,16 @@ def test_a_row_of_decisions_is_filtered(reversal, common):
     found = np.asarray(play(agent, family, specs, 2)).reshape(2, -1)
     error = found.std(1) / 4000**0.5
     assert (np.abs(found.mean(1) - expected) < 4 * error).all()
+
+
+def test_a_better_state_that_never_changes_or_always_does():
+    """p after the chance of a reversal, by hand; with odds as long as they get nothing is infinite."""
+    odds = torch.tensor([[1.0, -2.0, 40.0, -40.0]])
+    for reversal in (0.0, 0.025, 0.5, 1.0):
+        found = two_step_bayes._after_reversal(odds, torch.tensor([[reversal]]))
+        p = odds.double().sigmoid()
+        expected = (p * (1 - reversal) + (1 - p) * reversal).logit()
+        assert found.isfinite().all()
+        torch.testing.assert_close(found[:, :2], expected[:, :2].float(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(two_step_bayes._after_reversal(odds, torch.tensor([[0.0]])), odds)
+    torch.testing.assert_close(two_step_bayes._after_reversal(odds, torch.tensor([[1.0]])), -odds)

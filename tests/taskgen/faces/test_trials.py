@@ -163,6 +163,30 @@ def test_the_source_is_told_and_asked_in_turns():
     assert len(source.told) == 1
 
 
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+def test_every_task_of_the_source_is_played_in_its_turn(mode):
+    specs = sure_arms(8)
+    envs = TrialVectorEnv(Listening(specs), episodes=1, num_envs=1, autoreset_mode=mode)
+    envs.reset()
+    played = []
+    while len(played) < 5:
+        before = envs.tasks[0]
+        _, _, over, _, _ = envs.step(np.array([0]))
+        played += [before] * int(over[0])
+        if mode == "Disabled":
+            envs.reset(options={"reset_mask": over})
+    assert played == specs[:5]
+    envs.reset()  # of a trial that is over, or one that has not begun: no task is passed over
+    assert envs.tasks[0] == specs[6 if mode == "SameStep" or mode == "Disabled" else 5]
+    env = TrialEnv(Listening(specs), episodes=1)
+    alone = []
+    for _ in range(4):
+        env.reset()
+        alone.append(env.task)
+        env.step(0)
+    assert alone == specs[:4]
+
+
 def test_scores_are_those_of_our_own_loop():
     """Success and learnability of trials of 4 episodes, of which the goal beside the start is reached in 3."""
     family = build_family("darkroom", {"size": 3, "horizon": 3})
