@@ -117,9 +117,9 @@ class EpisodicLSTM(RecurrentNetwork):
         state = _State(*memory)
         if _may_hold(starts):
             state = self._between(inputs, state, starts)
-        found, used = self._look_up(self._cue_of(inputs), state)
-        hidden, state = self._advance(self._fresh(inputs, starts), inputs, state._replace(used=used), found)
-        return hidden, state
+        found, places = self._look_up(self._cue_of(inputs), state)
+        state = self._stamp(places, state)
+        return self._advance(self._fresh(inputs, starts), inputs, state, found)
 
     def sequence(self, inputs: Tensor, restart: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """Step by step; what was found is kept while nothing was written and all cues stay, which the host looks at."""
@@ -132,15 +132,15 @@ class EpisodicLSTM(RecurrentNetwork):
             looks = changes.any(1).tolist()
         projected = self._fresh(inputs, starts).unbind()  # the gradient of a row by its number is as large as the whole
         outputs = list[Tensor]()
-        found = state.cell
+        found = places = None
         for t, row in enumerate(inputs):
             if restart is not None:
                 state = _State(*cleared(state, restart[t]))
             if looks[t] and _may_hold(starts[t]):
                 state = self._between(row, state, starts[t])
-            if looks[t]:
-                found, used = self._look_up(cues[t], state)
-                state = state._replace(used=used)
+            if looks[t] or places is None:
+                found, places = self._look_up(cues[t], state)
+            state = self._stamp(places, state)
             hidden, state = self._advance(projected[t], row, state, found)
             outputs.append(hidden)
         return torch.stack(outputs)
@@ -180,17 +180,20 @@ class EpisodicLSTM(RecurrentNetwork):
         )
 
     def _look_up(self, cue: Tensor, state: _State) -> tuple[Tensor, Tensor]:
-        """[B, H] tanh(m) of the situation `cue` [B, K], and when entries were last used by now [B, C]."""
+        """[B, H] tanh(m) of the situation `cue` [B, K], and [B, C] which entries that is made of."""
         squared = (state.keys - cue[:, None]).square().sum(-1).masked_fill(state.used == 0, torch.inf)
         near, place = squared.topk(self.config.neighbours, largest=False)
         kernel = 1 / (near + self.config.delta)
         weight = kernel / (self.config.nothing + kernel.sum(1, keepdim=True)).clamp(min=1e-30)
         values = state.values.gather(1, place[..., None].expand(-1, -1, self.output_size))
         found = (weight[..., None] * values).sum(1).tanh()
+        return found, torch.zeros_like(state.used, dtype=torch.bool).scatter(1, place, ~near.isinf())
+
+    def _stamp(self, places: Tensor, state: _State) -> _State:
+        """After one more step beside what was found in `places` [B, C]."""
         if self.config.eviction == "oldest":
-            return found, state.used
-        now = torch.where(near.isinf(), 0, state.clock[:, None] + 1)
-        return found, state.used.scatter_reduce(1, place, now, "amax")
+            return state
+        return state._replace(used=torch.where(places, state.clock[:, None] + 1, state.used))
 
     def _advance(self, projected: Tensor, inputs: Tensor, state: _State, found: Tensor | None) -> tuple[Tensor, _State]:
         """One step of the cell by what `inputs` [B, I] say to the gates [B, 5 H], and what was `found` [B, H], if any.

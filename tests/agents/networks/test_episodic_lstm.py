@@ -167,6 +167,39 @@ def test_pieces_begin_with_the_dictionary_of_the_trial():
         torch.testing.assert_close(piece, torch.stack(outputs)[start:], rtol=1e-5, atol=1e-5)
 
 
+def full(batch, seed=0):
+    """[60, batch, 7] of 20 episodes of three steps with 6 cues, and how `network(capacity=3)` plays them."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(20, 3, batch, 7, generator=generator)
+    cues = torch.randint(0, 6, (20, 1, batch), generator=generator).expand(20, 3, batch)
+    inputs[..., 0], inputs[..., 2] = 3.0 * (cues % 3), 3.0 * (cues // 3)
+    inputs[..., -2:] = 0.0
+    inputs[1:, 0, :, -2] = inputs[0, 0, :, -1] = 1.0
+    model, inputs = network(capacity=3, nothing=0.1), inputs.flatten(0, 1)
+    memory, outputs = model.initial(batch), []
+    for row in inputs:
+        output, memory = model.step(row, memory)
+        outputs.append(output)
+    assert (model.figures(memory)["evicted"] > 3).all()
+    return model, inputs, torch.stack(outputs)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("batch", [1, 5])
+def test_a_full_dictionary_makes_the_same_room_in_learning_as_in_play(batch, seed):
+    model, inputs, outputs = full(batch, seed)
+    torch.testing.assert_close(model.sequence(inputs), outputs, rtol=1e-5, atol=1e-5)
+
+
+def test_what_makes_room_does_not_depend_on_other_rows():
+    """Beside one whose cue changes with every step, as when it stands alone."""
+    model, inputs, _ = full(4)
+    beside = torch.randn(60, 1, 7, generator=torch.Generator().manual_seed(9))
+    together = model.sequence(torch.cat([inputs, beside], 1))
+    for row in range(4):
+        torch.testing.assert_close(together[:, row], model.sequence(inputs[:, [row]])[:, 0], rtol=1e-5, atol=1e-5)
+
+
 def test_a_family_without_a_cue_is_refused_before_the_run():
     changes = ["agent.network=episodic-lstm", 'evaluation.players=["random"]']
     with pytest.raises(ConfigError, match=r"builtin/episodic-lstm \(networks\) needs cue, which no part"):
