@@ -132,7 +132,8 @@ class EPG(FromScratch[EPGConfig]):
         """phi [Q]."""
         self._moments = no_moments(self.weights)
         self.updates = 0
-        self._lead = 0.0
+        self._steps = 0
+        self._lead: float | None = None
         self._ahead = 0
         self._idle = 0
         self._all: Tensor | None = None
@@ -146,6 +147,7 @@ class EPG(FromScratch[EPGConfig]):
         """The agent as it is judged: every life learns by phi as it is now."""
         judged = copy.copy(self)
         judged.trains = False
+        judged.generator = torch.Generator(self._device).set_state(self.generator.get_state())
         return judged
 
     @property
@@ -276,7 +278,8 @@ class EPG(FromScratch[EPGConfig]):
             eps = self.perturbations()[complete.nonzero()[:, 0].to(self._device)]
             gradient = search_gradient(ranks, eps, self.noise)
             slope = config.l2 * self.weights - gradient
-            step, self._moments = adam(slope, self._moments, self.updates + 1, self.learning_rate)
+            self._steps += 1
+            step, self._moments = adam(slope, self._moments, self._steps, self.learning_rate)
             self.weights = self.weights - step
             norms = torch.stack([gradient.norm(), step.norm(), self.weights.norm()]).tolist()
             names = ("losses/gradient_norm", "losses/step_norm", "losses/parameter_norm")
@@ -291,6 +294,7 @@ class EPG(FromScratch[EPGConfig]):
             "weights": self.weights,
             "moments": list(self._moments),
             "updates": self.updates,
+            "steps": self._steps,
             "lead": self._lead,
             "ahead": self._ahead,
             "idle": self._idle,
@@ -299,11 +303,13 @@ class EPG(FromScratch[EPGConfig]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises `ValueError` when the loss has another shape."""
+        """Raises `ValueError` when the loss has another shape, or evolved where its context left out newest steps."""
+        if "steps" not in state:
+            raise ValueError("a loss that evolved when its context did not read the newest steps; train it anew")
         self._begin_at(state["weights"])
         first, second = (moment.to(self._device, copy=True) for moment in state["moments"])
         self._moments = (first, second)
-        self.updates, self._seed = state["updates"], state["seed"]
+        self.updates, self._steps, self._seed = state["updates"], state["steps"], state["seed"]
         self._lead, self._ahead, self._idle = state["lead"], state["ahead"], state["idle"]
         self.generator.set_state(state["generator"].cpu())
 
@@ -312,13 +318,13 @@ class EPG(FromScratch[EPGConfig]):
         own, other = score[[CENTRE, PPO]].tolist()
         if not np.isfinite([own, other]).all():  # one of them did not live
             return {}
-        keep = 0.9 if self.updates else 0.0
-        self._lead = keep * self._lead + (1 - keep) * (own - other)
-        self._ahead += self._lead > 0
+        lead = own - other if self._lead is None else 0.9 * self._lead + 0.1 * (own - other)
+        self._lead = lead
+        self._ahead += lead > 0
         return {
             "epg/loss_return": own,
             "epg/ppo_return": other,
-            "epg/lead": self._lead,
+            "epg/lead": lead,
             "epg/updates_ahead": float(self._ahead),
         }
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 KERNELS, STRIDES = (6, 4), (5, 2)
-"""Steps that each temporal convolution sees, and by how many it moves on."""
+"""Steps that each temporal convolution sees, and by how many it moves on; its last window ends at the newest step."""
 
 
 class LossNetwork:
@@ -53,7 +53,8 @@ class LossNetwork:
         lives, episodes = steps.shape[:2]
         values = steps.flatten(0, 1)
         for number, (kernel, stride) in enumerate(zip(KERNELS, STRIDES, strict=True)):
-            lacking = max(0, kernel - values.shape[1])
+            length = values.shape[1]
+            lacking = kernel - length if length < kernel else (kernel - length) % stride  # windows end at the newest
             windows = functional.pad(values, (0, 0, lacking, 0)).unfold(1, kernel, stride).transpose(2, 3)
             flat = windows.reshape(lives, -1, self._shapes[number][0])
             values = self._layer(layers, number, flat).tanh().reshape(lives * episodes, -1, self._shapes[number][1])

@@ -270,6 +270,40 @@ def test_a_pair_of_which_one_did_not_live_has_no_say():
     assert torch.equal(agent.weights, made()[0].weights)
 
 
+def test_updates_without_a_pair_do_not_shorten_the_steps_after_them():
+    """Adam's first step is the learning rate times the sign of the slope however late it comes, its second by hand."""
+    agent, _ = made(l2=0.0, learning_rate_decay=1.0, noise_decay=1.0)
+    for _ in range(4):
+        agent.evolve(outcome_of([1.0, 1.0, 3.0]))
+    assert agent.updates == 4
+    first = agent.weights
+    one = _slope(agent)
+    agent.evolve(outcome_of([1, 1, 3, 8, 4, 2]))
+    second = agent.weights
+    torch.testing.assert_close(second, first - 0.02 * one.sign(), atol=1e-6, rtol=1e-4)
+    agent.evolve(outcome_of([1.0, 1.0, 3.0]))
+    restored, _ = made(seed=9, l2=0.0, learning_rate_decay=1.0, noise_decay=1.0)
+    restored.load_state_dict(pickle.loads(pickle.dumps(agent.state_dict())))
+    two = _slope(restored)
+    restored.evolve(outcome_of([1, 1, 3, 8, 4, 2]))
+    mean = (0.9 * 0.1 * one + 0.1 * two) / (1 - 0.9**2)
+    spread = (0.999 * 0.001 * one.square() + 0.001 * two.square()) / (1 - 0.999**2)
+    torch.testing.assert_close(restored.weights, second - 0.02 * mean / spread.sqrt(), atol=1e-6, rtol=1e-4)
+
+
+def _slope(agent):
+    """Down which the losses move by scores 3 and 8 of the first pair, 4 and 2 of the second: ranks -1/6, 1/2, ..."""
+    eps = agent.perturbations()
+    return -((-1 / 6 - 1 / 2) * eps[0] + (1 / 6 + 1 / 2) * eps[1]) / (2 * agent.noise)
+
+
+def test_the_lead_begins_with_the_first_update_that_compares():
+    agent, _ = made()
+    assert "epg/lead" not in agent.evolve(outcome_of([3.0]))
+    found = [agent.evolve(outcome_of([own, 2.0, 0, 0, 0, 0])) for own in (1.0, 3.0)]
+    assert [metrics["epg/lead"] for metrics in found] == pytest.approx([-1.0, -0.8])
+
+
 def test_batches_in_which_no_pair_ever_lives_are_refused_by_name():
     agent, _ = made()
     for _ in range(9):
@@ -310,7 +344,10 @@ def test_lives_that_diverge_are_counted_and_hurt_nobody():
 def test_when_it_is_judged_every_life_is_new_and_learns_by_the_loss_itself():
     agent, family = made()
     player = judged(agent)
+    stream = agent.generator.get_state()
     life = player.begin_trial(3)
+    player.reseed(4)
+    assert torch.equal(agent.generator.get_state(), stream)
     assert life.member.tolist() == [CENTRE] * 3
     assert not torch.equal(life.parameters[0], life.parameters[1])
     agent.generator.manual_seed(5)
@@ -343,6 +380,9 @@ def test_a_restored_agent_goes_on_identically():
     assert torch.equal(agent.weights, restored.weights)
     with pytest.raises(ValueError, match="weights for a loss of"):
         made(context_width=4)[0].load_state_dict(agent.state_dict())
+    earlier = {name: value for name, value in agent.state_dict().items() if name != "steps"}
+    with pytest.raises(ValueError, match="did not read the newest steps; train it anew"):
+        restored.load_state_dict(earlier)
 
 
 def test_ranks_are_of_members_not_of_lives():

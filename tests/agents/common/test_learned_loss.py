@@ -32,7 +32,8 @@ def by_the_library(weights, steps, weight):
         at += before * after + after
     values = steps.transpose(1, 2)
     for (matrix, bias), kernel, stride in zip(layers[:2], (6, 4), (5, 2), strict=True):
-        values = functional.pad(values, (max(0, kernel - values.shape[2]), 0))
+        windows = max(0, -(-(values.shape[2] - kernel) // stride)) + 1
+        values = functional.pad(values, (kernel + (windows - 1) * stride - values.shape[2], 0))
         kernels = matrix.view(kernel, -1, matrix.shape[1]).permute(2, 1, 0)
         values = functional.conv1d(values, kernels, bias, stride=stride).tanh()
     context = (values.mean((0, 2)) @ layers[2][0] + layers[2][1]).tanh()
@@ -45,7 +46,7 @@ def by_the_library(weights, steps, weight):
     return total / weight.sum()
 
 
-@pytest.mark.parametrize("length", [30, 21, 8, 3])
+@pytest.mark.parametrize("length", [30, 24, 21, 8, 6, 3])
 def test_every_life_by_its_own_weights(length):
     weights, steps, weight = data(length=length, recent=min(3, length))
     weight[:, 0, 0] = 1.0
@@ -75,6 +76,18 @@ def test_what_came_before_the_last_round_tells_by_the_context_alone():
     before = network()(weights, steps, weight)
     steps[:, :, 0] += 1.0
     assert (network()(weights, steps, weight) != before).all()
+
+
+@pytest.mark.parametrize("length", [1, 4, 5, 6, 7, 8, 10, 16, 20, 21, 40, 60])
+def test_the_context_reads_every_step_that_is_remembered(length):
+    """No step but the first weighs, so that all others tell by the context alone."""
+    net = network()
+    weights, steps, _ = data(length=length)
+    weight = torch.zeros(3, 2, length)
+    weight[:, :, 0] = 1.0
+    steps.requires_grad_()
+    (slope,) = torch.autograd.grad(net(weights, steps, weight).sum(), steps)
+    assert (slope.abs().amax((0, 1, 3)) > 1e-9).all()
 
 
 def test_first_weights_have_no_biases_and_are_within_reach():
