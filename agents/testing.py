@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 import registry
+from agents.training.tree import flatten
 from registry.config import Part
 from registry.errors import ConfigError, UserError
 from taskgen.build import build_family
@@ -58,7 +59,8 @@ def check_agent(
 
     Plays and learns, also from a single trial, as curricula may have it; actions lie in the space; what happens in one
     trial does not depend on the others, nor does what `adapt` makes of it; metrics are finite; the state restored into
-    a fresh agent makes it act and learn identically. Raises `AssertionError` naming all that fails.
+    a fresh agent makes it act and learn identically; as it is judged, where that is an agent of its own, playing and
+    reseeding it leaves this one's state as it is. Raises `AssertionError` naming all that fails.
     """
     tasks = build_family(family, family_settings)
     problem = problem_of(tasks, episodes=episodes, seed=7, device=torch.device(device), updates=4)
@@ -72,6 +74,7 @@ def check_agent(
         problems += [f"{what}: {key} = {value}" for key, value in metrics.items() if not math.isfinite(value)]
     problems += _independence_problems(agent, trial)
     problems += _state_problems(agent, build_agent(part, problem), tasks, episodes, problem.device)
+    problems += _judged_problems(agent, tasks, episodes, problem.device)
     if problems:
         raise AssertionError("\n".join([f"{name} on {family}:", *(f"  - {problem}" for problem in problems)]))
 
@@ -204,6 +207,25 @@ def _state_problems(
         if agent.learn(one) != fresh.learn(other):
             return ["an agent restored from state_dict learns differently"]
     return []
+
+
+def _judged_problems(agent: Agent, family: TaskFamily[Any], episodes: int, device: torch.device) -> list[str]:
+    player = judged(agent)
+    if player is agent:
+        return []
+    before, held = flatten(agent.state_dict())
+    held = {place: tensor.clone() for place, tensor in held.items()}
+    problems: list[str] = []
+    for what in ("playing", "reseeding"):
+        if what == "playing":
+            _play(player, family, episodes, 4, device)
+        elif isinstance(player, Seedable):
+            player.reseed(5)
+        after, holds = flatten(agent.state_dict())
+        moved = [place for place in holds if place not in held or not torch.equal(holds[place], held[place])]
+        moved += ["what is no tensor"] if after != before else []
+        problems += [f"{what} the agent as it is judged changes its state: {', '.join(moved)}"] if moved else []
+    return problems
 
 
 def check_take_over(

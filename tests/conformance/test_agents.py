@@ -1,5 +1,6 @@
 """The agent conformance kit over every agent of the catalogue, on every family it fits."""
 
+import copy
 import importlib
 import re
 
@@ -114,6 +115,18 @@ VARIANTS = {
 """Settings by which all of an agent's numbers act, and few of which take long."""
 SLOW = VARIANTS.keys() - {"ppo"}
 """Agents with so many numbers that trying each takes long."""
+
+
+def test_the_kit_names_an_agent_that_is_not_left_as_it_is_when_it_is_judged(monkeypatch):
+    def frozen(agent):
+        player = copy.copy(agent)
+        player.trains, player.reseed = False, agent.reseed
+        return player
+
+    monkeypatch.setattr("agents.epg.EPG.frozen", frozen)
+    said = r"playing .* changes its state: /generator\n.* reseeding .* changes its state: /generator, what is no tensor"
+    with pytest.raises(AssertionError, match=said):
+        check_agent("epg", EVOLVED, family="grid-navigation")
 
 
 @pytest.mark.parametrize(
