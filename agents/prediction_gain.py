@@ -114,8 +114,7 @@ class PredictionGain:
     @torch.no_grad()
     def act(self, carry: _State, step: Step) -> tuple[Action, _State]:
         """Update the belief by what exploration showed, its last step too; sample from the policy whose turn it is."""
-        exploring = step.episode_index < self.exploration_episodes
-        shows = exploring | (step.episode_start & (step.episode_index == self.exploration_episodes))
+        exploring, shows = step.episode_index < self.exploration_episodes, self._shows(step)
         belief, memory = self.belief.encoder.step(self.encode(step), carry.memory)
         carry = _State(*(torch.where(shows[:, None], *pair) for pair in zip((memory, belief), carry, strict=True)))
         inputs = torch.cat([self.encode.observation(step.observation), carry.belief], -1)
@@ -142,7 +141,7 @@ class PredictionGain:
         figures = self.explorer.learn(explored, inputs, gain)
         metrics = {name.replace("losses/", "losses/explore_"): value for name, value in figures.items()}
         metrics |= self.exploiter.learn(exploited, inputs, rollout.reward)
-        self.belief.keep(explored)
+        self.belief.keep(explored, rollout.valid & self._shows(rollout))
         return {
             **metrics,
             **self.belief.learn(),
@@ -188,6 +187,11 @@ class PredictionGain:
         self.informed.load_state_dict(state["informed"])
         load_optimizer(self._optimizer, state["optimizer"], self.config.informed_rate)
         self.generator.set_state(state["generator"].cpu())
+
+    def _shows(self, step: Step | Rollout) -> Tensor:
+        """[..., B] bool, whether the belief is updated: while exploring, and by its end as exploitation begins."""
+        ends = step.episode_start & (step.episode_index == self.exploration_episodes)
+        return (step.episode_index < self.exploration_episodes) | ends
 
     def _inform(self, rollout: Rollout) -> Metrics:
         """Steps of the predictor that is told the task, on steps of all episodes."""

@@ -112,7 +112,7 @@ def evidence_terms(
         decoder: what predicts the trial.
         steps: its steps, as `TrialDecoder.errors` takes them.
         valid: [T, N] which of them were played.
-        which: [K, N] int64, the steps whose beliefs are judged; all were played.
+        which: [K, N] int64, the steps whose beliefs are judged.
         noise: [K, N, L] standard normal.
     """
     rows = torch.arange(beliefs.shape[1], device=beliefs.device)
@@ -172,10 +172,14 @@ class BeliefModel:
         errors = decoder.errors(latent.flatten(0, 1)[None], steps)
         return 0.5 * torch.stack(list(errors.values())).sum(0).view_as(rollout.reward)
 
-    def keep(self, rollout: Rollout) -> None:
-        """Put the trials where encoder and decoder learn from them, all of one length."""
+    def keep(self, rollout: Rollout, judged: Tensor | None = None) -> None:
+        """Put the trials where encoder and decoder learn from them, all of one length.
+
+        `judged` [T, B] bool says whose beliefs are judged, of each trial its first steps; left out, those of all valid
+        ones. Decoded are the valid steps, and they alone.
+        """
         missing = self._steps - len(rollout.reward)
-        columns = self.described(rollout).items()
+        columns = {**self.described(rollout), "judged": rollout.valid if judged is None else judged}.items()
         rows = {name: torch.cat([column, column.new_zeros(missing, *column.shape[1:])]) for name, column in columns}
         self._trials.append({name: row.transpose(0, 1) for name, row in rows.items()})
 
@@ -190,7 +194,7 @@ class BeliefModel:
             steps = {name: column.transpose(0, 1) for name, column in kept.items()}
             share = torch.rand(shape, generator=self._generator, device=self._device)
             noise = torch.randn(*shape, config.latent, generator=self._generator, device=self._device)
-            beliefs, which = self.encoder.sequence(steps["inputs"]), (share * steps["valid"].sum(0)).to(torch.int64)
+            beliefs, which = self.encoder.sequence(steps["inputs"]), (share * steps["judged"].sum(0)).to(torch.int64)
             terms = evidence_terms(beliefs, self.decoder, steps, steps["valid"], which, noise)
             loss = terms["reward"] + config.kl_weight * terms["kl"] + terms.get("state", 0.0)
             self._optimizer.zero_grad(set_to_none=True)
@@ -213,7 +217,9 @@ class BeliefModel:
         """Raises `RuntimeError` when shapes differ."""
         self.networks.load_state_dict(state["networks"])
         load_optimizer(self._optimizer, state["optimizer"], self.config.encoder_rate)
-        self._trials.load_state_dict(state["trials"])
+        columns = state["trials"]["columns"]
+        judged = {"judged": columns["valid"]} if columns else {}  # of states that say not yet whose beliefs are judged
+        self._trials.load_state_dict({**state["trials"], "columns": {**judged, **columns}})
 
 
 def variance(belief: Float[Tensor, "*axes D"]) -> Float[Tensor, "*axes"]:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from agents.common.belief import drawn
+from agents.common import belief as beliefs
+from agents.common.belief import drawn, evidence_terms
 from agents.prediction_gain import PredictionGain, PredictionGainConfig
 from registry.errors import UserError
 from taskgen.build import build_family
@@ -63,6 +64,42 @@ def test_the_belief_is_that_of_the_exploration_episodes_alone(exploration):
     torch.testing.assert_close(belief[: end + 1], whole[: end + 1])  # the last step of exploration is seen too
     assert torch.equal(belief[end:], belief[end : end + 1].expand_as(belief[end:]))
     assert not torch.allclose(belief[end], belief[end - 1])
+
+
+def test_the_encoder_learns_from_the_one_pull_that_exploration_is():
+    """The one belief that has read a pull is that on which exploitation acts, at its first step."""
+    family = build_family("bandit")
+    agent = made(family, episodes=4, kl_weight=0.0)
+    trial = collect(agent, family.batch(4), [family.spec(seed=seed) for seed in range(4)], plan=agent.plan(4))
+    weight = agent.belief.encoder.embedding[0].weight
+    before = weight.detach().clone()
+    for _ in range(3):
+        agent.learn(trial)
+    moved = (weight - before).abs().sum(0)
+    seen, acted = agent.encode.observation_size, agent.encode.action_size
+    pulled = trial.rollout.action[0].unique()
+    assert (moved[seen + pulled] > 0).all()
+    assert (moved[seen + acted :] > 0).all()  # reward, an episode starts, the trial starts
+
+
+@pytest.mark.parametrize("exploration", [1, 2])
+def test_the_beliefs_of_exploration_and_the_one_it_ends_in_are_judged_by_what_exploration_paid(
+    exploration, monkeypatch
+):
+    agent = made(exploration=exploration, beliefs=500)
+    trial, judged_steps = play(agent), []
+
+    def spy(found, decoder, steps, valid, which, noise):
+        judged_steps.append((valid, which))
+        return evidence_terms(found, decoder, steps, valid, which, noise)
+
+    monkeypatch.setattr(beliefs, "evidence_terms", spy)
+    agent.learn(trial)
+    end = exploration * LONG
+    valid, which = judged_steps[0]
+    assert valid[:end].all()
+    assert not valid[end:].any()
+    assert which.unique().tolist() == list(range(end + 1))
 
 
 def test_each_policy_plays_its_own_episodes():

@@ -1,5 +1,6 @@
 """Beliefs: divergences and bounds by hand; what is decoded from which belief; the past and the future both count."""
 
+import copy
 import dataclasses
 import math
 
@@ -191,6 +192,18 @@ def test_the_beliefs_of_all_steps_that_were_played_are_judged(monkeypatch):
     shares = torch.bincount(judged[0].flatten()) / 600
     assert len(shares) == 4
     assert (shares - 0.25).abs().max() < 4 * (0.1875 / 600) ** 0.5
+
+
+def test_a_state_that_says_not_yet_whose_beliefs_are_judged_goes_on_with_those_of_valid_steps():
+    (model, rollout), (other, _) = _model(), _model()
+    model.load_state_dict(other.state_dict())  # of before the first trials
+    model.keep(rollout)
+    state = copy.deepcopy(model.state_dict())
+    del state["trials"]["columns"]["judged"]
+    other.load_state_dict(state)
+    for going in (model, other):
+        going.keep(rollout)
+    assert model.learn() == other.learn()
 
 
 def test_certainty_is_that_of_the_first_step_and_of_the_last_that_was_played():
