@@ -152,7 +152,8 @@ class TrialActorCritic:
         steps, valid = len(reward), rollout.valid.to(torch.float32)
         value, advantage = self.estimates(rollout, reward)
         returns = advantage + value
-        mean = (returns * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
+        mean = (returns * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True)
+        mean = torch.where(rollout.valid.any(1, keepdim=True), mean, self._value_mean[:steps])
         scale = weighted_mean((returns - mean).square(), valid).sqrt() + 1e-6
         keep = 0.9 if self._updates_done else 0.0
         self._value_mean[:steps] = keep * self._value_mean[:steps] + (1 - keep) * mean

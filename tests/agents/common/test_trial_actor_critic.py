@@ -52,6 +52,15 @@ def test_values_and_advantages_by_hand():
     torch.testing.assert_close(target[VALID], torch.tensor([2.5 - first, 2.0 - first, 3.0 - second]) / scale)
 
 
+def test_a_step_that_no_trial_played_keeps_its_mean():
+    """Only the first step was played, for rewards of 1 and 2: its mean moves from 3 by a tenth towards 1.5."""
+    parts = _parts()
+    parts._value_mean[:, 0] = torch.tensor([3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    parts._updates_done = 1
+    parts._advantages(_rollout(torch.tensor([[True, True], [False, False]])), REWARD)
+    assert parts._value_mean[:, 0].tolist() == pytest.approx([2.85, 4.0, 5.0, 6.0, 7.0, 8.0])
+
+
 def test_what_hardly_differs_is_not_blown_up():
     """Advantages and returns of 0 and 4e-8: they spread by 2e-8, to which 1e-8 and 1e-6 are added."""
     rollout = _rollout(torch.ones(2, 2, dtype=torch.bool), ((0.0, 0.0), (0.0, 0.0)))
