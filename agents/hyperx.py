@@ -62,6 +62,7 @@ class HyperX(BeliefAgent[HyperXConfig]):
                 self.encode.observation_size + 2 * config.latent,
                 config.novelty_hidden,
                 config.novelty_outputs,
+                observed=self.encode.observation_size,
                 learning_rate=config.novelty_rate,
                 device=problem.device,
             )

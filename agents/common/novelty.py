@@ -8,7 +8,10 @@ Before anything was visited everything is as new: 1.
 Reference: Burda, Edwards, Storkey and Klimov 2019, "Exploration by Random Network Distillation", section 2.2. There the
 bonus is divided by a running deviation of its returns, so that its size stays; here its unit stays, so that it fades.
 
-Axes: N rows, I inputs.
+Observations are shifted and scaled to mean 0 and variance 1 over all visits (section 2.4). Beliefs are read as they
+are: their unit is the prior N(0, 1). How little those of an untrained encoder spread is no unit for what it will learn.
+
+Axes: N rows, I inputs: observations, then beliefs.
 """
 
 from collections.abc import Sequence
@@ -27,14 +30,23 @@ class Novelty:
     """What it makes of a row does not depend on the other rows; draws from the generator of whoever visits."""
 
     def __init__(
-        self, inputs: int, hidden: Sequence[int], outputs: int, *, learning_rate: float, device: torch.device
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        outputs: int,
+        *,
+        observed: int,
+        learning_rate: float,
+        device: torch.device,
     ) -> None:
+        """Of `inputs` entries the first `observed` are the observation's."""
         sizes = (inputs, *hidden)
         self._target, self._predictor = (
             nn.Sequential(mlp(sizes), nn.Linear(sizes[-1], outputs)).to(device) for _ in range(2)
         )
         self._target.requires_grad_(requires_grad=False)
-        self._normalizer = RunningNormalizer(inputs).to(device)
+        self._observed = observed
+        self._normalizer = RunningNormalizer(observed).to(device)
         self._learning_rate = learning_rate
         self._optimizer = torch.optim.Adam(self._predictor.parameters(), lr=learning_rate, fused=True)
         self._unit = torch.ones((), device=device)
@@ -48,10 +60,10 @@ class Novelty:
     def visit(self, x: Float[Tensor, "N I"], generator: torch.Generator, *, updates: int, batch: int) -> None:
         """Steps of the predictor, each on `batch` random rows of what was visited.
 
-        The first visit fixes the unit, and how inputs are shifted and scaled for good.
+        The first visit fixes the unit; all of them say how observations are shifted and scaled.
         """
+        self._normalizer.update(x[:, : self._observed])
         if not self._visits:
-            self._normalizer.update(x)
             self._unit = self._errors(x).detach().mean().clamp(min=1e-12)
         self._visits += 1
         for _ in range(updates):
@@ -61,7 +73,7 @@ class Novelty:
             self._optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Both networks, how inputs are scaled, optimiser, unit, number of visits."""
+        """Both networks, how observations are scaled, optimiser, unit, number of visits."""
         return {
             "target": self._target.state_dict(),
             "predictor": self._predictor.state_dict(),
@@ -82,5 +94,5 @@ class Novelty:
 
     def _errors(self, x: Tensor) -> Tensor:
         """[...] mean squared differences of the two networks' outputs."""
-        x = self._normalizer(x)
+        x = torch.cat([self._normalizer(x[..., : self._observed]), x[..., self._observed :]], -1)
         return (self._predictor(x) - self._target(x)).square().mean(-1)
