@@ -96,13 +96,12 @@ class HyperX(BeliefAgent[HyperXConfig]):
     @torch.no_grad()
     def hyper_states(self, rollout: Rollout) -> Tensor:
         """[T, B, I] observation and belief after every step."""
-        start = torch.zeros_like(rollout.trial_start[-1])
         last = Step(
             rollout.next_observation[-1],
             rollout.action[-1],
             rollout.reward[-1],
-            start,
-            start,
+            (rollout.terminated | rollout.truncated)[-1],  # as in the row that follows where others play on
+            torch.zeros_like(rollout.trial_start[-1]),
             rollout.episode_index[-1],
         )
         seen = torch.cat([self.encode(rollout.steps), self.encode(last)[None]])

@@ -1,5 +1,7 @@
 """HyperX: what the bonuses are, that they fall to zero, and that nothing of them is judged."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -14,9 +16,9 @@ SMALL = {"encoder_width": 8, "decoder_hidden": (8,), "latent": 2, "beliefs": 2, 
 NOVELTY = {"novelty_hidden": (8,), "novelty_outputs": 4, "novelty_batch": 8}
 
 
-def play(updates=4, family="grid-navigation", **settings):
+def play(updates=4, family="grid-navigation", horizon=5, **settings):
     torch.manual_seed(0)
-    world = build_family(family, {"horizon": 5})
+    world = build_family(family, {"horizon": horizon})
     problem = problem_of(world, episodes=2, seed=1, device=torch.device("cpu"), updates=updates)
     agent = HyperX(HyperXConfig(**{**SMALL, **NOVELTY, **settings}), problem)
     specs = [world.spec(seed=seed) for seed in range(4)]
@@ -44,6 +46,30 @@ def test_hyper_states_are_what_the_policy_reads_next():
     assert torch.equal(states[..., :width], agent.encode.observation(rollout.next_observation))
     torch.testing.assert_close(states[:-1, :, width:], rollout.record["belief"][1:])
     assert not torch.allclose(states[-1, :, width:], states[-2, :, width:])  # the last step has been seen too
+
+
+def test_novelty_is_the_same_alone_and_in_company():
+    """Of trials of different lengths: of all but the longest the others' rollout goes on beyond the end."""
+    agent, trial = play(family="cartpole", horizon=40)
+    rollout = trial.rollout
+    states = agent.hyper_states(rollout)
+    agent._novelty.visit(states[rollout.valid], agent.generator, updates=1, batch=8)
+    novelty = agent.bonuses(rollout, states)["bonus/novelty"]
+    lengths = rollout.valid.sum(0).tolist()
+    assert len(set(lengths)) > 1
+    for slot, length in enumerate(lengths):
+        alone = _first(rollout.of(torch.tensor([slot])), length)
+        assert (alone.terminated | alone.truncated)[-1].all()
+        found = agent.bonuses(alone, agent.hyper_states(alone))["bonus/novelty"]
+        torch.testing.assert_close(found[:, 0], novelty[:length, slot])
+
+
+def _first(rollout, length):
+    """Its first `length` steps."""
+    columns = {field.name: getattr(rollout, field.name) for field in dataclasses.fields(rollout)}
+    kept = {name: value[:length] for name, value in columns.items() if torch.is_tensor(value)}
+    record = {name: value[:length] for name, value in rollout.record.items()}
+    return dataclasses.replace(rollout, **kept, record=record)
 
 
 def test_the_policy_is_paid_reward_and_both_bonuses():
