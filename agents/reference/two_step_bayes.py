@@ -5,9 +5,9 @@ What adapts: that probability, of every situation met in the trial. What is meta
     w += +-log(good / bad) where state 1 or 0 has paid, +-log((1 - good) / (1 - bad)) where it has not;  a = [w > 0]
 
 with w the log-odds that state 1 is better. In the incremental form the better state may then have changed:
-p <- p (1 - reversal) + (1 - p) reversal. It is told the probabilities, not the better state. Where good + bad = 1, as by
-default, no player can score more: one learns the same from either state, so that nothing is to be gained by exploring.
-With `memory = "episode"` every visit is a first one.
+p <- p (1 - reversal) + (1 - p) reversal. It is told the probabilities, not the better state. Where good + bad = 1,
+as by default, no player can score more: one learns the same from either state, so that nothing is to be gained by
+exploring. With `memory = "episode"` every visit is a first one.
 
 Reference: Bayes' rule; Ritter et al. 2018, "Been there, done that: meta-learning with episodic recall", section 4.3.
 
@@ -84,7 +84,7 @@ class TwoStepBayes(Player[TwoStepBayesConfig]):
 
 
 def _after_reversal(odds: Tensor, reversal: Tensor) -> Tensor:
-    """Log-odds of p (1 - reversal) + (1 - p) reversal, where p has the log-odds `odds`; also for reversals of 0 and 1."""
+    """Log-odds of p (1 - reversal) + (1 - p) reversal, where p has the log-odds `odds`; also for reversal 0 or 1."""
     stay, swap = torch.log1p(-reversal), reversal.log()
     return torch.logaddexp(odds + stay, swap) - torch.logaddexp(stay, odds + swap)
 

@@ -133,6 +133,7 @@ class SamplingForLearnability(Wrapper):
         self._change(scored=self._standing.scored + 1)
         share = float(np.mean(solved))
         if 0.0 < share < 1.0:
+            self._best = [(known, value) for known, value in self._best if known.id != spec.id]
             self._best.append((spec, share))
             self._best.sort(key=lambda pair: -learnability(pair[1]))  # stable: of equals the first is kept
             del self._best[self._settings.kept :]

@@ -114,6 +114,15 @@ def test_a_candidate_that_straddles_two_rounds_is_scored_by_all_its_plays():
     assert curriculum.metrics()["tasks/kept"] == 1.0
 
 
+def test_a_task_that_comes_again_is_kept_once():
+    """The source has but two tasks, and gives each three times."""
+    specs = [FAMILY.spec({"goal": goal}) for goal in (2, 3)]
+    curriculum = source()
+    curriculum.sources["source"].ask = lambda n: (specs * n)[:n]
+    tell(curriculum, curriculum.ask(12), lambda spec, turn: turn % 2)
+    assert curriculum.metrics()["tasks/kept"] == 2.0
+
+
 def test_the_share_of_tasks_kept():
     curriculum = source(share=0.25, refresh=100)
     specs = curriculum.ask(12)
