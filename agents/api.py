@@ -28,6 +28,7 @@ from agents.training.start import started
 from agents.training.trained import load_trained
 from registry import catalogue
 from registry.config import apply_overrides, parse
+from registry.errors import UserError
 from registry.plan import resolve
 from taskgen.family import TaskFamily, same_structure
 from taskgen.interaction.agent import Agent, Problem
@@ -62,7 +63,13 @@ class LoadedAgent:
             batch = self.family.batch(1, self.problem.device)
             batch.set_tasks([task])
             descriptor = batch.descriptor()[0]
-        return TrialPlayer(self.agent, self.problem, episodes=episodes, descriptor=descriptor)
+        return TrialPlayer(
+            self.agent,
+            self.problem,
+            action_space=self.family.action_space,
+            episodes=episodes,
+            descriptor=descriptor,
+        )
 
 
 def load(run: str | Path, *, device: str = "cpu") -> LoadedAgent:
@@ -71,6 +78,8 @@ def load(run: str | Path, *, device: str = "cpu") -> LoadedAgent:
     Raises `UserError` for a directory without a run, a run without a checkpoint, and one whose runner judges its many
     agents itself; `CheckpointError` for damage.
     """
+    if not isinstance(run, str | Path):
+        raise UserError(f"load({run!r}): expected the path of a run directory")
     trained = load_trained(RunDirectory(Path(run)), device)
     parts = trained.parts
     return LoadedAgent(parts.player, parts.problem, parts.family, trained.experiment, trained.iteration, trained.steps)
@@ -92,6 +101,8 @@ def train(
     printed now and then, and in the main thread an interrupt stops after the iteration. Raises `UserError` for what is
     wrong with the experiment, before anything is written.
     """
+    if wrong := [override for override in overrides if not isinstance(override, str)]:
+        raise UserError(f"{wrong[0]!r}: settings are texts such as 'training.iterations=20'")
     if isinstance(experiment, Mapping):
         data = apply_overrides(experiment, overrides)
         plan = resolve(parse(Experiment, data, "experiment"), catalogue(), "experiment")

@@ -16,10 +16,10 @@ drawn from those kept is drawn task by task, so that its share of a round is tha
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from registry.config import Config, Part
 from registry.errors import CheckpointError, TaskError
@@ -46,6 +46,12 @@ class SamplingForLearnabilityConfig(Config):
     kept: int = Field(100, ge=1, le=100_000, description="K: tasks of highest learnability that are kept.")
     refresh: int = Field(50, ge=1, description="R: rounds that are learned from before new candidates are scored.")
     share: float = Field(0.5, gt=0, le=1, description="Of the tasks of a round, the share drawn from those kept.")
+
+    @model_validator(mode="after")
+    def _some_are_chosen(self) -> Self:
+        if self.kept >= self.candidates:
+            raise ValueError(f"kept = {self.kept} of candidates = {self.candidates}: fewer are kept than are scored")
+        return self
 
 
 class Standing(Config):

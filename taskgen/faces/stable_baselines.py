@@ -36,6 +36,8 @@ class SlotVecEnv(VecEnv):
 
     def __init__(self, envs: TaskVectorEnv | TrialVectorEnv) -> None:
         """Raises `UserError` for environments that do not reset in the step that ends an episode."""
+        if not isinstance(envs, TaskVectorEnv | TrialVectorEnv):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UserError(f"{envs!r} is none of taskgen.make_vec and taskgen.make_trials_vec, whose slots these are")
         if envs.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise UserError(
                 f"Stable-Baselines3 resets in the step that ends an episode, and these environments have "

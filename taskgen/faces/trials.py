@@ -22,7 +22,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from registry.config import Part
-from registry.errors import UserError
+from registry.errors import UserError, brief
 from taskgen.build import build_family, build_source, family_of
 from taskgen.faces.resets import plain_seed, refuse_options
 from taskgen.faces.vector import TaskVectorEnv
@@ -68,8 +68,12 @@ class TrialVectorEnv(VectorEnv[Any, Any, Any]):
         rebuild: Callable[[int], TaskSource] | None = None,
     ) -> None:
         """Asks `source` for the first tasks. Raises `UserError` for one that others cannot learn from; see `refuse`."""
-        if episodes < 1 or num_envs < 1:
-            raise UserError(f"episodes = {episodes} and num_envs = {num_envs}: both are 1 or more")
+        for name, count in (("episodes", episodes), ("num_envs", num_envs)):
+            if isinstance(count, bool) or not isinstance(plain_seed(count), int) or count < 1:
+                raise UserError(f"{name} = {brief(count)}: expected an integer from 1 on")
+        modes = [mode.value for mode in AutoresetMode]
+        if autoreset_mode not in [*AutoresetMode, *modes]:
+            raise UserError(f"autoreset_mode = {brief(autoreset_mode)}: expected one of {', '.join(modes)}")
         if history not in ("dict", "flat", "none"):
             raise UserError(f"history = {history!r}: expected 'dict', 'flat' or 'none'")
         self._source, self._episodes, self._history = source, episodes, history
@@ -101,6 +105,11 @@ class TrialVectorEnv(VectorEnv[Any, Any, Any]):
     def tasks(self) -> tuple[TaskSpec, ...]:
         """The task of every slot's trial."""
         return self._envs.tasks
+
+    @property
+    def over(self) -> bool:
+        """Whether the trial of any slot is over and waits for its next reset."""
+        return bool(self._over.any())
 
     def reset(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -264,6 +273,8 @@ class TrialEnv(gym.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """See `gymnasium.Env.step`; the end of a task's episode starts the next one at once."""
+        if self._envs.over:
+            raise gym.error.ResetNeeded("the trial is over: call reset(), which begins one of another task")
         observation, reward, over, _, infos = self._envs.step(_one(action))
         return _row(observation), float(reward[0]), bool(over[0]), False, _infos(infos)
 
@@ -364,6 +375,8 @@ def _source(source: Given, family: str | Mapping[str, Any] | None, seed: int) ->
     if family is None:
         raise UserError(f"source = {source!r} needs a family: family='bandit', or {{'name': 'bandit', 'arms': 5}}")
     named: dict[str, Any] = {"name": family} if isinstance(family, str) else dict(family)
+    if "name" not in named:
+        raise UserError(f"family = {brief(named)}: which family is it? Give its settings beside a 'name'")
     built = build_family(named.pop("name"), named)
     return {"source": build_source(source, built, seed), "rebuild": functools.partial(build_source, source, built)}
 

@@ -4,17 +4,19 @@
 game. The agent sees the same either way, and adapts at the same places.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
-import numpy as np
 import torch
 from torch import Tensor
 
 from registry.errors import UserError, brief
+from taskgen.interaction.acting import Acting
 from taskgen.interaction.agent import Agent, CollectionPlan, Problem, Rollout, Step, judged
+from taskgen.spaces import pack, row_shape, unpack
 
 
 @dataclass
@@ -44,12 +46,23 @@ class TrialPlayer:
     side by side, such as those of a round of MAML, are played one after another.
     """
 
-    def __init__(self, agent: Agent, problem: Problem, *, episodes: int | None = None, descriptor: Any = None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        problem: Problem,
+        *,
+        action_space: gym.Space[Any] | None = None,
+        episodes: int | None = None,
+        descriptor: Any = None,
+    ) -> None:
         """A trial of `episodes` episodes; where it is left out, of as many as in training.
 
-        Raises `UserError` for a length that the agent cannot plan, and for an oracle without the task's `descriptor`
-        [D].
+        `action_space` is that of the family or environment, where it is another than agents answer in. Raises
+        `UserError` for a length that is no positive integer or that the agent cannot plan, and for an oracle without
+        the task's `descriptor` [D].
         """
+        if episodes is not None and (isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 1):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UserError(f"episodes = {brief(episodes)}: expected an integer from 1 on, or None for as in training")
         self._agent = judged(agent)
         self._problem = problem
         self.plan: CollectionPlan = self._agent.plan(episodes or problem.episodes)
@@ -60,12 +73,9 @@ class TrialPlayer:
             row = torch.as_tensor(descriptor, dtype=torch.float32, device=problem.device)
             self._descriptor = row.expand(self.plan.slots, -1)
         self._carry = self._agent.begin_trial(1)
-        space = problem.action_space
-        self._discrete = isinstance(space, gym.spaces.Discrete)
-        zeros = torch.zeros(
-            () if self._discrete else space.shape or (), dtype=torch.int64 if self._discrete else torch.float32
-        )
-        self._places = [_Place(zeros.to(problem.device)) for _ in range(self.plan.slots)]
+        self._acting = Acting(action_space or problem.action_space, problem.device)
+        (zeros,) = self._acting.zeros(1, torch.device(problem.device))
+        self._places = [_Place(zeros) for _ in range(self.plan.slots)]
         self.episode = 0
         """Number of the episode in the trial, from 0."""
         self._begins = True
@@ -120,10 +130,13 @@ class TrialPlayer:
     def observe(self, observation: Any, reward: float, terminated: bool, truncated: bool) -> None:
         """What came of the last action: the next observation (at an episode's end the last one) and its outcome.
 
-        Between two rounds the agent adapts here. Raises `UserError` where nothing was done.
+        Between two rounds the agent adapts here. Raises `UserError` where nothing was done, and for a reward that is no
+        finite number.
         """
         if self._pending is None:
             raise UserError("observe was called before act: there is no action that anything could have come of")
+        if not isinstance(reward, SupportsFloat) or not math.isfinite(reward):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UserError(f"reward = {brief(reward)}: expected a finite number")
         device = self._problem.device
         outcome = {
             "reward": torch.tensor(float(reward), device=device),
@@ -168,15 +181,14 @@ class TrialPlayer:
 
     def _tensor(self, observation: Any) -> Tensor:
         space = self._problem.observation_space
-        value = np.asarray(observation, dtype=space.dtype)
-        if value.shape != (space.shape or ()):
+        try:
+            row = pack(space, observation)
+        except (TypeError, ValueError, KeyError, IndexError):
+            row = None
+        if row is None or row.shape != row_shape(space):
             raise UserError(f"observation {brief(observation)}: expected an element of {space}")
-        return torch.as_tensor(value, device=self._problem.device)
+        return torch.as_tensor(row, device=self._problem.device)
 
     def _plain(self, value: Tensor) -> Any:
-        space: Any = self._problem.action_space
-        if self._discrete:
-            return int(value)
-        plain = value.cpu().numpy().astype(space.dtype)
-        box = isinstance(space, gym.spaces.Box)
-        return plain.clip(cast(Any, space).low, cast(Any, space).high) if box else plain
+        plain = unpack(self._acting.space, self._acting(value[None])[0].cpu().numpy())
+        return int(plain) if isinstance(self._acting.space, gym.spaces.Discrete) else plain

@@ -7,7 +7,7 @@ import pytest
 
 import registry
 from registry.config import Part
-from registry.errors import CheckpointError
+from registry.errors import CheckpointError, ConfigError
 from taskgen.build import build_family, build_source
 from taskgen.source import TaskResult
 from taskgen.streams import seed_sequence
@@ -50,8 +50,8 @@ def test_kit(family):
 
     def make():
         """In the middle of a run, in a round that is learned from."""
-        curriculum = source(world, candidates=3, refresh=100)
-        specs = curriculum.ask(6)
+        curriculum = source(world, candidates=4, refresh=100)
+        specs = curriculum.ask(8)
         tell(curriculum, specs, lambda spec, turn: turn)
         assert curriculum.metrics()["tasks/kept"] >= 1.0
         return Scored(curriculum)
@@ -103,7 +103,7 @@ def test_the_most_learnable_are_kept_by_hand():
 
 
 def test_a_candidate_that_straddles_two_rounds_is_scored_by_all_its_plays():
-    curriculum = source(candidates=2, plays=3, share=1.0)
+    curriculum = source(candidates=2, plays=3, kept=1, share=1.0)
     first = curriculum.ask(4)
     curriculum.tell([TaskResult(spec, (0.0,), {"success": 1.0}) for spec in first])  # 3 of one, 1 of the next
     assert curriculum.metrics()["tasks/kept"] == 0.0
@@ -121,6 +121,11 @@ def test_a_task_that_comes_again_is_kept_once():
     curriculum.sources["source"].ask = lambda n: (specs * n)[:n]
     tell(curriculum, curriculum.ask(12), lambda spec, turn: turn % 2)
     assert curriculum.metrics()["tasks/kept"] == 2.0
+
+
+def test_more_kept_than_scored_is_refused():
+    with pytest.raises(ConfigError, match="fewer are kept than are scored"):
+        source(candidates=3, kept=3)
 
 
 def test_the_share_of_tasks_kept():

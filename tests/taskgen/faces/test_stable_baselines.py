@@ -64,6 +64,8 @@ def test_attributes_and_methods():
         envs.env_method("seed")
     with pytest.raises(AttributeError, match="cannot be set slot by slot"):
         envs.set_attr("x", 1)
+    with pytest.raises(UserError, match="3 is none of taskgen.make_vec"):
+        SlotVecEnv(3)
     with pytest.raises(UserError, match="autoreset_mode='SameStep'"):
         SlotVecEnv(taskgen.make_vec(specs))
 

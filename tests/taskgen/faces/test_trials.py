@@ -63,7 +63,7 @@ def test_a_trial_by_hand():
     assert [seen["action"].tolist() for seen, *_ in outcomes] == [[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]
     assert [seen["reward"].tolist() for seen, *_ in outcomes] == [[0.0], [1.0], [1.0]]
     assert [seen["ended"].tolist() for seen, *_ in outcomes] == [[1.0], [1.0], [1.0]]  # an episode is one pull
-    with pytest.raises(gym.error.ResetNeeded, match="the trial is over in slot 0"):
+    with pytest.raises(gym.error.ResetNeeded, match="the trial is over: call reset"):
         env.step(0)
     again, _ = env.reset()
     assert not again["action"].any()
@@ -274,7 +274,9 @@ REFUSED = [
     ({"name": "sfl"}, {}, "SamplingForLearnability scores tasks"),
     ({"name": "staged", "stages": [{"episodes": 1, "iterations": 1}, {}]}, {}, "Staged decides how long trials are"),
     ({"name": "plr", "score": "learnability"}, {"episodes": 1}, "is the same for every task where a trial has fewer"),
-    ("domain-randomization", {"episodes": 0}, "episodes = 0 and num_envs = 1: both are 1 or more"),
+    ("domain-randomization", {"episodes": 0}, "episodes = 0: expected an integer from 1 on"),
+    ("domain-randomization", {"episodes": "3"}, "episodes = '3': expected an integer from 1 on"),
+    ("domain-randomization", {"family": {"arms": 5}}, "which family is it"),
     ("domain-randomization", {"family": None}, "needs a family: family='bandit'"),
 ]
 
@@ -289,5 +291,7 @@ def test_a_source_has_its_family_already():
     source = build_source("domain-randomization", build_family("bandit"), 0)
     with pytest.raises(UserError, match="leave family out"):
         make_trials(source, episodes=2, family="bandit")
+    with pytest.raises(UserError, match="autoreset_mode = 'Same': expected one of NextStep, SameStep, Disabled"):
+        TrialVectorEnv(source, episodes=2, num_envs=2, autoreset_mode="Same")
     with pytest.raises(UserError, match="history = 'both'"):
         TrialEnv(source, episodes=2, history="both")

@@ -13,6 +13,7 @@ from taskgen.interaction.agent import Action, CollectionPlan, Problem, Rollout
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.interaction.playing import TrialPlayer
+from taskgen.testing import toy_families
 
 CPU = torch.device("cpu")
 
@@ -30,6 +31,33 @@ def by_hand(trial: TrialPlayer, env: Any, seeds: list[int | None]) -> list[float
             returns[-1] += reward
             ended = terminated or truncated
     return returns
+
+
+def test_every_space_is_played_by_hand() -> None:
+    """What `act` gives lies in the family's own action space, whatever agents answer in."""
+    for toy in toy_families():
+        problem = problem_of(toy, episodes=1, seed=1, device=CPU)
+        trial = TrialPlayer(build_agent(Part(name="random"), problem), problem, action_space=toy.action_space)
+        seen = toy.observation_space.sample()
+        for _ in range(3):
+            action = trial.act(seen)
+            assert toy.action_space.contains(np.int64(action) if isinstance(action, int) else action), toy.name
+            trial.observe(seen, 0.0, False, False)
+
+
+def test_what_is_no_outcome_is_refused() -> None:
+    problem = problem_of(taskgen.build_family("bandit"), episodes=2, seed=1, device=CPU)
+    agent = build_agent(Part(name="rl2"), problem)
+    for episodes in (0, -3, 2.5, "3", True):
+        with pytest.raises(UserError, match=r"episodes = .*: expected an integer from 1 on"):
+            TrialPlayer(agent, problem, episodes=episodes)  # type: ignore[arg-type]
+    trial = TrialPlayer(agent, problem)
+    with pytest.raises(UserError, match="observation 'hello': expected an element of"):
+        trial.act("hello")
+    trial.act(np.zeros(problem.observation_space.shape))
+    for reward in (float("nan"), float("inf"), "1"):
+        with pytest.raises(UserError, match="expected a finite number"):
+            trial.observe(np.zeros(problem.observation_space.shape), reward, False, False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
