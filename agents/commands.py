@@ -66,6 +66,8 @@ def train(
     plan = load_experiment(experiment, given)
     directory = RunDirectory(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}")
     with parallel.joined() as first, Progress(quiet=not first) as progress:
+        if resume and not directory.config.exists():
+            progress.say(f"there is no run in {directory.path} to go on with: one begins")
         plan, parts = started(plan, directory, resume=resume)
         if parts.agent is not None:
             _say_left_out(plan, parts, progress)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.training import checkpoint, held_out
+from agents.training.configuration import told
 from agents.training.experiment import Experiment, Parts, build_parts
 from agents.training.run import RunDirectory
+from registry.config import differing
 from registry.errors import CheckpointError, UserError
 from taskgen.interaction.agent import take_over
 
@@ -74,7 +76,17 @@ def begin(experiment: Experiment, parts: Parts) -> None:
             f"training.start (--from): {run.path} trained {other.experiment.agent.name}, not {experiment.agent.name}"
         )
     begins, ends = parts.player, other.parts.player
-    run.load_into(lambda _: take_over(begins, ends, parts.problem.seed), None, "agent")
+    try:
+        run.load_into(lambda _: take_over(begins, ends, parts.problem.seed), None, "agent")
+    except CheckpointError as error:
+        tables = {"agent", "family", "training"}
+        old, new = (one.model_dump(mode="json", include=tables) for one in (other.experiment, experiment))
+        paths = [path for path in differing(old, new) if not path.startswith("training.start")]
+        if not paths:
+            raise
+        raise UserError(
+            f"training.start (--from): what {run.path} has learned does not fit here: {told(paths, old, new)}"
+        ) from error
 
 
 def trained_on(run: RunDirectory) -> frozenset[str]:

@@ -30,7 +30,9 @@ class GoalProximityConfig(Config):
     """Settings of `GoalProximity`."""
 
     goal: tuple[float, ...] = Field(
-        (0.0, 0.0), min_length=1, description="Where the entries are to be, in units of each."
+        min_length=1,
+        description="Where the entries are to be, in units of each: one place, whatever the task's own goal. For that "
+        "of every task take the generator dense-rewards.",
     )
     features: tuple[int, ...] = Field(
         (0, 1), description="Entries of the observation, as many as the goal has; none: all."

@@ -265,7 +265,8 @@ def test_what_cannot_be_begun_with_is_refused_before_anything_is_written(run, tm
         assert not (tmp_path / "new").exists()
         return str(caught.value)
 
-    assert "agent's state does not fit" in attempt("agent.network.hidden_size=16")
+    message = f"what {run.path} has learned does not fit here: agent.network.hidden_size = 16, was 8"
+    assert message in attempt("agent.network.hidden_size=16")
     assert f"{run.path} trained builtin/rl2, not builtin/ppo" in attempt("~agent", "agent=ppo")
     known = beginning_with(run.path)
     assert "is not the checkpoint that the run began with" in attempt(start_=[known[0], 'training.start_digest="0123"'])

@@ -41,10 +41,14 @@ def test_all_tasks_of_training_and_evaluation_are_paid_by_it(source: str) -> Non
 
 def test_a_table_of_a_file_says_it(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('family = "point-navigation"\nagent = "ppo"\n[reward]\nname = "goal-proximity"\nreach = 3.0\n')
+    file.write_text(
+        'family = "point-navigation"\nagent = "ppo"\n[reward]\nname = "goal-proximity"\ngoal = [0.5, 0.5]\nreach = 3.0\n'
+    )
     config = load_experiment(str(file)).config
     assert config.reward is not None
     assert (config.reward.name, config.reward.settings["reach"]) == ("builtin/goal-proximity", 3.0)
+    with pytest.raises(ConfigError, match="reward.goal"):  # there is no place that all tasks would do with
+        load_experiment("ppo-navigation", ["reward=goal-proximity"])
     with pytest.raises(ConfigError, match="reward.reech: unknown key. Did you mean 'reach'"):
         load_experiment(str(file), ["reward.reech=3"])
     with pytest.raises(ConfigError, match="reward: 'goal-proximty' is not among the rewards. Did you mean"):

@@ -67,6 +67,9 @@ def test_what_cannot_be_is_refused(settings, message):
 
 def test_tasks_of_a_batch_share_the_entries():
     family = build_family("point-navigation")
-    rewards = [family.spec(reward=RewardSpec("goal-proximity", {"features": some})).reward for some in ([0, 1], [1, 0])]
+    rewards = [
+        family.spec(reward=RewardSpec("goal-proximity", {"goal": [0, 0], "features": some})).reward
+        for some in ([0, 1], [1, 0])
+    ]
     with pytest.raises(TaskError, match="share features"):
         build_rewards(rewards, family, "cpu")
