@@ -42,7 +42,8 @@ def test_all_tasks_of_training_and_evaluation_are_paid_by_it(source: str) -> Non
 def test_a_table_of_a_file_says_it(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
-        'family = "point-navigation"\nagent = "ppo"\n[reward]\nname = "goal-proximity"\ngoal = [0.5, 0.5]\nreach = 3.0\n'
+        'family = "point-navigation"\nagent = "ppo"\n'
+        '[reward]\nname = "goal-proximity"\ngoal = [0.5, 0.5]\nreach = 3.0\n'
     )
     config = load_experiment(str(file)).config
     assert config.reward is not None
