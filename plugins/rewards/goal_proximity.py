@@ -30,9 +30,9 @@ class GoalProximityConfig(Config):
     """Settings of `GoalProximity`."""
 
     goal: tuple[float, ...] = Field(
-        min_length=1,
-        description="Where the entries are to be, in units of each: one place, whatever the task's own goal. For that "
-        "of every task take the generator dense-rewards.",
+        (),
+        description="Where the entries are to be, in units of each: one place, whatever the task's own goal. It has to "
+        "be said; for that of every task take the generator dense-rewards.",
     )
     features: tuple[int, ...] = Field(
         (0, 1), description="Entries of the observation, as many as the goal has; none: all."
@@ -53,6 +53,11 @@ class GoalProximity:
                 raise TaskError(
                     "tasks of one batch share features of goal-proximity; "
                     f"here are {list(features)} and {list(config.features)}"
+                )
+            if not config.goal:
+                raise TaskError(
+                    "goal-proximity: goal is not said: give reward.goal, one place for all tasks; or leave the reward "
+                    "out and take the generator dense-rewards, which pays every task by its own goal"
                 )
             if len(config.goal) != size:
                 raise TaskError(f"goal = {list(config.goal)}: expected {size} numbers, one for each entry in features")

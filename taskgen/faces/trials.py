@@ -272,7 +272,10 @@ class TrialEnv(gym.Env[Any, Any]):
         return _row(observation), _infos(infos)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """See `gymnasium.Env.step`; the end of a task's episode starts the next one at once."""
+        """See `gymnasium.Env.step`; the end of a task's episode starts the next one at once.
+
+        Raises `gymnasium.error.InvalidAction` outside the action space, `ResetNeeded` where the trial is over.
+        """
         if self._envs.over:
             raise gym.error.ResetNeeded("the trial is over: call reset(), which begins one of another task")
         observation, reward, over, _, infos = self._envs.step(_one(action))

@@ -44,7 +44,7 @@ RUNS = {
     "accel-maze": CURATED,
     "sfl-maze": (
         *(setting for setting in CURATED if not setting.startswith("source.capacity")),
-        *("source.candidates=4", "source.plays=2", "source.refresh=1"),
+        *("source.candidates=4", "source.plays=2", "source.kept=2", "source.refresh=1"),
     ),
     "paired-maze": (
         "runner.design.placements=6",

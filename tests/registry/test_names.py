@@ -73,7 +73,9 @@ def test_doctor_says_it_once_and_a_failed_run_names_it(tmp_path: Path) -> None:
     assert f"means {file}" in trained.stderr
 
 
-def test_a_folder_without_init_shadows_nothing(tmp_path: Path) -> None:
+def test_a_folder_without_init_shadows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where our packages lie on the path, as installed ones do; those that a finder maps come after it."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(names.__file__).parents[1]))
     (tmp_path / "agents").mkdir()
     assert run(tmp_path, "-W", "error", "-c", "import taskgen").returncode == 0
 

@@ -48,8 +48,8 @@ def test_a_table_of_a_file_says_it(tmp_path: Path) -> None:
     config = load_experiment(str(file)).config
     assert config.reward is not None
     assert (config.reward.name, config.reward.settings["reach"]) == ("builtin/goal-proximity", 3.0)
-    with pytest.raises(ConfigError, match="reward.goal"):  # there is no place that all tasks would do with
-        load_experiment("ppo-navigation", ["reward=goal-proximity"])
+    with pytest.raises(TaskError, match="goal is not said: give reward.goal"):  # no place would do for all tasks
+        build_parts(load_experiment("ppo-navigation", ["reward=goal-proximity"]).config)
     with pytest.raises(ConfigError, match="reward.reech: unknown key. Did you mean 'reach'"):
         load_experiment(str(file), ["reward.reech=3"])
     with pytest.raises(ConfigError, match="reward: 'goal-proximty' is not among the rewards. Did you mean"):
