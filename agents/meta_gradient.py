@@ -39,6 +39,8 @@ targets are renewed with every batch; the outer critic; where `inner_norm` scale
 the factor as a constant.
 
 Axes: T time, B lives (tasks, or one), E episodes of a life side by side, P parameters, O observation.
+
+Longer than most files here: both lifetimes and both kinds of target are one algorithm, read beside its papers.
 """
 
 from collections.abc import Sequence

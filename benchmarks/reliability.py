@@ -13,6 +13,8 @@ kills           training is killed and resumed until it is over, which has to gi
 
 "Right" is what is refused or told by a message, or changes no output of any command. To add a part write one function
 and name it in `PARTS`.
+
+Longer than most files here: each kind of damage is a function, and all share what counts as told.
 """
 
 import argparse

@@ -4,6 +4,8 @@ Every row carries the SHA-256 of its content, and the table `seal` holds how man
 their hashes (AdHash: Bellare & Micciancio 1997), which changes in the transaction that changes the rows. Opening looks
 at all of it, indices included, so that what is not found is not there. It runs nothing that is stored in the file: a
 file whose schema is not exactly the one below is refused. Files of format 1 have no seal until they are written again.
+
+Longer than most files here: what is written and what is looked at before it is read are two sides of one format.
 """
 
 import fcntl

@@ -6,6 +6,8 @@ A unit of work is a function that can be imported and plain arguments that pickl
 because it is done again where its worker died or hung. What a unit raises, and the second death or hang of its worker,
 stands in the results as `Failed`, in its place; the other units go on. Every unit computes with one thread.
 Workers that die while they wait or start are replaced.
+
+Longer than most files here: crews of processes and of Ray share all but how their workers begin and end.
 """
 
 import os

@@ -238,6 +238,21 @@ def unpack(space: gym.Space[Any], row: Array) -> Any:
     return _rebuilt(space, parts)
 
 
+def flattened(space: gym.Space[Any], rows: Array) -> NDArray[np.float32]:
+    """[N, F] packed values `rows` [N, ...] of `space` as `gymnasium.spaces.flatten` has each: choices one-hot."""
+    numbers = rows.reshape(len(rows), -1)
+    parts: list[Array] = []
+    for leaf in leaves(space):
+        columns, known = numbers[:, leaf.first : leaf.first + leaf.size], cast(Any, leaf.space)
+        if type(known) not in (Discrete, MultiDiscrete):
+            parts.append(columns)
+            continue
+        counts = np.ravel(known.n if type(known) is Discrete else known.nvec)
+        chosen = (columns - np.ravel(known.start)).astype(np.int64)
+        parts += [np.arange(count) == chosen[:, place, None] for place, count in enumerate(counts)]
+    return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
 def _walk(space: gym.Space[Any], path: str) -> Iterator[tuple[str, gym.Space[Any]]]:
     if not is_composite(space):
         yield path, space

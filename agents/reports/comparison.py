@@ -6,6 +6,8 @@ stretches of episodes that it plays in the same state of adaptation: each episod
 side by side, of which the mean one counts.
 
 Axes: S seeds, K episodes, P stretches, N tasks.
+
+Longer than most files here: who may be compared and what comes of it are told apart by one set of words.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

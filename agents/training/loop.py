@@ -1,4 +1,7 @@
-"""The training loop: ask -> collect -> learn -> tell. Agent and source never see each other."""
+"""The training loop: ask -> collect -> learn -> tell. Agent and source never see each other.
+
+Longer than most files here: an iteration is one course from ask to tell, with runners or without.
+"""
 
 import math
 import time

@@ -5,6 +5,8 @@ in slots, per-slot model fields, noise, horizon, masked reset, faults. Results a
 
 MuJoCo hides what diverges: it resets the simulation and goes on. So every step of every slot is checked by MuJoCo's
 warnings, by its clock and for values that are not finite; see `MujocoBatch.step`.
+
+Longer than most files here: a slot's model, its step, its reset and its faults are one state.
 """
 
 import copy

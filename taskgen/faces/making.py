@@ -1,5 +1,6 @@
-"""Environments from tasks: `make` and `make_vec`, and what Gymnasium calls for the ids of families."""
+"""Environments from tasks and from sources of tasks, and what Gymnasium calls for the ids of families."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, overload
@@ -10,13 +11,19 @@ from gymnasium.wrappers import HumanRendering, RenderCollection
 from gymnasium.wrappers.vector import HumanRendering as HumanRenderingVec
 
 import registry
-from registry.errors import TaskError, brief, suggest
-from taskgen.build import build_family, family_of
+from registry.config import Part
+from registry.errors import TaskError, UserError, brief, suggest
+from taskgen.build import build_family, build_source, family_of
 from taskgen.faces.drawing import WRAPPED, check_render_mode
 from taskgen.faces.env import TaskEnv
+from taskgen.faces.trials import History, TrialEnv, TrialVectorEnv
 from taskgen.faces.vector import TaskVectorEnv
+from taskgen.source import TaskSource
 from taskgen.spec import TaskSpec
 from taskgen.taskset import read_tasks
+
+Given = TaskSource | Part | str | Mapping[str, Any]
+"""A source, or what names one."""
 
 
 def load_tasks(path: str | Path) -> list[TaskSpec]:
@@ -95,6 +102,56 @@ def make_vec(
     return HumanRenderingVec(envs) if human else envs
 
 
+def make_trials(
+    source: Given,
+    *,
+    episodes: int,
+    family: str | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    flat: bool = False,
+    device: str = "cpu",
+) -> TrialEnv:
+    """A Gymnasium environment in which one episode is a trial of `episodes` episodes on a task of `source`.
+
+    `source` is a `TaskSource`; or its name or mapping of "name" and settings, over `family` (its name, or a mapping
+    likewise), drawing from `seed` the tasks that `taskgen generate --seed` gives, as does `reset(seed=...)`.
+    Observations hold the previous action, its reward and whether it ended an episode, as a Dict or, `flat`, as one Box:
+    see `TrialVectorEnv`. Raises `UserError` for a source that others cannot learn from: see
+    `taskgen.faces.trials.refuse`.
+    """
+    history: History = "flat" if flat else "dict"
+    return TrialEnv(**_source(source, family, seed), episodes=episodes, history=history, device=device)
+
+
+def make_trials_vec(
+    source: Given,
+    *,
+    episodes: int,
+    num_envs: int,
+    family: str | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    flat: bool = False,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    device: str = "cpu",
+) -> TrialVectorEnv:
+    """`num_envs` trials side by side, on tasks of one source: see `make_trials`."""
+    return TrialVectorEnv(
+        **_source(source, family, seed),
+        episodes=episodes,
+        num_envs=num_envs,
+        history="flat" if flat else "dict",
+        autoreset_mode=autoreset_mode,
+        device=device,
+    )
+
+
+def make_sampler(
+    source: Given, *, family: str | Mapping[str, Any] | None = None, seed: int = 0, device: str = "cpu"
+) -> TrialEnv:
+    """A Gymnasium environment that plays one episode of a new task of `source` after every reset: see `make_trials`."""
+    return TrialEnv(**_source(source, family, seed), episodes=1, history="none", device=device)
+
+
 def make_registered(
     family: str, task: object = None, device: str = "cpu", render_mode: str | None = None, **settings: Any
 ) -> gym.Env[Any, Any]:
@@ -163,3 +220,18 @@ def _task(family: str, task: object, settings: Mapping[str, Any]) -> TaskSpec:
     if spec.family != family:
         raise TaskError(f"task {spec.id} belongs to family {spec.family}, not {family}")
     return spec
+
+
+def _source(source: Given, family: str | Mapping[str, Any] | None, seed: int) -> dict[str, Any]:
+    """The source to begin with, and what rebuilds one that goes by name."""
+    if isinstance(source, TaskSource):
+        if family is not None:
+            raise UserError("a source is over its family already: leave family out, or name a generator")
+        return {"source": source}
+    if family is None:
+        raise UserError(f"source = {source!r} needs a family: family='bandit', or {{'name': 'bandit', 'arms': 5}}")
+    named: dict[str, Any] = {"name": family} if isinstance(family, str) else dict(family)
+    if "name" not in named:
+        raise UserError(f"family = {brief(named)}: which family is it? Give its settings beside a 'name'")
+    built = build_family(named.pop("name"), named)
+    return {"source": build_source(source, built, seed), "rebuild": functools.partial(build_source, source, built)}

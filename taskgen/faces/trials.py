@@ -3,36 +3,33 @@
 A trial is a task from a source, played for K episodes of its own. What RL^2 (Duan et al. 2016, section 2.2) feeds back
 is in the observation: the previous action, its reward, and whether it ended an episode of the task. The trial goes on
 through these ends and is over, terminated, with the last of them; then the source is told the returns and asked for the
-next task. `make_sampler` is the same with one episode a task and nothing fed back.
+next task. `taskgen.make_sampler` is the same with one episode a task and nothing fed back.
 
 Axes: N slots.
 """
 
 import copy
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict
 from gymnasium.spaces.utils import flatdim
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from registry.config import Part
 from registry.errors import UserError, brief
-from taskgen.build import build_family, build_source, family_of
+from taskgen.build import family_of
 from taskgen.faces.resets import plain_seed, refuse_options
 from taskgen.faces.vector import TaskVectorEnv
 from taskgen.interaction.score import check_scores, score_returns
 from taskgen.source import Curriculum, Paced, Sparing, TaskResult, TaskSource
-from taskgen.spaces import Array, is_composite, leaves, pack
+from taskgen.spaces import Array, flattened, is_composite, pack
 from taskgen.spec import TaskSpec
 
 History = Literal["dict", "flat", "none"]
-Given = TaskSource | Part | str | Mapping[str, Any]
 
 
 class TrialVectorEnv(VectorEnv[Any, Any, Any]):
@@ -282,55 +279,6 @@ class TrialEnv(gym.Env[Any, Any]):
         return _row(observation), float(reward[0]), bool(over[0]), False, _infos(infos)
 
 
-def make_trials(
-    source: Given,
-    *,
-    episodes: int,
-    family: str | Mapping[str, Any] | None = None,
-    seed: int = 0,
-    flat: bool = False,
-    device: str = "cpu",
-) -> TrialEnv:
-    """A Gymnasium environment in which one episode is a trial of `episodes` episodes on a task of `source`.
-
-    `source` is a `TaskSource`; or its name or mapping of "name" and settings, over `family` (its name, or a mapping
-    likewise), drawing from `seed` the tasks that `taskgen generate --seed` gives, as does `reset(seed=...)`.
-    Observations hold the previous action, its reward and whether it ended an episode, as a Dict or, `flat`, as one Box:
-    see `TrialVectorEnv`. Raises `UserError` for a source that others cannot learn from: see `refuse`.
-    """
-    history: History = "flat" if flat else "dict"
-    return TrialEnv(**_source(source, family, seed), episodes=episodes, history=history, device=device)
-
-
-def make_trials_vec(
-    source: Given,
-    *,
-    episodes: int,
-    num_envs: int,
-    family: str | Mapping[str, Any] | None = None,
-    seed: int = 0,
-    flat: bool = False,
-    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-    device: str = "cpu",
-) -> TrialVectorEnv:
-    """`num_envs` trials side by side, on tasks of one source: see `make_trials`."""
-    return TrialVectorEnv(
-        **_source(source, family, seed),
-        episodes=episodes,
-        num_envs=num_envs,
-        history="flat" if flat else "dict",
-        autoreset_mode=autoreset_mode,
-        device=device,
-    )
-
-
-def make_sampler(
-    source: Given, *, family: str | Mapping[str, Any] | None = None, seed: int = 0, device: str = "cpu"
-) -> TrialEnv:
-    """A Gymnasium environment that plays one episode of a new task of `source` after every reset: see `make_trials`."""
-    return TrialEnv(**_source(source, family, seed), episodes=1, history="none", device=device)
-
-
 def refuse(source: TaskSource, spec: TaskSpec, episodes: int, slots: int) -> None:
     """Raise `UserError`, by name, for a source that cannot be honoured where somebody else learns.
 
@@ -352,36 +300,6 @@ def refuse(source: TaskSource, spec: TaskSpec, episodes: int, slots: int) -> Non
 
 class YourLearner:
     """Stands for a learner that is not ours, of which no values are known."""
-
-
-def flattened(space: gym.Space[Any], rows: Array) -> NDArray[np.float32]:
-    """[N, F] packed values `rows` [N, ...] of `space` as `gymnasium.spaces.flatten` has each: choices one-hot."""
-    numbers = rows.reshape(len(rows), -1)
-    parts: list[Array] = []
-    for leaf in leaves(space):
-        columns, known = numbers[:, leaf.first : leaf.first + leaf.size], cast(Any, leaf.space)
-        if type(known) not in (Discrete, MultiDiscrete):
-            parts.append(columns)
-            continue
-        counts = np.ravel(known.n if type(known) is Discrete else known.nvec)
-        chosen = (columns - np.ravel(known.start)).astype(np.int64)
-        parts += [np.arange(count) == chosen[:, place, None] for place, count in enumerate(counts)]
-    return np.concatenate(parts, axis=1, dtype=np.float32)
-
-
-def _source(source: Given, family: str | Mapping[str, Any] | None, seed: int) -> dict[str, Any]:
-    """The source to begin with, and what rebuilds one that goes by name."""
-    if isinstance(source, TaskSource):
-        if family is not None:
-            raise UserError("a source is over its family already: leave family out, or name a generator")
-        return {"source": source}
-    if family is None:
-        raise UserError(f"source = {source!r} needs a family: family='bandit', or {{'name': 'bandit', 'arms': 5}}")
-    named: dict[str, Any] = {"name": family} if isinstance(family, str) else dict(family)
-    if "name" not in named:
-        raise UserError(f"family = {brief(named)}: which family is it? Give its settings beside a 'name'")
-    built = build_family(named.pop("name"), named)
-    return {"source": build_source(source, built, seed), "rebuild": functools.partial(build_source, source, built)}
 
 
 def _numbers(count: int) -> Box:

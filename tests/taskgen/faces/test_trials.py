@@ -10,8 +10,9 @@ from gymnasium.utils.env_checker import check_env
 import taskgen
 from registry.errors import UserError
 from taskgen.build import build_family, build_source
-from taskgen.faces.trials import TrialEnv, TrialVectorEnv, flattened, make_sampler, make_trials, make_trials_vec
-from taskgen.spaces import pack
+from taskgen.faces.making import make_sampler, make_trials, make_trials_vec
+from taskgen.faces.trials import TrialEnv, TrialVectorEnv
+from taskgen.spaces import flattened, pack
 
 SURE = {"name": "domain-randomization", "vary": {"probabilities": {"kind": "choice", "values": [[1.0, 0.0]]}}}
 BANDIT = {"name": "bandit", "arms": 2, "pulls": 2}
