@@ -8,8 +8,13 @@ it, and held to a prior from which new tasks begin.
 these weights theta, every training task's (mu_i, sigma_i) before adaptation, and a step size for each adapted number.
 
     z ~ N(mu_i, sigma_i^2) once an episode,  a ~ pi_theta(. | s, z)
-    (mu_i', sigma_i') = (mu_i, sigma_i) - step * grad L_i,  L_i = -E_eps sum_t log pi(a_t | s_t, mu_i + sigma_i eps) A_t
+    (mu_i', sigma_i') = (mu_i, sigma_i) - step * grad L_i(theta, mu_i, sigma_i),  L_i = -E_{z, a} return
     min_{theta, mu, sigma, step}  sum_i L_i(theta, mu_i', sigma_i') + kl_weight KL(N(mu_i, sigma_i^2) || N(0, 1))
+
+Both gradients of L_i that `latent_gradient` offers are unbiased. The paper's goes through the actions, d log pi(a | s,
+mu + sigma eps) A: it hears of how actions strayed at the latents that were drawn, little where one latent of ten finds
+the goal. That by likelihood ratio, d log N(z; mu, sigma) R, hears of which latents earned; it is taken as the natural
+gradient, which does not blow up as sigma shrinks.
 
 Tasks are told apart by their descriptor, in training alone. When it is judged it is told nothing: every task begins at
 the prior N(0, 1), with the meta-learned weights, and latents and actions are drawn. To train on a dense reward what is
@@ -18,9 +23,10 @@ judged on a sparse one, take the source `dense-rewards`.
 Reference: Gupta, Mendonca, Liu, Abbeel and Levine 2018, "Meta-Reinforcement Learning of Structured Exploration
 Strategies", section 4, algorithm 1.
 
-Differences from the paper: the outer loop is PPO's clipped surrogate with Adam, not TRPO; deviations adapt and are
-learned as their logarithms; the number of training tasks with latents of their own is bounded, and those beyond it
-begin at the prior.
+Differences from the paper: inner steps go by likelihood ratio unless `latent_gradient` is "pathwise"; the outer loop is
+PPO's clipped surrogate with Adam, not TRPO; deviations adapt and are learned as their logarithms; of training tasks a
+bounded number has latents of its own, and those beyond it begin at the prior. Natural gradients: Wierstra et al. 2014,
+"Natural Evolution Strategies", section 3.
 
 Axes: T time, B tasks, E episodes of a task side by side, L latent dimensions, F numbers that adapt: 2 L, or 2 L + P
 with the policy's, P parameters of the policy, N numbered tasks.
@@ -29,7 +35,7 @@ with the policy's, P parameters of the policy, N numbered tasks.
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -62,9 +68,12 @@ class MAESNConfig(Config):
     least_std: float = Field(0.2, ge=0, description="Standard deviation that is never undercut, in half the range.")
     trajectories: int = Field(20, ge=1, description="Episodes side by side for one inner step (paper: 20).")
     adapt_policy: bool = Field(default=False, description="Whether inner steps move the policy's weights too.")
-    step_size: float = Field(0.5, gt=0, description="First size of the latents' inner steps (paper: .5 or 1).")
+    latent_gradient: Literal["likelihood-ratio", "pathwise"] = Field(
+        "likelihood-ratio", description="Inner gradient: of which latents earned, or through the actions (paper)."
+    )
+    step_size: float = Field(1.0, gt=0, description="First size of the latents' inner steps (paper: .5 or 1).")
     policy_step_size: float = Field(0.05, gt=0, description="First size of the policy's, where it adapts.")
-    inner_norm: float = Field(10.0, gt=0, description="Inner gradients are scaled down to this norm.")
+    inner_norm: float = Field(10.0, gt=0, description="Inner gradients through the policy are scaled down to this.")
     discount: float = Field(0.99, ge=0, le=1, description="Discount per step of an episode.")
     trace: float = Field(1.0, ge=0, le=1, description="GAE's lambda over the linear baseline.")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate.")
@@ -80,6 +89,32 @@ class _Adapting(NamedTuple):
     """[B, F] mean and log deviation of the latents, then the policy's parameters where they adapt."""
     noise: Tensor
     """[B, E, L] standard normal, of the episodes that are played; E is 1 before the first."""
+
+
+class Round(NamedTuple):
+    """What one round taught."""
+
+    data: Experience
+    noise: Tensor
+    """[B, E, L] what its latents were drawn by."""
+    latent: Tensor
+    """[B, E, L] the latents as they were played."""
+    gain: Tensor
+    """[B, E] discounted return of each episode, of mean 0 and standard deviation 1 within a task."""
+
+
+def natural_gradient(
+    latents: Float[Tensor, "B 2L"], latent: Float[Tensor, "B E L"], gain: Float[Tensor, "B E"]
+) -> Float[Tensor, "B 2L"]:
+    """Of minus the mean `gain` of latents drawn from N(mean, std^2), with respect to mean and log deviation.
+
+    E[(z - mean) gain] and E[((z - mean)^2 / std^2 - 1) gain] / 2: likelihood-ratio gradients times the inverse of the
+    Fisher information, std^2 and 1/2.
+    """
+    mean, log_std = latents[:, None].chunk(2, -1)
+    apart = latent - mean
+    wider = 0.5 * ((apart / log_std.exp()).square() - 1)
+    return -(torch.cat([apart, wider], -1) * gain[..., None]).mean(1)
 
 
 class MAESN:
@@ -159,14 +194,15 @@ class MAESN:
             fast = torch.where(step.trial_start.view(tasks, -1)[:, :1], own, fast)
         noise = torch.where(starts, self._noise(tasks, starts.shape[1]), carry.noise)
         observation = self.encoder.observation(step.observation).unflatten(0, (tasks, -1))
-        seen = torch.cat([observation, self._latent(fast, noise)], -1)
+        latent = self._latent(fast, noise)
+        seen = torch.cat([observation, latent], -1)
         action = self.policy(self._parameters(fast), seen).sample(self.generator)
-        return Action(action.flatten(0, 1), {"noise": noise.flatten(0, 1)}), _Adapting(fast, noise)
+        record = {"noise": noise.flatten(0, 1), "latent": latent.flatten(0, 1)}
+        return Action(action.flatten(0, 1), record), _Adapting(fast, noise)
 
     def adapt(self, carry: _Adapting, rollout: Rollout) -> _Adapting:
         """One inner step."""
-        data, noise = self._experience(rollout, len(carry.fast))
-        return carry._replace(fast=self.inner_step(carry.fast, data, noise).detach())
+        return carry._replace(fast=self.inner_step(carry.fast, self.round(rollout, len(carry.fast))).detach())
 
     def learn(self, trial: Trial) -> Metrics:
         """Steps of Adam on what adapted latents earn: of weights, step sizes and where these tasks' latents begin."""
@@ -176,12 +212,13 @@ class MAESN:
         met = self._numbers(descriptor).any(-1).float().mean()
         self._numbers.enter(descriptor)
         numbers = self._numbers(descriptor)
-        rounds = [self._experience(rollout, tasks) for rollout in trial.rounds]
+        rounds = [self.round(rollout, tasks) for rollout in trial.rounds]
         with torch.no_grad():
             chain = self.adapted(self._begun(numbers @ self.latents), rounds)
-            old = [self._log_prob(fast, *data) for fast, data in zip(chain, rounds, strict=True)]
+            old = [self._log_prob(fast, played) for fast, played in zip(chain, rounds, strict=True)]
         rounds = [
-            (replace(data, log_prob=log_prob), noise) for (data, noise), log_prob in zip(rounds, old, strict=True)
+            played._replace(data=replace(played.data, log_prob=log_prob))
+            for played, log_prob in zip(rounds, old, strict=True)
         ]
         for _ in range(self.config.epochs):
             self._optimizer.zero_grad(set_to_none=True)
@@ -199,9 +236,7 @@ class MAESN:
         values = torch.stack([loss, divergence, moved, met, deviation]).tolist()
         return dict(zip(names, values, strict=True))
 
-    def objective(
-        self, numbers: Float[Tensor, "B N"], rounds: Sequence[tuple[Experience, Tensor]]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def objective(self, numbers: Float[Tensor, "B N"], rounds: Sequence[Round]) -> tuple[Tensor, Tensor, Tensor]:
         """Clipped surrogate loss after adaptation; divergence of the latents before it from the prior; and, in nats,
         how far the adapted policies have moved from those that played. Scalars.
         """
@@ -209,9 +244,10 @@ class MAESN:
         chain = self.adapted(self._begun(start), rounds, differentiable=torch.is_grad_enabled())
         losses: list[Tensor] = []
         moved: list[Tensor] = []
-        for fast, (data, noise) in counted(zip(chain, rounds, strict=True)):
+        for fast, played in counted(zip(chain, rounds, strict=True)):
+            data = played.data
             assert data.log_prob is not None
-            ratio = self._log_prob(fast, data, noise) - data.log_prob
+            ratio = self._log_prob(fast, played) - data.log_prob
             weight = data.weight.flatten(1)
             surrogate = clipped_surrogate(ratio, data.advantage, self.config.clip)
             losses.append(mean_of_tasks(surrogate.flatten(1), weight))
@@ -220,30 +256,32 @@ class MAESN:
         return torch.stack(losses).mean(), divergence, torch.stack(moved).mean()
 
     def adapted(
-        self, start: Float[Tensor, "B F"], rounds: Sequence[tuple[Experience, Tensor]], *, differentiable: bool = False
+        self, start: Float[Tensor, "B F"], rounds: Sequence[Round], *, differentiable: bool = False
     ) -> list[Tensor]:
         """What every round is played with, [B, F] each, by tasks that begin at `start`."""
         chain = [start]
-        for data, noise in rounds[:-1]:
-            chain.append(self.inner_step(chain[-1], data, noise, differentiable=differentiable))
+        for played in rounds[:-1]:
+            chain.append(self.inner_step(chain[-1], played, differentiable=differentiable))
         return chain
 
     def inner_step(
-        self,
-        fast: Float[Tensor, "B F"],
-        data: Experience,
-        noise: Float[Tensor, "B E L"],
-        *,
-        differentiable: bool = False,
+        self, fast: Float[Tensor, "B F"], played: Round, *, differentiable: bool = False
     ) -> Float[Tensor, "B F"]:
         """One step of policy gradient on latents, and on the policy where it adapts, by the learned step sizes."""
-        return gradient_step(
-            lambda fast: policy_gradient_loss(self.policy, self._parameters(fast), self._seen(fast, data, noise), 0.0),
+        sizes, width = self.log_steps.exp(), 2 * self.config.latent
+        latents = fast[:, :width]
+        stepped = latents - sizes[:width] * natural_gradient(latents, played.latent, played.gain)
+        by_ratio = self.config.latent_gradient == "likelihood-ratio"
+        if by_ratio and not self.config.adapt_policy:
+            return stepped
+        through = gradient_step(
+            lambda fast: policy_gradient_loss(self.policy, self._parameters(fast), self._seen(fast, played), 0.0),
             fast,
-            self.log_steps.exp(),
+            sizes,
             longest=self.config.inner_norm,
             differentiable=differentiable,
         )
+        return torch.cat([stepped, through[:, width:]], -1) if by_ratio else through
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, latents and whose they are, step sizes, optimiser, sampling stream."""
@@ -286,17 +324,23 @@ class MAESN:
         """The latent of each episode."""
         return drawn(fast[:, None, : 2 * self.config.latent], noise)
 
-    def _experience(self, rollout: Rollout, tasks: int) -> tuple[Experience, Tensor]:
-        """A round as the inner loop learns from it, and what its latents were drawn by [B, E, L]."""
+    def round(self, rollout: Rollout, tasks: int) -> Round:
+        """What the inner loop learns from."""
         config = self.config
         data = experience(rollout, self.encoder, tasks, discount=config.discount, trace=config.trace)
-        return data, rollout.record["noise"][0].unflatten(0, (tasks, -1))
+        fading = config.discount ** torch.arange(len(rollout.reward), device=rollout.reward.device)
+        gain = (rollout.reward * rollout.valid * fading[:, None]).sum(0).view(tasks, -1)
+        gain = gain - gain.mean(1, keepdim=True)
+        gain = gain / (gain.square().mean(1, keepdim=True).sqrt() + 1e-8)
+        drawn_by, latent = (rollout.record[name][0].unflatten(0, (tasks, -1)) for name in ("noise", "latent"))
+        return Round(data, drawn_by, latent, gain)
 
-    def _seen(self, fast: Tensor, data: Experience, noise: Tensor) -> Experience:
-        """`data` with the latents that `fast` makes of the noise beside the observations."""
-        latent = self._latent(fast, noise)[:, None].expand(-1, data.observation.shape[1], -1, -1)
+    def _seen(self, fast: Tensor, played: Round) -> Experience:
+        """Its data with the latents that `fast` makes of the noise beside the observations."""
+        data = played.data
+        latent = self._latent(fast, played.noise)[:, None].expand(-1, data.observation.shape[1], -1, -1)
         return replace(data, observation=torch.cat([data.observation, latent], -1))
 
-    def _log_prob(self, fast: Tensor, data: Experience, noise: Tensor) -> Float[Tensor, "B T E"]:
+    def _log_prob(self, fast: Tensor, played: Round) -> Float[Tensor, "B T E"]:
         """Log-probability of what was done."""
-        return log_probability(self.policy, self._parameters(fast), self._seen(fast, data, noise))
+        return log_probability(self.policy, self._parameters(fast), self._seen(fast, played))

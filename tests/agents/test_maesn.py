@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from agents.common.inner_loop import policy_gradient_loss
-from agents.maesn import MAESN, MAESNConfig
+from agents.maesn import MAESN, MAESNConfig, natural_gradient
 from registry.errors import UserError
 from taskgen.build import build_family
 from taskgen.interaction.agent import judged
@@ -63,23 +63,24 @@ def differences(value, at, step=1e-6):
 
 
 @pytest.mark.parametrize("adapt_policy", [False, True])
-def test_the_latents_inner_step_is_the_gradient_of_its_surrogate(adapt_policy):
-    agent, family, specs = made(step_size=0.7, policy_step_size=0.2, adapt_policy=adapt_policy)
+def test_the_pathwise_inner_step_is_the_gradient_of_its_surrogate(adapt_policy):
+    agent, family, specs = made(
+        latent_gradient="pathwise", step_size=0.7, policy_step_size=0.2, adapt_policy=adapt_policy
+    )
     trial = play(agent, family, specs)
-    data, noise = doubled(agent)._experience(trial.rounds[0], 3)
+    played = doubled(agent).round(trial.rounds[0], 3)
     fast = agent._begun(0.3 * torch.randn(3, 4, dtype=torch.float64)).detach()
 
     def surrogate(task, latent):
         moved = fast.clone()
         moved[task, :4] = latent
-        seen = agent._seen(moved, data, noise)
+        seen = agent._seen(moved, played)
         return policy_gradient_loss(agent.policy, agent._parameters(moved), seen, 0.0)[task].detach()
 
-    stepped = agent.inner_step(fast, data, noise)
+    stepped = agent.inner_step(fast, played)
     for task in range(3):
         # Likelihood ratios to what played are one where differences are taken from: the surrogate's slope is there.
-        base = agent._log_prob(fast, data, noise).detach()
-        data = replace(data, log_prob=base)
+        played = played._replace(data=replace(played.data, log_prob=agent._log_prob(fast, played).detach()))
         slope = differences(lambda latent, task=task: surrogate(task, latent), fast[task, :4])
         torch.testing.assert_close(stepped[task, :4], fast[task, :4] - 0.7 * slope, atol=1e-6, rtol=1e-5)
     moved = (stepped - fast)[:, 4:]
@@ -87,16 +88,54 @@ def test_the_latents_inner_step_is_the_gradient_of_its_surrogate(adapt_policy):
     assert moved.abs().sum() > 0 or not adapt_policy
 
 
-def test_the_outer_gradient_reaches_latents_weights_and_step_sizes_through_the_inner_step():
-    agent, family, specs = made(kl_weight=0.0)
+def test_the_natural_gradient_is_that_of_the_likelihood_ratio_through_the_inverse_fisher_information():
+    """Two dimensions, three draws: differences of -mean log N(z; mean, std^2) gain, times std^2 and 1/2."""
+    torch.manual_seed(1)
+    latents = torch.tensor([[0.4, -0.3, 0.2, -0.5]], dtype=torch.float64)
+    latent, gain = torch.randn(1, 3, 2, dtype=torch.float64), torch.tensor([[1.2, 0.3, -1.5]], dtype=torch.float64)
+
+    def surrogate(at):
+        normal = torch.distributions.Normal(at[:2], at[2:].exp())
+        return -(normal.log_prob(latent[0]).sum(-1) * gain[0]).mean()
+
+    slope = differences(surrogate, latents[0])
+    expected = slope * torch.cat([latents[0, 2:].exp().square(), torch.full((2,), 0.5)])
+    torch.testing.assert_close(natural_gradient(latents, latent, gain)[0], expected, atol=1e-7, rtol=1e-6)
+
+
+def test_latents_move_to_those_that_earned():
+    """Mean 0, deviation 1, z = 2 and -1 with gains 1 and -1: mean 0 + .5 * 1.5, log deviation 0 + .5 * .5 * 1.5."""
+    agent, family, specs = made(step_size=0.5, latent=1)
+    played = agent.round(play(agent, family, specs[:1]).rounds[0], 1)
+    played = played._replace(latent=torch.tensor([[[2.0], [-1.0]]]), gain=torch.tensor([[1.0, -1.0]]))
+    moved = agent.inner_step(torch.zeros(1, 2), played)
+    torch.testing.assert_close(moved, torch.tensor([[0.75, 0.375]]))
+
+
+def test_an_episodes_gain_is_its_discounted_return_beside_the_others():
+    agent, family, specs = made(discount=0.5)
+    rollout = play(agent, family, specs).rounds[0]
+    reward = torch.zeros(5, 9)
+    reward[1, 0], reward[2, 1], reward[0, 2] = 4.0, 4.0, 0.0  # of the first task: 2, 1, 0
+    valid = torch.ones(5, 9, dtype=torch.bool)
+    played = agent.round(replace(rollout, reward=reward, valid=valid), 3)
+    torch.testing.assert_close(played.gain[0], torch.tensor([1.5**0.5, 0.0, -(1.5**0.5)]))
+    assert torch.equal(played.gain[1], torch.zeros(3))
+    valid[1, 0] = False  # its episode was over: it earned nothing
+    assert agent.round(replace(rollout, reward=reward, valid=valid), 3).gain[0].argmax() == 1
+
+
+@pytest.mark.parametrize("latent_gradient", ["likelihood-ratio", "pathwise"])
+def test_the_outer_gradient_reaches_latents_weights_and_step_sizes_through_the_inner_step(latent_gradient):
+    agent, family, specs = made(kl_weight=0.0, latent_gradient=latent_gradient)
     trial = play(agent, family, specs)
     numbers = numbered(agent, trial).double()
     doubled(agent)
-    rounds = [agent._experience(rollout, 3) for rollout in trial.rounds]
+    rounds = [agent.round(rollout, 3) for rollout in trial.rounds]
     with torch.no_grad():
         chain = agent.adapted(numbers @ agent.latents, rounds)
-        old = [agent._log_prob(fast, *data) for fast, data in zip(chain, rounds, strict=True)]
-    rounds = [(replace(data, log_prob=one), noise) for (data, noise), one in zip(rounds, old, strict=True)]
+        old = [agent._log_prob(fast, played) for fast, played in zip(chain, rounds, strict=True)]
+    rounds = [played._replace(data=replace(played.data, log_prob=one)) for played, one in zip(rounds, old, strict=True)]
     with torch.enable_grad():
         loss, _, _ = agent.objective(numbers, rounds)
         gradients = torch.autograd.grad(loss, [agent.latents, agent.log_steps, agent.weights])
