@@ -18,6 +18,7 @@ from typing import Any
 
 from agents.evaluation.watch import Stopped
 from agents.reports.report import write_report
+from agents.training.budget import overridden
 from agents.training.experiment import Experiment, load_experiment
 from agents.training.judge import evaluate_run
 from agents.training.loop import Watcher
@@ -27,7 +28,7 @@ from agents.training.run import RunDirectory
 from agents.training.start import started
 from agents.training.trained import load_trained
 from registry import catalogue
-from registry.config import apply_overrides, parse
+from registry.config import parse
 from registry.errors import UserError
 from registry.plan import resolve
 from taskgen.family import TaskFamily, same_structure
@@ -104,7 +105,7 @@ def train(
     if wrong := [override for override in overrides if not isinstance(override, str)]:
         raise UserError(f"{wrong[0]!r}: settings are texts such as 'training.iterations=20'")
     if isinstance(experiment, Mapping):
-        data = apply_overrides(experiment, overrides)
+        data = overridden(experiment, overrides)
         plan = resolve(parse(Experiment, data, "experiment"), catalogue(), "experiment")
     else:
         plan = load_experiment(str(experiment), overrides)

@@ -60,6 +60,7 @@ def register_commands() -> list[Entry]:
         Entry("evaluate", "agents.commands:evaluate", "Evaluate a run on held-out tasks, beside reference players."),
         Entry("report", "agents.commands:report", "Write one self-contained HTML page about one or more runs."),
         Entry("compare", "agents.commands:compare", "Compare the agents of several runs on the same tasks."),
+        Entry("plan", "agents.sweeps.commands:plan", "Say what a run will be, before it begins: steps, memory, time."),
         Entry("play", "agents.commands:play", "Play one trial of a task and write a film of it, or a transcript."),
     ]
 

@@ -13,6 +13,7 @@ from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Action, Agent, Carry, CollectionPlan, Metrics, Rollout, Step, Trial
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
+from taskgen.spec import TaskSpec
 
 EPISODES = 10
 """Of the trial after which `carry_size` is stated."""
@@ -22,10 +23,20 @@ _FIRST = ("tabular-mdp", "point-navigation")
 
 def carry_size(agent: Agent, family: TaskFamily[Any], episodes: int) -> int:
     """The most bytes that the carry of one trial of so many `episodes` has had, on a task of `family`."""
+    return weighed(agent, family, family.spec(), episodes)[0]
+
+
+def weighed(agent: Agent, family: TaskFamily[Any], task: TaskSpec, episodes: int) -> tuple[int, Trial]:
+    """One trial of so many `episodes` on `task`, and the most bytes that its carry has had."""
     plan = agent.plan(episodes)
-    weighed = _Weighed(agent)
-    collect(weighed, family.batch(plan.slots), [family.spec()], plan=plan)
-    return weighed.most
+    watched = _Weighed(agent)
+    trial = collect(watched, family.batch(plan.slots), [task], plan=plan)
+    return watched.most, trial
+
+
+def size(tree: Any) -> int:
+    """Bytes of all tensors of a tree of tuples, lists, mappings and dataclasses."""
+    return sum(part.numel() * part.element_size() for part in _tensors(tree))
 
 
 def described(kind: str, name: str) -> Mapping[str, str] | None:
@@ -43,8 +54,8 @@ def described(kind: str, name: str) -> Mapping[str, str] | None:
     chosen = next((one for first in _FIRST for one in offered if one.entry.name == first), offered[0])
     family = build_family(chosen.full_name)
     problem = problem_of(family, episodes=EPISODES, seed=0, device=torch.device("cpu"))
-    size = carry_size(build_agent(part, problem), family, EPISODES)
-    return {"carry": f"{size:,} bytes a trial after {EPISODES} episodes of {chosen.entry.name}"}
+    most = carry_size(build_agent(part, problem), family, EPISODES)
+    return {"carry": f"{most:,} bytes a trial after {EPISODES} episodes of {chosen.entry.name}"}
 
 
 class _Weighed:
@@ -56,7 +67,7 @@ class _Weighed:
         self.most = 0
 
     def _weigh(self, carry: Carry) -> Carry:
-        self.most = max(self.most, sum(part.numel() * part.element_size() for part in _tensors(carry)))
+        self.most = max(self.most, size(carry))
         return carry
 
     def plan(self, episodes: int) -> CollectionPlan:

@@ -25,6 +25,7 @@ from agents.evaluation.tail import tail_interval
 from agents.evaluation.watch import Watch
 from agents.reports.results import grouped
 from agents.reports.settings import differing
+from agents.training.budget import BY_CLOCK
 from agents.training.judge import Onlooker, evaluation_sets, reference_players, trials, watch_over
 from agents.training.run import RunDirectory
 from agents.training.trained import Trained, load_trained, trained_on
@@ -378,8 +379,10 @@ def _overlong(agents: Mapping[str, Sequence[Contender]], episodes: int | None) -
 
 
 def _remarks(tasks: Mapping[str, Sequence[TaskSpec]], contenders: Sequence[Contender]) -> Iterator[str]:
-    """Runs that were trained on tasks of a set, as far as the samples in their archives tell."""
+    """Runs trained by the clock, and on tasks of a set, as far as the samples in their archives tell."""
     for run in contenders:
+        if run.trained.experiment.training.minutes is not None:
+            yield f"{run.path} was {BY_CLOCK}"
         seen = trained_on(RunDirectory(run.path))
         for name, specs in tasks.items():
             if count := sum(task_key(spec) in seen for spec in specs):

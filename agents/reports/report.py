@@ -34,6 +34,7 @@ from agents.reports.results import (
     varying_knobs,
 )
 from agents.reports.settings import differing
+from agents.training.budget import BY_CLOCK
 from agents.training.records import RETURN, STEPS, plugin_files, read_record, short
 from registry.config import Part
 from registry.errors import CheckpointError, UserError
@@ -199,6 +200,7 @@ def _experiment(number: int, experiment: Experiment) -> dict[str, Any]:
         "evaluation": first.evaluation,
         "set": _called(experiment, tasks),
         "same_tasks": _same_tasks(experiment),
+        "by_clock": BY_CLOCK if "minutes" in config["training"] else None,
         "trained_on": first.evaluation.sets[tasks].trained_on,
         "counted": _counted(experiment, tasks),
         "lead": next(row for row in rows if row.lead),

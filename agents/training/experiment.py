@@ -11,8 +11,9 @@ from pydantic import Field, field_validator, model_validator
 import registry
 from agents.common.acceleration import Precision
 from agents.evaluation.tail import PART
+from agents.training.budget import BUDGETS, ITERATIONS, overridden
 from agents.training.held_out import HeldOut, source_apart
-from registry.config import INCIDENTAL, Config, Part, apply_overrides, parse, read_toml
+from registry.config import INCIDENTAL, Config, Part, parse, read_toml
 from registry.errors import UserError
 from registry.plan import Plan, resolve
 from taskgen.borders import asked, refuse_incomplete, remember
@@ -31,6 +32,8 @@ EVALUATION_SHARE = 0.1
 """Of the episodes of training, so many the last evaluation takes where nothing else is said ..."""
 FINAL_TASKS = (100, 20_000)
 """... but each set holds at least and at most so many tasks."""
+UNPLANNED_TASKS = 1000
+"""And so many where the number of episodes is not known before."""
 _LOOKED_AT = 64
 """Training tasks at most that are looked at before a run."""
 
@@ -38,7 +41,22 @@ _LOOKED_AT = 64
 class Training(Config):
     """How long and in what portions."""
 
-    iterations: int = Field(default=1000, ge=1, description="Rounds of ask, collect, learn, tell.")
+    iterations: int | None = Field(
+        default=None,
+        ge=1,
+        description="Rounds of ask, collect, learn, tell; 1000 where neither they nor steps nor minutes are given.",
+    )
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="In place of iterations: environment steps; the iteration that reaches them is the last.",
+    )
+    minutes: float | None = Field(
+        default=None,
+        gt=0,
+        description="In place of iterations: minutes that iterations take, evaluations left out. Such a run is no "
+        "function of its configuration.",
+    )
     tasks: int = Field(default=500, ge=1, description="Tasks per iteration, one trial each.")
     episodes: int = Field(default=10, ge=1, description="Episodes per trial.")
     evaluate_every: int = Field(
@@ -80,6 +98,16 @@ class Training(Config):
         default="", description="What that checkpoint's manifest calls it; filled in, and checked when it is read."
     )
 
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        """Fix the number of iterations where nothing says when training ends, so that config.toml says it."""
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} each say when training ends: give exactly one of them")
+        if not given:
+            object.__setattr__(self, "iterations", ITERATIONS)  # frozen, but not yet handed out
+        return self
+
 
 class Evaluation(Config):
     """On what the agent is judged, and beside whom."""
@@ -89,7 +117,8 @@ class Evaluation(Config):
         default=0,
         ge=0,
         description="Tasks of each set of the last evaluation; 0: as many as take a tenth of the episodes of training, "
-        "those of the reference players included, between 100 and 20,000.",
+        "those of the reference players included, between 100 and 20,000; 1,000 where training goes by steps or "
+        "minutes.",
     )
     seed: int = Field(
         default=0,
@@ -182,6 +211,8 @@ def final_tasks(training: Training, evaluation: Evaluation) -> int:
 
     All players on all sets count, and the quarter that the tail plays twice; two figures of the number stand.
     """
+    if training.iterations is None:
+        return UNPLANNED_TASKS
     episodes = training.iterations * training.tasks * training.episodes
     players, sets = 1 + len(evaluation.players), 1 + len(evaluation.out_of_distribution)
     again = 1 + 1 / PART if evaluation.tail else 1
@@ -198,7 +229,7 @@ def load_experiment(name: str, overrides: Iterable[str] = ()) -> Plan[Experiment
     is_file = name.endswith(".toml") or Path(name).is_file()
     data = read_toml(name) if is_file else dict(registry.catalogue().get("experiments", name).load())
     overrides = list(overrides)
-    data = apply_overrides(data, overrides)
+    data = overridden(data, overrides)
     family = data.get("family")
     if isinstance(family, dict) and isinstance(family.get("name"), str):
         data["family"] = with_files(family["name"], family, overrides)
@@ -298,16 +329,20 @@ def _check_lengths(source: Paced, episodes: int, agent: Agent) -> None:
 
 
 def _updates(training: Training, source: TaskSource) -> int:
-    """Calls of `learn` to be expected."""
+    """Calls of `learn` to be expected; 0 where no number of iterations is planned."""
+    if training.iterations is None:
+        return 0
     if isinstance(source, Sparing):
         return max(1, source.updates(training.iterations, training.tasks))
     return training.iterations
 
 
 def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.device, held_out: HeldOut) -> Runner:
-    """The runner of the experiment. Raises `PluginError` where it is none."""
+    """The runner of the experiment. Raises `PluginError` where it is none, `UserError` for another budget."""
     part, training = experiment.runner, experiment.training
     assert part is not None
+    if training.iterations is None:
+        raise UserError(f"runner {part.name} plans its iterations: give training.iterations, not steps or minutes")
     assignment = Assignment(
         family=family,
         source=experiment.source,

@@ -17,6 +17,7 @@ from agents.common.acceleration import compile_networks, mixed_precision
 from agents.evaluation.play import play_distinct, summarise
 from agents.evaluation.watch import Stopped, Watch
 from agents.training import checkpoint, configuration, quarantine
+from agents.training.budget import expected, spent
 from agents.training.deadline import bounded
 from agents.training.experiment import Experiment, Parts, build_parts, refuse_too_short
 from agents.training.held_out import SAME_TASKS
@@ -32,7 +33,7 @@ from registry.plan import Plan
 from taskgen.batch import TaskBatch
 from taskgen.borders import border, checked_metrics, name_of, state_of, told
 from taskgen.engines.faults import Faulting, FaultLog
-from taskgen.interaction.agent import Metrics, Trial
+from taskgen.interaction.agent import Anneals, Metrics, Trial
 from taskgen.interaction.guard import learned_from, planned
 from taskgen.interaction.score import score
 from taskgen.runner import Runner
@@ -99,7 +100,7 @@ def _train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: P
     refuse_too_short(plan.config, parts)
     books = _Books(plan, run, parts, watcher, held)
     if parts.runner is not None:
-        return _drive(parts.runner, settings.iterations, books)
+        return _drive(parts.runner, books)
     agent, source = parts.player, parts.source
     curriculum = source if isinstance(source, Curriculum) else None
     if settings.compile:
@@ -110,7 +111,10 @@ def _train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: P
     done = books.restore(batch)
     if books.cut():
         return False
-    for iteration in range(done + 1, settings.iterations + 1):
+    _say_constant(plan.config, parts, watcher)
+    iteration = done
+    while not books.over(iteration):
+        iteration += 1
         clock = _Clock()
         specs = quarantine.ask(source, settings.tasks, batch, parts.family)
         parts.held_out.refuse(specs)
@@ -140,6 +144,16 @@ def _train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: P
     return True
 
 
+def _say_constant(experiment: Experiment, parts: Parts, watcher: Watcher) -> None:
+    """Tell which settings would change towards the end of training, where no number of updates is planned."""
+    agent = parts.player
+    if not parts.problem.updates and isinstance(agent, Anneals) and agent.annealed_settings:
+        names = ", ".join(sorted(agent.annealed_settings))
+        watcher.say(
+            f"no number of iterations is planned: of agent {experiment.agent.name} these stay as they begin: {names}"
+        )
+
+
 def _with_slots(batch: TaskBatch, slots: int) -> TaskBatch:
     """`batch`, or one of so many slots that goes on with its faults."""
     if batch.slots == slots:
@@ -150,13 +164,15 @@ def _with_slots(batch: TaskBatch, slots: int) -> TaskBatch:
     return other
 
 
-def _drive(runner: Runner, iterations: int, books: "_Books") -> bool:
+def _drive(runner: Runner, books: "_Books") -> bool:
     """`train` for an outer loop of another shape: the runner's own iterations, the same books."""
     try:
         done = books.restore()
         if books.cut():
             return False
-        for iteration in range(done + 1, iterations + 1):
+        iteration = done
+        while not books.over(iteration):
+            iteration += 1
             clock = _Clock()
             with border(runner, "iterate"):
                 metrics = checked_metrics(runner, "iterate", runner.iterate())
@@ -226,6 +242,7 @@ class _Books:
         self._faults = 0
         self._quarantined = 0
         self._cut = False
+        self._decided, self._over = -1, False
 
     def restore(self, batch: TaskBatch | None = None) -> int:
         """Load the newest checkpoint; the number of iterations done. From now on the faults are those of `batch`.
@@ -240,11 +257,13 @@ class _Books:
             begin(self._plan.config, self._parts)
         else:
             done, self._steps = tree["iteration"], tree["steps"]
+            self._seconds = tree.get("seconds", 0.0)
             for name, part in self._parts.stateful.items():
                 self._run.load_into(part.load_state_dict, tree[name], name)
             if self._log is not None and "faults" in tree:
                 self._run.load_into(self._log.load_state_dict, tree["faults"], "faults")
                 self._faults, self._quarantined = self._log.count, len(self._log.quarantine)
+        self.over(done)  # all processes ask this together
         if not self._writes:
             return done
         for part in self._plan.config.trackers:
@@ -274,10 +293,22 @@ class _Books:
         """Whether an evaluation was stopped, in whichever process."""
         return bool(parallel.largest(int(self._cut)))
 
+    def over(self, iteration: int) -> bool:
+        """Whether `iteration` is the last: the budget is spent, in whichever process."""
+        if self._plan.config.training.minutes is None:
+            return self._spent(iteration) >= 1
+        if self._decided != iteration:  # once an iteration, so that all processes ask one another equally often
+            self._decided = iteration
+            self._over = bool(parallel.largest(int(self._spent(iteration) >= 1)))
+        return self._over
+
+    def _spent(self, iteration: int) -> float:
+        return spent(self._plan.config.training, iteration, self._steps, self._seconds)
+
     def stopped(self, iteration: int) -> bool:
         """Whether to stop after `iteration`, with a checkpoint: somebody asked for it, and something is left to do."""
         asked = parallel.largest(int(self._watcher.stop_requested()))
-        stops = self.cut() or (bool(asked) and iteration < self._plan.config.training.iterations)
+        stops = self.cut() or (bool(asked) and not self.over(iteration))
         if stops:
             self.save(iteration)
         return stops
@@ -292,7 +323,8 @@ class _Books:
         metrics["charts/steps"] = self._steps
         for tracker in self._trackers:
             tracker.log(iteration, metrics)
-        self._watcher.iteration(iteration, settings.iterations, metrics)
+        total = iteration if self.over(iteration) else expected(iteration, self._spent(iteration))
+        self._watcher.iteration(iteration, settings.iterations or total, metrics)
         if self._writes:
             registry.catalogue().notify("iteration_finished", iteration=iteration, metrics=metrics)
         if iteration == 1 and specs and self._writes:
@@ -300,7 +332,7 @@ class _Books:
             self._run.archive_tasks(self._plan, train=specs[:SAMPLED_TASKS], held_out=self._held_out)
         if self._due(iteration):
             self._evaluate(iteration)
-        if iteration == settings.iterations or iteration % settings.checkpoint_every == 0:
+        if self.over(iteration) or iteration % settings.checkpoint_every == 0:
             self.save(iteration)
 
     def faults(self) -> Metrics:
@@ -334,6 +366,7 @@ class _Books:
             configuration.KEY: self._settings,
             **{name: state_of(part) for name, part in self._parts.stateful.items()},
             **({} if self._log is None else {"faults": self._log.state_dict()}),
+            **({} if self._plan.config.training.minutes is None else {"seconds": self._seconds}),
         }
         keep_highlights(self._run, self._plan, self._parts.source, iteration)
         try:
@@ -357,7 +390,7 @@ class _Books:
     def _due(self, iteration: int) -> bool:
         settings = self._plan.config.training
         regular = settings.evaluate_every and iteration % settings.evaluate_every == 0
-        return iteration > 0 and bool(regular or iteration == settings.iterations)
+        return iteration > 0 and bool(regular or self.over(iteration))
 
     def _evaluate(self, iteration: int) -> None:
         """Evaluate the agent and write a line; where that is stopped, nothing is written and the run is `cut`."""

@@ -101,4 +101,4 @@ class Progress:
             self._bar = Progress(*columns, console=Console(stderr=self._errors), transient=self._errors)
             self._bar.start()
             self._task = self._bar.add_task(figures, total=total, completed=done)
-        self._bar.update(self._task, completed=done, description=figures)
+        self._bar.update(self._task, completed=done, total=total, description=figures)

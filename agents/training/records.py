@@ -265,7 +265,7 @@ def read_record(path: Path) -> Record:
     checkups = tuple(json_lines(path, "evaluations.jsonl", Checkup))
     evaluation = _parse(Evaluation, read_json(path, "evaluation.json"), path / "evaluation.json")
     _remark_end(path / "metrics.jsonl", logged[-1].step, evaluation.iteration)
-    if evaluation.iteration >= config["training"].get("iterations", 0):  # a finished run was evaluated at its end
+    if _finished(config["training"], evaluation):  # and was evaluated at its end
         _remark_end(
             path / "evaluations.jsonl", max((one.iteration for one in checkups), default=0), evaluation.iteration
         )
@@ -281,6 +281,17 @@ def read_record(path: Path) -> Record:
         evaluation=evaluation,
         specs=_specs(path),
         optimism=float(np.mean(late)) if late else None,
+    )
+
+
+def _finished(training: Mapping[str, Any], evaluation: Evaluation) -> bool:
+    """Whether the run's budget was spent when it was judged; of one by the clock that is not known."""
+    if "minutes" in training:
+        return False
+    return (
+        evaluation.steps >= training["steps"]
+        if "steps" in training
+        else evaluation.iteration >= training.get("iterations", 0)
     )
 
 

@@ -30,6 +30,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from agents.training import checkpoint, configuration, lock
+from agents.training.budget import BY_CLOCK
 from agents.training.experiment import Experiment, load_experiment
 from agents.training.provenance import provenance
 from agents.training.records import RETURNS, read_json, read_lines
@@ -91,6 +92,7 @@ class RunDirectory:
             with self.locked():
                 self.refuse_taken()  # whoever came first has it
                 text = to_toml(plan.config)
+                text = text if plan.config.training.minutes is None else f"# {BY_CLOCK}\n{text}"
                 settings = configuration.kept(tomllib.loads(text), plan.incidental)
                 if artefact := plan.config.family.settings.get(artefacts.SETTING):
                     artefacts.bring_names([artefact], self.path)

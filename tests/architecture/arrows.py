@@ -25,7 +25,7 @@ DOORS = {
 """Files at the top of a package by which others enter it: they know its rooms, whose tops its other files are not."""
 ROOMS = (
     "agents: doors",
-    *(f"agents.{name}" for name in ("reports", "training", "evaluation")),
+    *(f"agents.{name}" for name in ("sweeps", "reports", "training", "evaluation")),
     "agents: algorithms",
     *(f"agents.{name}" for name in ("reference", "common", "networks", "experiments")),
     "plugins: doors",

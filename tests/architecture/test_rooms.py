@@ -14,7 +14,7 @@ def test_every_algorithm_is_looked_at() -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_an_algorithm_knows_neither_how_it_is_trained_nor_how_it_is_reported(algorithm) -> None:
-    for room in ("agents.training", "agents.reports", "agents.evaluation", "agents.commands"):
+    for room in ("agents.training", "agents.reports", "agents.sweeps", "agents.evaluation", "agents.commands"):
         assert not GRAPH.chain_exists(algorithm, room, as_packages=True), GRAPH.find_shortest_chain(algorithm, room)
 
 

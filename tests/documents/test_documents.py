@@ -83,7 +83,7 @@ def test_commands_name_what_there_is(page: Path) -> None:
                 continue
             verb, rest = words[1], words[2:]
             assert verb in {*known["commands"], "list", "describe", "doctor", "new-plugin"}, line
-            if verb == "train" and not rest[0].endswith(".toml"):
+            if verb in ("train", "plan", "sweep") and not rest[0].endswith(".toml"):
                 assert rest[0] in known["experiments"], line
             if verb == "generate":
                 assert rest[0] in known["generators"] | known["curricula"], line

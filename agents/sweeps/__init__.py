@@ -1,0 +1,1 @@
+"""Before and beyond one run: what it will take, and many of them by one command."""
