@@ -12,9 +12,10 @@ else. In judging the prediction takes the descriptor's place.
     r_t            = |f(mu) - g(tau_:t)|^2 - |f(mu) - g(tau_:t+1)|^2 - cost,   what Q_exp learns by
 
 The rewards of an exploration episode telescope: they sum to the first distance less the last, less the costs. Both
-values are learned by double DQN; Q_exp reads the observation and what the decoder remembers. The descriptor mu is seen
-in training alone: half the trials are exploited by f(mu), the others by g(tau). When it is judged it is never given mu,
-plays every exploitation episode by g(tau), and chooses greedily but for the last epsilon.
+values are learned by double DQN, where actions are continuous by soft actor-critics; Q_exp reads the observation and
+what the decoder remembers. The descriptor mu is seen in training alone: half the trials are exploited by f(mu), the
+others by g(tau). When it is judged it is never given mu, plays every exploitation episode by g(tau), and chooses
+greedily, or by its policies' means, but for the last epsilon.
 
 Reference: Liu, Raghunathan, Liang and Finn 2021, "Decoupling Exploration and Exploitation for Meta-Reinforcement
 Learning without Sacrifices", section 4.1 to 4.3, algorithm 1; the bottleneck as a threshold is from the authors' code.
@@ -24,9 +25,9 @@ one memory, a GRU that the decoder alone teaches, where the paper has an LSTM fo
 computed anew whenever an episode is replayed, by encoder and decoder as they are then; targets of n steps, without
 correction for actions that are no longer greedy; updates come after whole trials. The last layer of the encoder begins
 so that the entries of the first tasks' encodings have mean 0 and, together, variance 1, as an embedding of task numbers
-would. For discrete actions only.
+would. Continuous actions, which the paper has none of, are those of a SAC whose critic alone teaches the encoder.
 
-Axes: H steps of an episode, B trials, M trials of a batch, A actions, L width of the encoding, I width of a step, T
+Axes: H steps of an episode, B trials, M trials of a batch, L width of the encoding, I width of a step, T
 steps of all exploitation episodes.
 """
 
@@ -35,21 +36,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from agents.common.encoding import StepEncoder
-from agents.common.exploration import epsilon_greedy
 from agents.common.losses import weighted_mean
+from agents.common.off_policy import OffPolicy, off_policy
 from agents.common.optimiser import load_optimizer
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay
 from agents.common.returns import n_step_returns
 from agents.common.schedule import annealed
 from agents.networks.mlp import mlp
-from agents.reference.player import number_of_actions
 from registry.config import Config, Width
 from registry.errors import UserError
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
@@ -68,7 +67,11 @@ class DREAMConfig(Config):
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate (paper: 1e-4).")
     discount: float = Field(0.99, ge=0, le=1, description="Discount per step, of both values.")
     n_step: int = Field(1, ge=1, description="Rewards of a target before it bootstraps.")
-    target_updates: int = Field(200, ge=1, description="Updates after which the older weights are renewed.")
+    target_updates: int = Field(
+        200, ge=1, description="Updates after which older values of numbered actions are renewed."
+    )
+    averaging: float = Field(0.01, gt=0, le=1, description="Share of the newer values of a box of actions, per update.")
+    target_entropy: float = Field(-1.0, description="Nats per dimension of such actions that policies keep (SAC: -1).")
     batch: int = Field(32, ge=1, description="Trials per update.")
     capacity: int = Field(4000, ge=1, description="Trials remembered (paper: 16,000).")
     warm_up: int = Field(2000, ge=0, description="Environment steps before any update.")
@@ -108,16 +111,23 @@ class _Decoder(nn.Module):
 class _Networks(nn.Module):
     """Q_task, Q_exp, encoder f and decoder g."""
 
-    def __init__(self, config: DREAMConfig, problem: Problem, encode: StepEncoder, actions: int) -> None:
+    def __init__(self, config: DREAMConfig, problem: Problem, encode: StepEncoder) -> None:
         super().__init__()
 
-        def perceptron(inputs: int, outputs: int) -> nn.Sequential:
-            widths = (inputs, *config.hidden)
-            return nn.Sequential(mlp(widths), nn.Linear(widths[-1], outputs))
+        def policy(beside: int) -> OffPolicy:
+            return off_policy(
+                problem,
+                "dream",
+                encode.observation_size + beside,
+                config.hidden,
+                target_updates=config.target_updates,
+                averaging=config.averaging,
+                target_entropy=config.target_entropy,
+            )
 
-        self.exploit = perceptron(encode.observation_size + config.latent, actions)
-        self.explore = perceptron(encode.observation_size + config.width, actions)
-        self.encoder = perceptron(problem.descriptor_size, config.latent)
+        widths = (problem.descriptor_size, *config.hidden)
+        self.exploit, self.explore = policy(config.latent), policy(config.width)
+        self.encoder = nn.Sequential(mlp(widths), nn.Linear(widths[-1], config.latent))
         self.decoder = _Decoder(encode.size, config.width, config.latent)
 
 
@@ -140,7 +150,6 @@ class DREAM:
     exploration_episodes = 1
 
     def __init__(self, config: DREAMConfig, problem: Problem) -> None:
-        actions = number_of_actions(problem)
         if not problem.descriptor_size:
             raise UserError(
                 f"{problem.family} has an empty task descriptor: dream learns from it what to find out, so nothing "
@@ -153,9 +162,9 @@ class DREAM:
         self._encode = StepEncoder(problem.observation_space, problem.action_space)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(problem.seed)
-            self._networks = _Networks(config, problem, self._encode, actions).to(problem.device)
-        self._older = copy.deepcopy(self._networks).requires_grad_(requires_grad=False)
-        self._optimizer = torch.optim.Adam(self._networks.parameters(), lr=config.learning_rate, fused=True)
+            self._networks = _Networks(config, problem, self._encode).to(problem.device)
+        learned = [parameter for parameter in self._networks.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.Adam(learned, lr=config.learning_rate, fused=True)
         self.generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._trials = Replay(config.capacity, problem.device)
         self._pace = Pace(config.warm_up, config.updates_per_step)
@@ -194,7 +203,7 @@ class DREAM:
 
     @torch.no_grad()
     def act(self, carry: Carry, step: Step) -> tuple[Action, Carry]:
-        """The action of the highest value, or any: of exploration in the first episode, then of exploitation.
+        """The best action, or any: of exploration in the first episode, then of exploitation.
 
         Raises `UserError` where an agent that is judged is shown the descriptor, or one that learns is not.
         """
@@ -209,10 +218,12 @@ class DREAM:
             task = torch.where(carry.told[:, None], encoded, task)
         observation = self._encode.observation(step.observation)
         memory = self._networks.decoder.step(self._encode(step), carry.memory)
-        explored = self._networks.explore(torch.cat([observation, memory], -1))
-        exploited = self._networks.exploit(torch.cat([observation, task], -1))
-        values = torch.where((step.episode_index < self.exploration_episodes)[:, None], explored, exploited)
-        return Action(epsilon_greedy(values, self.epsilon, self.generator)), carry._replace(memory=memory)
+        luck = {"epsilon": self.epsilon, "generator": self.generator, "judged": not self.needs_descriptor}
+        explored = self._networks.explore.act(torch.cat([observation, memory], -1), **luck)
+        exploited = self._networks.exploit.act(torch.cat([observation, task], -1), **luck)
+        exploring = step.episode_index < self.exploration_episodes
+        exploring = exploring.view(-1, *[1] * (explored.ndim - 1))
+        return Action(torch.where(exploring, explored, exploited)), carry._replace(memory=memory)
 
     @torch.no_grad()
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
@@ -232,10 +243,9 @@ class DREAM:
         return {**metrics, **make_updates(updates, self._update)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Newer and older networks, optimiser, replay memory, sampling stream, counts."""
+        """Networks, optimiser, replay memory, sampling stream, counts."""
         return {
             "networks": self._networks.state_dict(),
-            "older": self._older.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "trials": self._trials.state_dict(),
             "generator": self.generator.get_state(),
@@ -248,7 +258,6 @@ class DREAM:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Settings stay the agent's own. Raises `RuntimeError` when shapes differ."""
         self._networks.load_state_dict(state["networks"])
-        self._older.load_state_dict(state["older"])
         load_optimizer(self._optimizer, state["optimizer"], self.config.learning_rate)
         self._trials.load_state_dict(state["trials"])
         self.generator.set_state(state["generator"].cpu())
@@ -301,7 +310,6 @@ class DREAM:
         self._begun, scale = True, spread.rsqrt()
         head.weight.mul_(scale)
         head.bias.sub_(centre).mul_(scale)
-        self._older.load_state_dict(self._networks.state_dict())
 
     def _update(self) -> dict[str, Tensor]:
         """One step of all networks; losses and figures, each a scalar."""
@@ -330,8 +338,8 @@ class DREAM:
         (exploit_loss + explore_loss + decoder_loss + config.bottleneck_weight * bottleneck).backward()
         self._optimizer.step()
         self._updates_done += 1
-        if self._updates_done % config.target_updates == 0:
-            self._older.load_state_dict(self._networks.state_dict())
+        for policy in (self._networks.exploit, self._networks.explore):
+            policy.renew(self._updates_done)
         return {
             "losses/exploit_loss": exploit_loss,
             "losses/explore_loss": explore_loss,
@@ -342,24 +350,22 @@ class DREAM:
         }
 
     def _explore_loss(self, batch: Mapping[str, Tensor], memory: Tensor, reward: Tensor) -> Tensor:
-        """Of Q_exp: the end of the episode, be it by the horizon, is the end of what can be found out."""
+        """Of exploration: the end of the episode, be it by the horizon, is the end of what can be found out."""
         hyper_state = torch.cat([batch["seen"][..., : self._encode.observation_size], memory], -1)
-        values = self._networks.explore(hyper_state)
-        chosen = values[1:].detach().argmax(-1, keepdim=True)
-        following = self._older.explore(hyper_state)[1:].gather(-1, chosen)[..., 0]
+        following = self._networks.explore.following(hyper_state[1:], self.generator)
         target = self._target(reward, batch["goes_on"], batch["goes_on"], following)
-        return _loss(values[:-1], batch["explored_action"], target, batch["explored"])
+        return self._networks.explore.loss(
+            hyper_state[:-1], batch["explored_action"], target, batch["explored"], self.generator
+        )
 
     def _exploit_loss(self, batch: Mapping[str, Tensor], task: Tensor) -> Tensor:
-        """Of Q_task, and by way of `task` [M, L] of the encoder."""
+        """Of exploitation, and by way of `task` [M, L] of the encoder."""
         beside = task.expand(len(batch["reward"]), -1, -1)
-        values = self._networks.exploit(torch.cat([batch["observation"], beside], -1))
-        with torch.no_grad():
-            after = torch.cat([batch["next_observation"], beside], -1)
-            chosen = self._networks.exploit(after).argmax(-1, keepdim=True)
-            following = self._older.exploit(after).gather(-1, chosen)[..., 0]
+        inputs = torch.cat([batch["observation"], beside], -1)
+        after = torch.cat([batch["next_observation"], beside.detach()], -1)
+        following = self._networks.exploit.following(after, self.generator)
         target = self._target(batch["reward"], batch["follows"], ~batch["terminated"], following)
-        return _loss(values, batch["action"], target, batch["played"])
+        return self._networks.exploit.loss(inputs, batch["action"], target, batch["played"], self.generator)
 
     def _target(self, reward: Tensor, goes_on: Tensor, counts: Tensor, following: Tensor) -> Tensor:
         """[T, M] n rewards and, where it `counts`, the value of what follows them."""
@@ -381,14 +387,6 @@ def exploration_rewards(distance: Float[Tensor, "H+1 M"], cost: float) -> Float[
 def at_last(contents: Float[Tensor, "H M L"], lengths: Int[Tensor, "M"]) -> Float[Tensor, "M L"]:
     """The rows of `contents` after as many steps as the episodes had."""
     return contents[lengths, torch.arange(len(lengths), device=lengths.device)]
-
-
-def _loss(
-    values: Float[Tensor, "T M A"], action: Int[Tensor, "T M"], target: Float[Tensor, "T M"], valid: Bool[Tensor, "T M"]
-) -> Tensor:
-    """Huber loss of the values of what was done, averaged over the steps that were played."""
-    error = functional.smooth_l1_loss(values.gather(-1, action[..., None])[..., 0], target.detach(), reduction="none")
-    return weighted_mean(error, valid.to(error.dtype))
 
 
 def _trials_first(rounds: Sequence[Tensor], length: int) -> Tensor:

@@ -226,7 +226,7 @@ def _by_inference() -> list[Entry]:
             "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without "
             "Sacrifices, section 4",
             tags=("inference", "off-policy"),
-            needs=("discrete-actions",),
+            needs=("discrete-actions|continuous-actions",),
         ),
     ]
 

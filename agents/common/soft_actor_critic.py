@@ -50,11 +50,17 @@ class SoftActorCritic(nn.Module):
         self._average = get_ema_multi_avg_fn(1 - averaging)
 
     def critic_loss(
-        self, inputs: Float[Tensor, "N I"], action: Float[Tensor, "N A"], target: Float[Tensor, "N"]
+        self,
+        inputs: Float[Tensor, "N I"],
+        action: Float[Tensor, "N A"],
+        target: Float[Tensor, "N"],
+        weight: Float[Tensor, "N"] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Squared errors, averaged over transitions and summed over critics; and the mean value. Both scalars."""
+        """Squared errors, averaged over transitions, by `weight` where there is one, and summed over critics; and the
+        mean value. Both scalars.
+        """
         value = self.critics(torch.cat([inputs, action], dim=-1))[..., 0]
-        return (value - target).square().mean(1).sum(), value.mean()
+        return _mean((value - target).square(), weight).sum(), _mean(value, weight).mean()
 
     @torch.no_grad()
     def target(
@@ -66,16 +72,23 @@ class SoftActorCritic(nn.Module):
         generator: torch.Generator,
     ) -> Float[Tensor, "N"]:
         """The value each transition shows: its reward and what the target critics expect of the `following` inputs."""
-        action, log_prob = self.actor(following).sample_with_log_prob(generator)
-        value = self.targets(torch.cat([following, action], dim=-1))[..., 0].amin(0)
-        soft = value - self.log_temperature.exp() * log_prob
-        return reward + discount * ~terminated * soft
+        return reward + discount * ~terminated * self.soft_value(following, generator)
 
-    def policy_loss(self, inputs: Float[Tensor, "N I"], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def soft_value(self, inputs: Float[Tensor, "N I"], generator: torch.Generator) -> Float[Tensor, "N"]:
+        """What the target critics expect of `inputs`, the entropy of the first action included."""
+        action, log_prob = self.actor(inputs).sample_with_log_prob(generator)
+        value = self.targets(torch.cat([inputs, action], dim=-1))[..., 0].amin(0)
+        return value - self.log_temperature.exp() * log_prob
+
+    def policy_loss(
+        self, inputs: Float[Tensor, "N I"], generator: torch.Generator, weight: Float[Tensor, "N"] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Loss of the actor alone, and the policy's entropy without gradient. Both scalars."""
         action, log_prob = self.actor(inputs).sample_with_log_prob(generator)
         best = self.critics(torch.cat([inputs, action], dim=-1), frozen=True)[..., 0].amin(0)
-        return (self.log_temperature.detach().exp() * log_prob - best).mean(), -log_prob.detach().mean()
+        loss = self.log_temperature.detach().exp() * log_prob - best
+        return _mean(loss, weight), -_mean(log_prob.detach(), weight)
 
     def set_temperature(self, temperature: float) -> None:
         """The weight of the entropy is `temperature` from now on."""
@@ -90,3 +103,8 @@ class SoftActorCritic(nn.Module):
 def adam(parameters: Any, learning_rate: float) -> torch.optim.Adam:
     """Adam that updates all tensors in one call."""
     return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+
+
+def _mean(values: Float[Tensor, "*axes N"], weight: Float[Tensor, "N"] | None) -> Float[Tensor, "*axes"]:
+    """Over transitions, by `weight` where there is one."""
+    return values.mean(-1) if weight is None else (values * weight).sum(-1) / weight.sum()

@@ -117,6 +117,11 @@ _EXPERIMENTS = (
         f"{_DREAM}, section 6",
     ),
     (
+        "dream-sign",
+        "DREAM with continuous actions where the goal is far away and a sign tells where.",
+        f"{_DREAM}, section 4",
+    ),
+    (
         "dream-cooking",
         "RL^2 in kitchens whose drawers have to be looked into: trained in 63, judged in another.",
         f"{_DREAM}, section 6",

@@ -3,10 +3,12 @@
 import copy
 from dataclasses import fields, replace
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
-from agents.dream import DREAM, DREAMConfig, _loss, at_last, distances, exploration_rewards
+from agents.dream import DREAM, DREAMConfig, at_last, distances, exploration_rewards
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family
@@ -17,15 +19,19 @@ from taskgen.interaction.collect import collect
 SMALL = {"latent": 3, "hidden": (16,), "width": 16, "batch": 8, "warm_up": 0, "epsilon_steps": 0, "epsilon": 0.5}
 
 
-def _agent(episodes=3, **settings):
+def _agent(episodes=3, family="bus", **settings):
     torch.manual_seed(0)
-    family = build_family("bus", {"horizon": 6})
+    family = build_family(family, {"horizon": 6})
     problem = problem_of(family, episodes=episodes, seed=1, device=torch.device("cpu"))
     return DREAM(DREAMConfig(**{**SMALL, **settings}), problem), family
 
 
 def _trial(agent, family, episodes=3):
-    specs = [family.spec({"permutation": number}, seed=number) for number in range(6)]
+    if family.name == "builtin/bus":
+        contexts = [{"permutation": number} for number in range(6)]
+    else:
+        contexts = [{"angle": float(number)} for number in range(6)]
+    specs = [family.spec(context, seed=number) for number, context in enumerate(contexts)]
     return collect(agent, family.batch(6), specs, plan=agent.plan(episodes))
 
 
@@ -85,10 +91,10 @@ def test_an_empty_descriptor_is_refused_by_name():
         DREAM(DREAMConfig(), replace(problem, descriptor_size=0))
 
 
-def test_continuous_actions_are_refused_by_name():
-    problem = problem_of(build_family("point-navigation"), episodes=2, seed=1, device=torch.device("cpu"))
-    with pytest.raises(UserError, match="discrete actions"):
-        build_agent(Part(name="dream"), problem)
+def test_actions_of_other_kinds_are_refused_by_name():
+    problem = problem_of(build_family("bus"), episodes=2, seed=1, device=torch.device("cpu"))
+    with pytest.raises(UserError, match="builtin/bus has the action space .*; dream needs a Box with finite bounds"):
+        build_agent(Part(name="dream"), replace(problem, action_space=gym.spaces.Box(-np.inf, np.inf, (2,))))
 
 
 def test_trials_of_exploration_alone_are_refused():
@@ -121,12 +127,36 @@ def test_who_learns_from_what():
     assert _gradients(agent, agent._explore_loss(batch, memory.detach(), reward)) == {"explore"}
 
 
+def test_of_continuous_actions_the_critics_alone_teach_the_encoder():
+    agent, family = _agent(family="sign-plane")
+    batch = _batch(agent, family)
+    encoded = agent._networks.encoder(batch["descriptor"])
+    agent.generator.manual_seed(0)
+    assert _gradients(agent, agent._exploit_loss(batch, encoded)) == {"exploit", "encoder"}
+    wanted = [p.grad.clone() for p in agent._networks.encoder.parameters()]
+    agent._networks.exploit.model.policy_loss = lambda *_: (torch.zeros(()), torch.zeros(()))
+    agent.generator.manual_seed(0)
+    _gradients(agent, agent._exploit_loss(batch, agent._networks.encoder(batch["descriptor"])))
+    for before, after in zip(wanted, agent._networks.encoder.parameters(), strict=True):
+        torch.testing.assert_close(before, after.grad)
+
+
+def test_it_learns_and_goes_on_identically_with_continuous_actions():
+    agent, family = _agent(family="sign-plane", updates_per_step=0.2)
+    figures = agent.learn(_trial(agent, family))
+    assert figures["charts/updates"] > 0
+    assert all(np.isfinite(value) for value in figures.values())
+    other, _ = _agent(family="sign-plane", updates_per_step=0.2)
+    other.load_state_dict(copy.deepcopy(agent.state_dict()))
+    assert agent.learn(_trial(agent, family)) == other.learn(_trial(other, family))
+
+
 def test_every_part_learns_and_only_the_encoder_minds_the_bottleneck():
     agent, family = _agent(bottleneck=0.0, bottleneck_weight=1e3, updates_per_step=0.5, learning_rate=1e-2)
     before = copy.deepcopy(agent._networks.state_dict())
     agent.learn(_trial(agent, family))
     after = agent._networks.state_dict()
-    assert all(not torch.equal(before[name], after[name]) for name in before if "weight" in name)
+    assert all(not torch.equal(before[name], after[name]) for name in before if "weight" in name and "older" not in name)
     told = agent._trials.draw(100, agent.generator)["descriptor"]
     with torch.no_grad():
         narrow = agent._networks.encoder(told).square().sum(-1).mean()
@@ -154,7 +184,7 @@ def test_acting_and_learning_see_the_same_exploration():
     agent, family = _agent(epsilon=0.0)
     rollout = _trial(agent, family).rounds[0]
     memory = agent._networks.decoder.sequence(agent._seen(rollout))[:-1]
-    greedy = agent._networks.explore(torch.cat([rollout.observation, memory], -1)).argmax(-1)
+    greedy = agent._networks.explore.newer(torch.cat([rollout.observation, memory], -1)).argmax(-1)
     assert torch.equal(greedy[rollout.valid], rollout.action[rollout.valid])
 
 
@@ -198,13 +228,6 @@ def test_targets_by_hand():
     assert ended[:, 0].tolist() == [1 + 0.5 * 2 + 0.25 * 16, 2 + 0.5 * 4, 4]
     cut = agent._target(reward, goes_on, torch.ones_like(goes_on), following)
     assert cut[:, 0].tolist() == [6, 2 + 0.5 * 4 + 0.25 * 32, 4 + 0.5 * 32]
-
-
-def test_losses_count_the_steps_that_were_played():
-    values = torch.tensor([[[1.0, 5.0]], [[2.0, 7.0]]])
-    action, target = torch.tensor([[1], [0]]), torch.tensor([[5.5], [100.0]])
-    valid = torch.tensor([[True], [False]])
-    assert _loss(values, action, target, valid).item() == 0.125
 
 
 def test_exploration_ends_with_the_episode_and_exploitation_at_a_terminated_step_alone():
