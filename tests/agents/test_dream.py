@@ -156,7 +156,9 @@ def test_every_part_learns_and_only_the_encoder_minds_the_bottleneck():
     before = copy.deepcopy(agent._networks.state_dict())
     agent.learn(_trial(agent, family))
     after = agent._networks.state_dict()
-    assert all(not torch.equal(before[name], after[name]) for name in before if "weight" in name and "older" not in name)
+    assert all(
+        not torch.equal(before[name], after[name]) for name in before if "weight" in name and "older" not in name
+    )
     told = agent._trials.draw(100, agent.generator)["descriptor"]
     with torch.no_grad():
         narrow = agent._networks.encoder(told).square().sum(-1).mean()
