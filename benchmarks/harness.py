@@ -172,18 +172,23 @@ def _crowd(load: float, cores: int) -> str:
 class Resume:
     """Finished parts of a long benchmark, kept in `runs/` until it is done: started again, it goes on from there.
 
-    Parts belong to `settings`: other settings (numbers of tasks, of steps) begin afresh.
+    Parts belong to `settings`: other settings (numbers of tasks, of steps) begin afresh. Processes that share a
+    benchmark give a `share` each, under which theirs are kept; whoever comes later, under whichever, knows all.
     """
 
-    def __init__(self, name: str, settings: Mapping[str, Any] | None = None) -> None:
-        self._path = PROGRESS / f"{name}.json"
+    def __init__(self, name: str, settings: Mapping[str, Any] | None = None, share: str = "") -> None:
+        self._path = PROGRESS / f"{name}{share and f'.{share}'}.json"
+        self._name = name
         self._settings = json.loads(json.dumps(dict(settings or {})))
         self._commit = source_commit()
         self._parts: dict[str, dict[str, Any]] = {}
-        if self._path.is_file():
-            stored = json.loads(self._path.read_text())
+        for path in self._files():
+            stored = json.loads(path.read_text())
             if stored["settings"] == self._settings:
-                self._parts = stored["parts"]
+                self._parts |= stored["parts"]
+
+    def _files(self) -> list[Path]:
+        return sorted(PROGRESS.glob(f"{self._name}.json")) + sorted(PROGRESS.glob(f"{self._name}.*.json"))
 
     def part(self, key: str, measure: Callable[[], Any]) -> Any:
         """The JSON value of `measure()`, or what it was when this part was finished before."""
@@ -202,7 +207,8 @@ class Resume:
 
     def done(self) -> None:
         """Forget the parts: the result is recorded."""
-        self._path.unlink(missing_ok=True)
+        for path in self._files():
+            path.unlink(missing_ok=True)
 
 
 def source_commit() -> str:

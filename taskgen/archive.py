@@ -2,8 +2,10 @@
 
 Every row carries the SHA-256 of its content, and the table `seal` holds how many rows each table has and the sum of
 their hashes (AdHash: Bellare & Micciancio 1997), which changes in the transaction that changes the rows. Opening looks
-at all of it, indices included, so that what is not found is not there. It runs nothing that is stored in the file: a
-file whose schema is not exactly the one below is refused. Files of format 1 have no seal until they are written again.
+at all of it, indices included, so that what is not found is not there, and at the log that a killed writer left. The
+seal also holds marks: what the archive belongs to, and until when other files were kept. Files of format 1 have no seal
+until they are written again. It runs nothing that is stored in the file: a file whose schema is not exactly the one
+below is refused.
 
 Longer than most files here: what is written and what is looked at before it is read are two sides of one format.
 """
@@ -11,16 +13,18 @@ Longer than most files here: what is written and what is looked at before it is 
 import fcntl
 import hashlib
 import json
+import logging
 import math
 import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from registry.errors import TaskError, brief
-from taskgen import artefacts
+from taskgen import artefacts, wal
 from taskgen.build import task_key
 from taskgen.files import sync_directory
 from taskgen.record import Record
@@ -53,6 +57,9 @@ _INSERT = {
     "task": "INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "score": "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?, ?)",
 }
+_OWNER = "of"
+"""The mark that says what an archive belongs to."""
+_log = logging.getLogger(__name__)
 _left: dict[Path, tuple[int, ...]] = {}
 """How this process left the archives that it has written, by `_state`: it need not look at all of them again."""
 
@@ -60,11 +67,13 @@ _left: dict[Path, tuple[int, ...]] = {}
 class Archive:
     """An archive opened for reading, or with `write` for both (a missing file is then created). Use it in a `with`.
 
-    Raises `TaskError` for a file that is missing, damaged or not an archive (which is left as it is), and when another
-    process is writing it.
+    `of` says what it belongs to, such as a run by the hash of its provenance: a new archive keeps that.
+
+    Raises `TaskError` for a file that is missing, damaged, not an archive or of something else than `of` (which is left
+    as it is), and when another process is writing it.
     """
 
-    def __init__(self, path: str | Path, *, write: bool = False) -> None:
+    def __init__(self, path: str | Path, *, write: bool = False, of: str = "") -> None:
         self.path = Path(path)
         self._lock: BinaryIO | None = None
         self._database: sqlite3.Connection | None = None
@@ -79,6 +88,7 @@ class Archive:
                 self._lock = _lock(self.path)
             with self._guarded():
                 self._open(write)
+                self._refuse_foreign(of)
         except BaseException:
             self.close()
             raise
@@ -96,7 +106,7 @@ class Archive:
 
     def _open(self, write: bool) -> None:
         known = write and _left.get(self.path.resolve()) == _state(self.path)
-        self._database = _open(self.path, create=write)
+        self._database = _open(self.path, create=write, known=known)
         if known:
             return
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
@@ -104,6 +114,31 @@ class Archive:
         self._checked = True
         if write and version == 1:
             _seal(self._database, totals)
+
+    def _refuse_foreign(self, of: str) -> None:
+        """Raise `TaskError` where this belongs to something else than `of`; mark a new archive as its own."""
+        kept = self.marks().get(_OWNER, (0, of))[1] if of else of
+        if kept != of:
+            raise TaskError(f"{self.path} is the archive of another run: put the one back that belongs here")
+        if of and self._lock is not None and self._count() == 0:
+            self.mark(_OWNER, 0, of)
+
+    def marks(self) -> dict[str, tuple[int, str]]:
+        """What was noted with `mark`, by name."""
+        with self._guarded():
+            try:
+                found = _seals(self._connection())
+            except sqlite3.OperationalError:  # format 1 has none
+                return {}
+        return {name: value for name, value in found.items() if name not in _ROWS}
+
+    def mark(self, name: str, number: int, text: str = "") -> None:
+        """Note a number and a text beside the rows, in place of those of before."""
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO seal VALUES (?, ?, ?)", (name, number, text))
+
+    def _count(self) -> int:
+        return self._connection().execute("SELECT count(*) FROM task").fetchone()[0]
 
     def __enter__(self) -> Self:
         return self
@@ -134,8 +169,7 @@ class Archive:
             for parent in parents:
                 if self._find(database, parent) is None:
                     raise TaskError(f"parent {parent!r} is not in {self.path}: add it first")
-            (before,) = database.execute("SELECT count(*) FROM task").fetchone()
-            number = before
+            number = before = self._count()
             for spec in specs:
                 row = self._find(database, spec.id)
                 if split is not None and (row is None or row[7] != split):
@@ -176,8 +210,7 @@ class Archive:
         with self._guarded():
             row = self._find(self._connection(), id_)
             if row is None:
-                (count,) = self._connection().execute("SELECT count(*) FROM task").fetchone()
-                raise TaskError(f"task {brief(id_)} is not among the {count} tasks of {self.path}")
+                raise TaskError(f"task {brief(id_)} is not among the {self._count()} tasks of {self.path}")
             return self._record(row)
 
     def lineage(self, id_: str) -> list[Record]:
@@ -320,8 +353,11 @@ def _refuse_row(path: Path, table: str, row: tuple[Any, ...]) -> None:
         raise TaskError(f"{path}: {table} {row[0]!r} is damaged (its hash does not match): restore a backup")
 
 
-def _open(path: Path, *, create: bool) -> sqlite3.Connection:
-    """A connection to what has been checked to be an archive; writable, and to a new one if need be, with `create`."""
+def _open(path: Path, *, create: bool, known: bool) -> sqlite3.Connection:
+    """A connection to what has been checked to be an archive; writable, and to a new one if need be, with `create`.
+
+    Where it is not `known` to be as this process left it, its log is looked at.
+    """
     if not path.exists():
         if not create:
             raise TaskError(f"{path}: there is no such archive")
@@ -329,6 +365,9 @@ def _open(path: Path, *, create: bool) -> sqlite3.Connection:
     for part in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm", "-journal"))):
         if part.exists() and not part.is_file():  # a pipe would be waited for
             raise TaskError(f"{path}: not a readable archive: {part.name} is not a regular file")
+    lost = "" if known else wal.damage(path.with_name(f"{path.name}-wal"))
+    if lost and (create or not _being_written(path)):
+        _remark_lost(path, lost)
     database = _connect(path, "ro")
     try:
         _refuse_foreign(path, database)
@@ -458,6 +497,24 @@ def _told(path: Path, error: sqlite3.Error) -> str:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return f"another process has held it for long ({error}): try again when that has ended"
     return f"not a readable archive: {error}; if it is damaged, restore a backup"
+
+
+@lru_cache(maxsize=64)
+def _remark_lost(path: Path, lost: str) -> None:
+    """Say once that what a killed writer has stored last is not there."""
+    _log.warning("%s-wal is damaged (%s): what was stored last is lost, all before is read", path, lost)
+
+
+def _being_written(path: Path) -> bool:
+    """Whether some process has it open for writing, so that its log changes while it is looked at."""
+    try:
+        with path.with_name(f"{path.name}.lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _lock(path: Path) -> BinaryIO:

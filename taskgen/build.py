@@ -85,13 +85,32 @@ def family_of(spec: TaskSpec) -> TaskFamily[Any]:
         raise TaskError(f"task {spec.id}: {error}") from None
 
 
+class Families:
+    """`family_of` for many tasks, where each family is looked up once."""
+
+    def __init__(self) -> None:
+        self._settings: dict[str, tuple[str, ...]] = {}
+        self._known: dict[tuple[str, ...], TaskFamily[Any]] = {}
+
+    def of(self, spec: TaskSpec) -> TaskFamily[Any]:
+        """The family that `spec` belongs to. Raises as `family_of` does."""
+        context, named = spec.context, self._settings.get(spec.family, ())
+        key = (spec.family, *[f"{name}={context[name]!r}" for name in named if name in context])
+        if (family := self._known.get(key)) is None:
+            family = family_of(spec)
+            if named:
+                self._known[key] = family
+            self._settings[spec.family] = tuple(family.structure)
+        return family
+
+
 def task_key(spec: TaskSpec) -> str:
     """Equal for tasks that are the same: those of equal family, context and reward, whatever their luck.
 
     The seed counts only where the family draws the dynamics from it (`TaskFamily.drawn_from_seed`). A task of seed 0
     has its id as key. Raises `TaskError` for a family that is not in the catalogue.
     """
-    return (spec if _seed_counts(spec) else TaskSpec(spec.family, spec.context, spec.reward)).id
+    return spec.id if _seed_counts(spec) else spec.seedless
 
 
 def task_hash(spec: TaskSpec) -> int:

@@ -55,9 +55,15 @@ class Knob:
 
     def _check(self, name: str, value: object, shape: tuple[int, ...]) -> JsonValue:
         if shape:
-            if not isinstance(value, Sequence) or isinstance(value, str) or len(cast(Sequence[Any], value)) != shape[0]:
+            if (
+                not isinstance(value, (tuple, Sequence))
+                or isinstance(value, str)
+                or len(cast(Sequence[Any], value)) != shape[0]
+            ):
                 raise TaskError(f"{name} = {brief(cast(object, value))}: expected a list of {shape[0]} values")
             items = cast(Sequence[Any], value)
+            if len(shape) == 1 and self._all_right(items):
+                return tuple(items) if self.integer or 0.0 not in items else tuple(item + 0.0 for item in items)
             return tuple(self._check(f"{name}[{i}]", item, shape[1:]) for i, item in enumerate(items))
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TaskError(f"{name} = {brief(value)}: expected {'an integer' if self.integer else 'a number'}")
@@ -67,6 +73,12 @@ class Knob:
             unit = f" {self.unit}" if self.unit else ""
             raise TaskError(f"{name} = {brief(value)}: allowed range is {self.low:g} to {self.high:g}{unit}")
         return int(value) if self.integer else float(value) + 0.0  # no -0.0: equal tasks have equal ids
+
+    def _all_right(self, items: Sequence[Any]) -> bool:
+        """Whether all `items` are of the knob's type and within its bounds, at a fraction of a look at each."""
+        alike = set(map(type, items)) == {int if self.integer else float}
+        finite = alike and (self.integer or math.isfinite(sum(items)))
+        return finite and self.low <= min(items) and max(items) <= self.high
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import BinaryIO, overload
 
 from registry.errors import TaskError
 from taskgen import artefacts
-from taskgen.build import family_of, task_key
+from taskgen.build import Families, task_key
 from taskgen.files import sync_directory
 from taskgen.spec import TaskSpec
 
@@ -52,8 +52,7 @@ class TaskSet(Sequence[TaskSpec]):
         none, and those that are the same but for their luck stay together. Raises `TaskError` unless `held_out` lies
         between 0 and 1.
         """
-        if not 0.0 < held_out < 1.0:
-            raise TaskError(f"held-out fraction = {held_out!r}: allowed is more than 0 and less than 1")
+        refuse_fraction(held_out)
         sides = [hash_fraction(task_key(spec), salt) < held_out for spec in self.specs]
         training = tuple(spec for spec, held in zip(self.specs, sides, strict=True) if not held)
         return TaskSet(training), TaskSet(tuple(spec for spec, held in zip(self.specs, sides, strict=True) if held))
@@ -76,6 +75,12 @@ class TaskSet(Sequence[TaskSpec]):
         return iter(self.specs)
 
 
+def refuse_fraction(held_out: float) -> None:
+    """Raise `TaskError` unless `held_out` lies between 0 and 1."""
+    if not 0.0 < held_out < 1.0:
+        raise TaskError(f"held-out fraction = {held_out!r}: allowed is more than 0 and less than 1")
+
+
 def hash_fraction(key: str, salt: str = "") -> float:
     """A number in [0, 1), uniform over keys, that depends on `key` and `salt` alone."""
     digest = hashlib.sha256(f"{salt}/{key}".encode()).digest()
@@ -92,25 +97,37 @@ def check_disjoint(first: Iterable[TaskSpec], second: Iterable[TaskSpec]) -> Non
 
 def read_tasks(path: str | Path, *, check: bool = True) -> list[TaskSpec]:
     """The tasks of a file, checked and refused as `TaskSet.read` explains."""
+    return [spec for _, spec in task_lines(path, check=check)]
+
+
+def task_lines(path: str | Path, *, check: bool = True) -> Iterator[tuple[bytes, TaskSpec]]:
+    """The lines of a file and their tasks one by one, so that it may be longer than the memory.
+
+    Raises as `TaskSet.read` does, but for broken lines only at the end: until then nothing is settled.
+    """
     path = Path(path)
     artefacts.look_beside(path)
-    specs: list[TaskSpec] = []
+    families = Families() if check else None
+    intact = 0
     broken: dict[str, tuple[str, list[int]]] = {}
     try:
         with path.open("rb") as file:
             for number, line in _lines(file):
                 try:
-                    specs.append(_read_line(line, check))
+                    found = _read_line(line, families)
                 except TaskError as error:
                     reason = str(error)
                     _, numbers = broken.setdefault(_TASK.sub("the task", reason), (reason, []))
                     numbers.append(number)
+                else:
+                    intact += 1
+                    yield found
     except OSError as error:
         raise TaskError(f"{path}: cannot be read: {error.strerror}") from None
     if broken:
         places = [numbers for _, numbers in broken.values()]
         count = sum(map(len, places))
-        title = f"{path}: {count} of {len(specs) + count} lines {'is' if count == 1 else 'are'} broken"
+        title = f"{path}: {count} of {intact + count} lines {'is' if count == 1 else 'are'} broken"
         reasons = [
             f"{_places(numbers)}: {reason if len(numbers) == 1 else alike}"
             for alike, (reason, numbers) in broken.items()
@@ -118,7 +135,6 @@ def read_tasks(path: str | Path, *, check: bool = True) -> list[TaskSpec]:
         more = sum(map(len, places[_SHOWN:]))
         shown = reasons[:_SHOWN] + ([f"and {more} more"] if more else [])
         raise TaskError("\n".join([title, *(f"  {line}" for line in shown)]))
-    return specs
 
 
 def _places(numbers: Sequence[int]) -> str:
@@ -150,13 +166,14 @@ def write_tasks(path: str | Path, specs: Iterable[TaskSpec], *, overwrite: bool 
 
 @contextmanager
 def staged(path: Path, *, overwrite: bool = False) -> Generator[BinaryIO]:
-    """A file to write that takes the name `path` only when the block ends without an exception.
+    """A file to write that takes the name `path` only when the block ends without an exception; else nothing is there.
 
     Raises `TaskError` where the file exists, unless `overwrite`, or cannot be written.
     """
     if path.exists() and not overwrite:
         raise TaskError(f"{path} exists; name another file or overwrite it with --force (overwrite=True)")
     staging = path.with_name(f".{path.name}.{os.getpid()}.staging")
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with staging.open("wb") as file:
@@ -170,6 +187,8 @@ def staged(path: Path, *, overwrite: bool = False) -> Generator[BinaryIO]:
     finally:
         with suppress(OSError):  # it is gone after a success
             staging.unlink()
+            for folder in made:
+                folder.rmdir()
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
@@ -185,15 +204,15 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
             yield number, line
 
 
-def _read_line(line: bytes | None, check: bool) -> TaskSpec:
+def _read_line(line: bytes | None, families: Families | None) -> tuple[bytes, TaskSpec]:
     if line is None:
         raise TaskError(f"longer than {MAX_LINE} bytes")
     try:
         spec = TaskSpec.from_json(line.decode())
-        if check:
-            family_of(spec).check(spec)
+        if families is not None:
+            families.of(spec).check(spec)
     except UnicodeDecodeError as error:
         raise TaskError(f"not UTF-8 text: byte {error.start + 1} is invalid") from None
     except RecursionError:
         raise TaskError("nested too deeply") from None
-    return spec
+    return line, spec

@@ -18,7 +18,7 @@ from agents.reports.courses import POINTS, Course, averaged, course
 from agents.reports.figures import Band, Panel, data_uri, panels_figure
 from agents.reports.results import Experiment
 from agents.training.highlights import FILE
-from agents.training.records import STEPS, Stored, json_lines
+from agents.training.records import STEPS, Stored, archive_of, json_lines, remark_end
 from registry.errors import CheckpointError, TaskError
 from taskgen.archive import Archive
 from taskgen.build import family_of
@@ -72,6 +72,8 @@ def curriculum_section(experiment: Experiment, name: str) -> dict[str, Any] | No
     panels = _panels([course(run.path, ["tasks/"]) for run in experiment.runs])
     path = experiment.first.path
     kept = list(json_lines(path, FILE, _Highlights)) if (path / FILE).exists() else []
+    until, _ = experiment.first.marks.get(FILE, (0, ""))
+    remark_end(path / FILE, kept[-1].iteration if kept else 0, until)
     if not panels and not kept:
         return None
     return {
@@ -144,7 +146,7 @@ def _ancestry(path: Path, last: _Highlights) -> list[Thumbnail]:
 def _opened(path: Path) -> Generator[Archive]:
     """The run's archive. Raises `CheckpointError` for a damaged one and for tasks that are not in it."""
     try:
-        with Archive(path / "archive.sqlite") as archive:
+        with archive_of(path) as archive:
             yield archive
     except TaskError as error:
         raise CheckpointError(f"{error}. Restore the run directory from a copy, or train again.") from None

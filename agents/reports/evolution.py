@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 import registry
 from agents.training import configuration
 from agents.training.experiment import Experiment, build_parts
-from agents.training.records import STEPS, Line, json_lines, read_json
+from agents.training.records import STEPS, Line, archive_of, json_lines, read_json
 from agents.training.run import RunDirectory
 from registry.errors import CheckpointError, TaskError
 from taskgen import lineage
-from taskgen.archive import Archive
 from taskgen.record import Record
 from taskgen.runner import Population
 from taskgen.spec import TaskSpec
@@ -107,7 +106,7 @@ def read_evolution(path: Path) -> Evolution:
     plan = run.open()
     try:
         provenance = read_json(path, "provenance.json")
-        with Archive(run.archive) as archive:
+        with archive_of(run.path) as archive:
             records = [record for record in archive.records() if lineage.CREATED in record.scores]
     except TaskError as error:
         raise CheckpointError(

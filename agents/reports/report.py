@@ -6,6 +6,7 @@ figures.
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +317,9 @@ def _foreign(provenance: Mapping[str, Any]) -> list[str]:
     return sorted(plugins)
 
 
+@lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
+    """One for all pages, since it keeps the templates that it has compiled."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 import registry
+from agents.training.records import ARCHIVE, archive_of
 from registry.config import Part
 from registry.errors import UserError, brief
-from taskgen.archive import Archive
 from taskgen.build import SOURCES, build_source, family_of, task_hash, task_key
 from taskgen.family import TaskFamily
 from taskgen.source import TaskSource, side_of
@@ -107,9 +107,9 @@ def _draws_sides(part: Mapping[str, Any]) -> bool:
     return len(found) == 1 and "split" in found[0].config_class().model_fields
 
 
-def trained_on(archive: Path) -> frozenset[str]:
-    """Keys of tasks that a run was trained on, as far as the sample in its `archive` tells; none without one."""
-    if not archive.is_file():
+def trained_on(run: Path) -> frozenset[str]:
+    """Keys of tasks that the run at `run` was trained on, as far as the sample in its archive tells; none without."""
+    if not (run / ARCHIVE).is_file():
         return frozenset()
-    with Archive(archive) as opened:
+    with archive_of(run) as opened:
         return frozenset(task_key(record.spec) for record in opened.records(split="train"))

@@ -1,9 +1,11 @@
 """What a curriculum found worth a look, kept at every checkpoint: the tasks in the run's archive, with their ancestors.
 
-highlights.jsonl holds one line for every checkpoint: its iteration, and ids of tasks by what they are ("hardest").
+highlights.jsonl holds one line for every checkpoint: its iteration, and ids of tasks by what they are ("hardest"). The
+archive is marked with the last one, so that lines which are gone are told.
 """
 
 from agents.training.experiment import Experiment
+from agents.training.records import archive_of
 from agents.training.run import RunDirectory
 from registry.plan import Plan
 from taskgen.archive import Archive
@@ -22,13 +24,15 @@ def keep_highlights(run: RunDirectory, plan: Plan[Experiment], source: TaskSourc
         return
     generator = plan.config.source.name
     version = next(item.version for item in plan.items if item.full_name == generator)
-    with Archive(run.archive, write=True) as archive:
+    with archive_of(run.path, write=True) as archive:
         for spec in {spec.id: spec for specs in found.values() for spec in specs}.values():
             records = list(source.lineage(spec)) if isinstance(source, Traceable) else []
             for record in records or [Record(spec, generator, version, (), 0, None, {})]:
                 _keep(archive, record, iteration)
     ids = {title: [spec.id for spec in specs] for title, specs in found.items()}
     run.append_line(FILE, {"iteration": iteration, "highlights": ids})
+    with archive_of(run.path, write=True) as archive:
+        archive.mark(FILE, iteration)
 
 
 def _keep(archive: Archive, record: Record, iteration: int) -> None:

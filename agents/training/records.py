@@ -32,6 +32,7 @@ KNOWLEDGE = "belief/kl"
 OPTIMISM = "memory/optimism"
 """The metric by which an agent says how far what it counts on lies above what then follows."""
 RETURNS = "evaluation.safetensors"
+ARCHIVE = "archive.sqlite"
 
 _log = getLogger(__name__)
 
@@ -169,6 +170,8 @@ class Record:
     evaluation: Evaluation
     specs: tuple[TaskSpec, ...]
     """A sample of the training tasks."""
+    marks: Mapping[str, tuple[int, str]]
+    """Of the archive: until which iteration files were kept, by their names."""
     optimism: float | None = None
     """Mean of `OPTIMISM` in the last tenth of training; None of agents that do not measure it."""
 
@@ -262,11 +265,12 @@ def read_record(path: Path) -> Record:
             "with the tracker jsonl among `trackers`"
         )
     config = _config(path, provenance.pop(configuration.KEY, None))
+    specs, marks = _archived(path)
     checkups = tuple(json_lines(path, "evaluations.jsonl", Checkup))
     evaluation = _parse(Evaluation, read_json(path, "evaluation.json"), path / "evaluation.json")
-    _remark_end(path / "metrics.jsonl", logged[-1].step, evaluation.iteration)
+    remark_end(path / "metrics.jsonl", logged[-1].step, evaluation.iteration)
     if _finished(config["training"], evaluation):  # and was evaluated at its end
-        _remark_end(
+        remark_end(
             path / "evaluations.jsonl", max((one.iteration for one in checkups), default=0), evaluation.iteration
         )
     return Record(
@@ -279,7 +283,8 @@ def read_record(path: Path) -> Record:
         knowledge=np.array(known, dtype=np.float64),
         checkups=checkups,
         evaluation=evaluation,
-        specs=_specs(path),
+        specs=specs,
+        marks=marks,
         optimism=float(np.mean(late)) if late else None,
     )
 
@@ -296,10 +301,14 @@ def _finished(training: Mapping[str, Any], evaluation: Evaluation) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _remark_end(file: Path, last: int, until: int) -> None:
-    """Say, once, that the end of `file` is missing: no hash tells of lines after the last one."""
-    if last < until:
+def remark_end(file: Path, last: int, until: int) -> None:
+    """Say, once, that the end of `file` is missing, or all of it: no hash tells of lines after the last one."""
+    if last >= until:
+        return
+    if last:
         _log.warning("%s ends at iteration %d of %d: what is drawn of it lacks its end", file, last, until)
+    else:
+        _log.warning("%s is missing or empty, which went up to iteration %d: nothing is drawn of it", file, until)
 
 
 _REMEDIES = {
@@ -308,7 +317,7 @@ _REMEDIES = {
     "evaluations.jsonl": "it is written when the first evaluation is over: go on with `taskgen train ... --resume`",
     "evaluation.json": "write it with `{evaluate}`",
     "highlights.jsonl": "it is written at every checkpoint of a curriculum: restore the directory from a copy",
-    "archive.sqlite": "it is written after the first iteration: go on with `taskgen train ... --resume`",
+    ARCHIVE: "it is written after the first iteration: go on with `taskgen train ... --resume`",
 }
 
 
@@ -391,14 +400,20 @@ def _config(path: Path, record: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return config
 
 
-def _specs(path: Path) -> tuple[TaskSpec, ...]:
-    if not (path / "archive.sqlite").is_file():
-        _text(path, "archive.sqlite")
+def _archived(path: Path) -> tuple[tuple[TaskSpec, ...], Mapping[str, tuple[int, str]]]:
+    """The training tasks and the marks of a run's archive."""
+    if not (path / ARCHIVE).is_file():
+        _text(path, ARCHIVE)
     try:
-        with Archive(path / "archive.sqlite") as archive:
-            return tuple(record.spec for record in archive.records(split="train"))
+        with archive_of(path) as archive:
+            return tuple(record.spec for record in archive.records(split="train")), archive.marks()
     except TaskError as error:
         raise CheckpointError(f"{error}. Restore the run directory from a copy, or train again.") from None
+
+
+def archive_of(run: Path, *, write: bool = False) -> Archive:
+    """The archive of the run at `run`, opened. Raises `TaskError` as opening does, and for that of another run."""
+    return Archive(run / ARCHIVE, write=write, of=seals.first(run))
 
 
 def _damaged(file: Path, reason: str) -> CheckpointError:

@@ -33,13 +33,12 @@ from agents.training import checkpoint, configuration, lock
 from agents.training.budget import BY_CLOCK
 from agents.training.experiment import Experiment, load_experiment
 from agents.training.provenance import provenance
-from agents.training.records import RETURNS, read_json, read_lines
+from agents.training.records import ARCHIVE, RETURNS, archive_of, read_json, read_lines
 from registry.config import differing, inside, read_toml, to_toml
 from registry.discovery import typed
 from registry.errors import CheckpointError, UserError
 from registry.plan import Plan
 from taskgen import artefacts, seals
-from taskgen.archive import Archive
 from taskgen.files import write_atomically
 from taskgen.record import Record
 from taskgen.spec import TaskSpec
@@ -64,7 +63,7 @@ class RunDirectory:
     @property
     def archive(self) -> Path:
         """Held-out tasks and a sample of the training tasks."""
-        return self.path / "archive.sqlite"
+        return self.path / ARCHIVE
 
     def refuse_taken(self) -> None:
         """Raise `UserError` if there is a run here already, or anything else that a run could be mixed up with."""
@@ -191,13 +190,13 @@ class RunDirectory:
         generator = plan.config.source.name
         version = next(item.version for item in plan.items if item.full_name == generator)
         split = None if plan.config.evaluation.same_tasks else "held-out"
-        with Archive(self.archive, write=True) as archive:
+        with archive_of(self.path, write=True) as archive:
             archive.add(train, generator=generator, version=version, split="train")
             archive.add(held_out, generator=generator, version=version, split=split)
 
     def archive_records(self, records: Iterable[Record]) -> None:
         """Keep what a runner says of its tasks; the latest scores replace those of before."""
-        with Archive(self.archive, write=True) as archive:
+        with archive_of(self.path, write=True) as archive:
             for record in records:
                 archive.add(
                     [record.spec],

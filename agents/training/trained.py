@@ -94,6 +94,6 @@ def trained_on(run: RunDirectory) -> frozenset[str]:
 
     What is known is the sample in the runs' archives.
     """
-    known, experiment = held_out.trained_on(run.archive), run.open().config
+    known, experiment = held_out.trained_on(run.path), run.open().config
     begun = RunDirectory(Path(experiment.training.start).parent.parent)
     return known | trained_on(begun) if experiment.training.start and begun.config.is_file() else known

@@ -1,6 +1,7 @@
 """Knobs, context spaces, and the specs a family makes of them."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 from toy_family import Picky, Walk, WalkConfig
@@ -53,6 +54,29 @@ def test_the_ends_of_a_knob_s_range_are_inside() -> None:
             knob.check("x", value)
     for default in (0.0, 1.0):
         assert Knob(0.0, 1.0, default, "x").default_value() == default
+
+
+@pytest.mark.parametrize("knob", [Knob(-2.0, 2.0, 0.0, "x", shape=(3,)), Knob(-2, 2, 0, "x", shape=(3,), integer=True)])
+@pytest.mark.parametrize(
+    "odd", [0, 1, -0.0, 1.5, True, "1", None, 3, -3, 2.5, 10**400, float("nan"), float("inf"), [1]]
+)
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_list_is_looked_at_as_each_of_its_values_is(knob: Knob, odd: object, place: int) -> None:
+    """Lists of plain numbers are looked at as a whole, which gives and refuses the same."""
+    single = Knob(knob.low, knob.high, 0, "x", integer=knob.integer)
+    kind = int if knob.integer else float
+    values: list[object] = [kind(1), kind(-2), kind(2)]
+    values[place] = odd
+    each = outcome(lambda: tuple(single.check(f"k[{i}]", value) for i, value in enumerate(values)))
+    assert outcome(lambda: knob.check("k", values)) == each
+
+
+def outcome(check: Callable[[], object]) -> str:
+    """What is given, to the sign of zero, or said."""
+    try:
+        return repr(check())
+    except TaskError as error:
+        return str(error)
 
 
 def test_minus_zero_is_zero() -> None:

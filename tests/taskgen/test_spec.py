@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import TaskError
-from taskgen.spec import RewardSpec, TaskSpec
+from taskgen.spec import RewardSpec, TaskSpec, flat, freeze, identical
 
 
 def spec(**context: object) -> TaskSpec:
@@ -102,6 +102,36 @@ def test_bad_json_is_refused(text: str, message: str) -> None:
     with pytest.raises(TaskError, match=message) as caught:
         TaskSpec.from_json(text)
     assert len(str(caught.value)) < 400
+
+
+NEAR = (0, 0.0, -0.0, False, 1, 1.0, True, "1", None, (), [], {}, (0,), (0.0,), (-0.0,), (1, 1.0), [1, True], {"a": 1})
+NEAR += ({"a": 1.0}, {"a": True}, {"b": 1}, ((1,), (0.0,)), ((1,), (-0.0,)), (1,), (1, 1), ("a", 1), ("a", 1.0))
+
+
+@pytest.mark.parametrize("one", NEAR)
+def test_identical_values_are_those_of_one_canonical_text(one: object) -> None:
+    text = spec(a=one).canonical()
+    assert [identical(freeze(one, "a"), freeze(other, "a")) for other in NEAR] == [
+        spec(a=other).canonical() == text for other in NEAR
+    ]
+
+
+def test_a_long_list_is_frozen_as_its_values_are() -> None:
+    for values in ([0.5, -0.0], [1, 2], ["a"], [None, None], [True], []):
+        assert flat(values)
+        assert list(map(type, freeze(values, "a"))) == list(map(type, values))
+    for values in ([0.5, 1], [[]], [1, True], [0.1, float("nan")], [float("inf")], [1e308, 1e308]):
+        assert not flat(values)
+    assert freeze([1e308, 1e308], "a") == (1e308, 1e308)
+    with pytest.raises(TaskError, match=r"a\[1\] = inf: a task holds finite"):
+        freeze([0.1, float("inf"), float("-inf")], "a")
+
+
+def test_seedless_is_the_id_of_the_task_with_seed_0() -> None:
+    for context in ({}, {"seed": 7, "z": ":1}"}):
+        task = TaskSpec("f", context, RewardSpec("r", {"a:": 1}), 12)
+        assert task.seedless == TaskSpec("f", context, RewardSpec("r", {"a:": 1})).id != task.id
+    assert spec().seedless != TaskSpec("toy/run", {}).id
 
 
 def test_an_altered_task_is_noticed() -> None:

@@ -146,6 +146,25 @@ def test_a_broken_file(tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [item.name for item in tmp_path.iterdir()] == ["tasks.jsonl"]
 
 
+def test_split_keeps_lines_as_they_are_and_counts_equal_ones(
+    tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also without an id, in another order; a task that comes twice goes the same way twice."""
+    lines = tasks.read_text().splitlines()
+    first = {name: value for name, value in reversed(json.loads(lines[0]).items()) if name != "id"}
+    lines[0] = f"  {json.dumps(first)}\r"
+    tasks.write_text("\n".join([*lines, lines[0], ""]))
+    code, out, _ = run(capsys, "validate", tasks)
+    assert (code, out) == (
+        0,
+        f"{tasks}: 51 tasks (51 of builtin/bandit); 1 repeat an earlier one; every line is valid\n",
+    )
+    assert run(capsys, "split", tasks, "-o", tmp_path / "sides")[0] == 0
+    sides = [(tmp_path / "sides" / name).read_text().splitlines() for name in ("train.jsonl", "held-out.jsonl")]
+    assert sorted(sides[0] + sides[1]) == sorted(line.strip() for line in [*lines, lines[0]])
+    assert sorted(side.count(lines[0].strip()) for side in sides) == [0, 2]
+
+
 def test_split(tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "split", tasks, "--held-out", "0.3", "-o", tmp_path / "new")
     assert code == 0

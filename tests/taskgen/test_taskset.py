@@ -1,6 +1,7 @@
 """Task sets: files in and out, hash splits, and files with something wrong in them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,21 @@ def test_unreadable_and_unwritable_paths(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TaskError, match="cannot be written"):
         tasks(1).write(tmp_path / "file" / "tasks.jsonl")
+
+
+@pytest.mark.parametrize(("arms", "refused"), [("2", False), ("2.0", True), ("true", True), ("3", True)])
+def test_a_family_that_was_seen_is_not_taken_for_one_of_other_settings(
+    tmp_path: Path, arms: str, refused: bool
+) -> None:
+    """Where the settings are equal but not the same, or the knobs do not fit them: the line is told."""
+    line = tasks(1)[0].to_json()
+    other = re.sub(r'"id":"[^"]*",', "", line).replace('"arms":2', f'"arms":{arms}')
+    (tmp_path / "tasks.jsonl").write_text(f"{line}\n{other}\n{line}\n")
+    if refused:
+        with pytest.raises(TaskError, match="1 of 3 lines is broken\n  line 2: "):
+            TaskSet.read(tmp_path / "tasks.jsonl")
+    else:
+        assert len(TaskSet.read(tmp_path / "tasks.jsonl")) == 3
 
 
 def test_unchecked_reading_needs_no_family(tmp_path: Path) -> None:

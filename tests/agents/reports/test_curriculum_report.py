@@ -34,6 +34,7 @@ def curriculum_run(path: Path, *, seed: int = 0, specs: list[TaskSpec] | None = 
             parents = [specs[generation - 1].id] if generation else []
             archive.add([spec], generator="builtin/accel", parents=parents, generation=generation)
             archive.add_scores({spec.id: {"learnability": 0.25, "replays": generation}}, step=20)
+        archive.mark("highlights.jsonl", 40)
     kinds = {"hardest": [specs[2].id, specs[0].id], "most replayed": [specs[1].id]}
     kept = [{"iteration": i, "highlights": kinds} for i in (20, 40)]
     (run / "highlights.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
@@ -93,6 +94,20 @@ def test_tasks_that_cannot_be_drawn_are_told_in_words(tmp_path: Path) -> None:
     assert gone.text == "depth = 3"
     assert known.text.startswith("arm 0  0.500")
     assert gone.image == known.image == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"), [(0, "is missing or empty, which went up to iteration 40"), (1, "ends at iteration 20 of 40")]
+)
+def test_what_is_gone_of_it_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, lines: int, said: str) -> None:
+    run = curriculum_run(tmp_path / "a")
+    file = run / "highlights.jsonl"
+    section(run)
+    assert caplog.text == ""
+    kept = file.read_text().splitlines(keepends=True)[:lines]
+    file.write_text("".join(kept)) if kept else file.unlink()
+    section(run)
+    assert f"{file} {said}" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,17 @@ def test_lines_of_another_run_are_told(finished_run, tmp_path, name):
         read_record(other.path)
 
 
+def test_the_archive_of_another_run_is_told(finished_run, tmp_path):
+    plan, other = start(tmp_path / "run", "seed=4")
+    assert train(plan, other, Quiet())
+    evaluate_run(other)
+    shutil.copy(finished_run.archive, other.archive)
+    with pytest.raises(CheckpointError, match=r"archive.sqlite is the archive of another run"):
+        read_record(other.path)
+    with pytest.raises(UserError, match=r"archive.sqlite is the archive of another run"):
+        evaluate_run(other)
+
+
 def test_evaluations_that_are_gone_are_told_when_a_run_goes_on(finished_run, tmp_path):
     run = RunDirectory(tmp_path / "run")
     shutil.copytree(finished_run.path, run.path)

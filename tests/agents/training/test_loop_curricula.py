@@ -103,6 +103,7 @@ def test_what_a_curriculum_found_worth_a_look_is_archived_with_its_ancestors(tmp
                 assert record.generator == ("builtin/accel" if record.parents else "builtin/domain-randomization")
         assert any(record.generation for record in records)
         assert archive.check() == []
+        assert archive.marks()["highlights.jsonl"] == (12, "")
 
 
 def test_highlights_of_a_run_that_was_cut_are_those_of_one_that_was_not(tmp_path):
