@@ -90,7 +90,8 @@ def _say_left_out(plan: "Plan[Experiment]", parts: "Parts", progress: "Progress"
     from agents.training.judge import reference_players
 
     episodes = plan.config.evaluation.episodes or parts.problem.episodes
-    for player, reason in reference_players(plan.config, replace(parts.problem, episodes=episodes))[1].items():
+    problem = replace(parts.problem, episodes=episodes)
+    for player, reason in reference_players(plan.config, problem, parts.held_out.specs)[1].items():
         progress.say(f"{player} will be left out of the evaluation: {reason}")
 
 

@@ -18,9 +18,9 @@ import typer
 
 from registry import doctor
 from registry.catalogue import Catalogue, Item, catalogue
-from registry.discovery import BUILTIN, DISTRIBUTION, FILES_VARIABLE, one_line
+from registry.discovery import BUILTIN, DISTRIBUTION, FILES_VARIABLE, one_line, typed
 from registry.entry import KINDS
-from registry.errors import UserError, suggest
+from registry.errors import PluginError, UserError, suggest
 from registry.fields import settings
 
 _HELP = "Generate reinforcement-learning tasks and train meta-RL agents on them."
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown = warnings.showwarning
     warnings.showwarning = _show_warning
     try:
-        _announce_files(files)
-        command = typer.main.get_command(_application(rest))
+        named = _announce_files(files)
+        command = typer.main.get_command(_application(rest, named))
         command.main(args=rest, prog_name="taskgen")
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
@@ -75,22 +75,27 @@ def _global_options(arguments: Sequence[str]) -> tuple[list[str], list[str], boo
     return rest, files, debug
 
 
-def _announce_files(files: Iterable[str]) -> None:
-    """Put plugin files into the environment, where this process and those it starts find them."""
+def _announce_files(files: Iterable[str]) -> list[str]:
+    """Put plugin files into the environment, where this process and those it starts find them; their full paths."""
     known = [name for name in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if name]
+    named: list[str] = []
     for file in files:
         path = Path(file).expanduser().resolve()
         if not path.is_file():
             raise UserError(f"--plugin {file!r}: no such file" if file else "--plugin needs the path of a Python file")
         if os.pathsep in str(path):
             raise UserError(f"--plugin {str(path)!r}: the path must not contain {os.pathsep!r}")
-        known.append(str(path))
-    if known:
-        os.environ[FILES_VARIABLE] = os.pathsep.join(dict.fromkeys(known))
+        named.append(str(path))
+    if known or named:
+        os.environ[FILES_VARIABLE] = os.pathsep.join(dict.fromkeys([*known, *named]))
+    return named
 
 
-def _application(arguments: Sequence[str]) -> typer.Typer:
-    """The command with the verbs that `arguments` can reach; a verb that is not asked for is not imported."""
+def _application(arguments: Sequence[str], named: Sequence[str] = ()) -> typer.Typer:
+    """The command with the verbs that `arguments` can reach; a verb that is not asked for is not imported.
+
+    Raises `PluginError` where one of the plugin files that were `named` does not load.
+    """
     own: dict[str, Callable[..., Any]] = {
         "list": list_entries,
         "describe": describe,
@@ -112,7 +117,7 @@ def _application(arguments: Sequence[str]) -> typer.Typer:
     found = catalogue()
     verb = next((word for word in arguments if not word.startswith("-")), None)
     if verb != "doctor":
-        _warn_of_broken(found)
+        _warn_of_broken(found, () if verb == "list" and "--broken" in arguments else named)
     verbs = _contributed(found, own)
     for name, item in verbs.items():
         if verb not in own and (verb == name or verb not in verbs):
@@ -145,8 +150,11 @@ def _add_verb(app: typer.Typer, name: str, item: Item) -> None:
         app.command(name, short_help=item.entry.summary)(function)
 
 
-def _warn_of_broken(found: Catalogue) -> None:
+def _warn_of_broken(found: Catalogue, named: Sequence[str]) -> None:
+    """Say what did not load. Raises `PluginError` for a file that was `named` to be loaded."""
     for record in found.broken():
+        if record.file in named:
+            raise PluginError(f"--plugin {record.file} did not load: {record.error} (see `{typed('doctor')}`)")
         typer.echo(f"warning: plugin {record.key} did not load: {record.error} (see `taskgen doctor`)", err=True)
     for problem in doctor.strangers():
         typer.echo(f"warning: {problem}", err=True)
@@ -302,8 +310,8 @@ def _locate(found: Catalogue, name: str) -> Item:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        choices = " or ".join(f"{item.kind}/{item.full_name}" for item in matches)
-        raise UserError(f"{name!r} is ambiguous: say {choices}")
+        choices = " or ".join(f"`{typed(f'describe {item.kind}/{item.full_name}')}`" for item in matches)
+        raise UserError(f"{name!r} is the name of several entries: {choices}")
     names = {item.full_name if slash else item.entry.name for each in KINDS for item in found.items(each)}
     raise UserError(f"nothing in the catalogue is called {name!r}. {suggest(name, names)}{found.broken_note()}")
 

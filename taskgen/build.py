@@ -13,6 +13,7 @@ from registry.config import Part, apply_overrides, parse
 from registry.errors import PluginError, TaskError, UserError
 from taskgen.borders import refuse_incomplete, refuse_unfinished, remember
 from taskgen.family import TaskFamily
+from taskgen.hooks import watched
 from taskgen.reward import complete_reward
 from taskgen.source import TaskSource
 from taskgen.spec import RewardSpec, TaskSpec
@@ -40,6 +41,7 @@ def build_family(
     made = cast(TaskFamily[Any], family)
     remember(made, item)
     refuse_unfinished(made)
+    watched(made)
     if reward is not None:
         made.reward = complete_reward(RewardSpec(reward.name, reward.settings), made)
     return made
@@ -162,4 +164,4 @@ def build_source(
     source = item.build(part.settings, family=family, seed=seed)
     refuse_incomplete(source, SOURCE, contract="taskgen.source.TaskSource", name=item.full_name)
     remember(source, item)
-    return cast(TaskSource, source)
+    return watched(cast(TaskSource, source))

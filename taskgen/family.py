@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, SupportsIndex, TypeVar, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -224,12 +224,9 @@ class Animated(Protocol):
 
 def _integer(seed: Any) -> int:
     """`seed` as a Python integer, whatever kind of integer it is, such as NumPy's."""
-    try:
-        if not isinstance(seed, bool):
-            return operator.index(seed)
-    except TypeError:
-        pass
-    raise TaskError(f"seed = {seed!r}: expected an integer")
+    if isinstance(seed, bool) or not isinstance(seed, SupportsIndex):
+        raise TaskError(f"seed = {seed!r}: expected an integer")
+    return operator.index(seed)
 
 
 def goal_of(family: TaskFamily[Any], context: Mapping[str, Any]) -> Goal:

@@ -93,6 +93,33 @@ def is_whole(space: gym.Space[Any]) -> bool:
     return all(np.issubdtype(cast(Any, leaf.space).dtype, np.integer) for leaf in leaves(space))
 
 
+def bounds(space: gym.Space[Any]) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """[P] float64 the least and the most that each number of a value may be, and [P] whether it is a whole one."""
+    low, high, whole = zip(*(_bounds(leaf.space) for leaf in leaves(space)), strict=True)
+    return np.concatenate(low), np.concatenate(high), np.concatenate(whole)
+
+
+def misfit(space: gym.Space[Any], row: Array, *, any_number: bool = True) -> str:
+    """Which number of the packed value `row` [*row_shape] its part of `space` does not hold; empty where all fit.
+
+    Whole numbers, such as choices, come first: they are read by their place in the space. Without `any_number` they
+    alone are looked at.
+    """
+    numbers = row.reshape(-1)
+    low, high, whole = bounds(space)
+    if np.issubdtype(numbers.dtype, np.floating):  # a bound may be no number of single precision
+        low, high = low.astype(numbers.dtype), high.astype(numbers.dtype)
+    odd = ((numbers < low) | (numbers > high)) & (any_number | whole) | (whole & (numbers != np.floor(numbers)))
+    if not odd.any():
+        return ""
+    place = int(np.argmax(odd & whole if (odd & whole).any() else odd))
+    leaf = next(leaf for leaf in leaves(space) if place < leaf.first + leaf.size)
+    keys = [str(key) for key, _ in inner(cast("gym.Space[Any]", space))] if isinstance(space, Dict) else []
+    order = f" (the parts of a Dict stand in Gymnasium's order: {', '.join(keys)})" if len(keys) > 1 else ""
+    part = f" in its part {leaf.path}" if leaf.path else ""
+    return f"{numbers[place]:g}{part}, which {leaf.space} does not hold{order}"
+
+
 def image_shape(space: gym.Space[Any]) -> tuple[int, int, int] | None:
     """(height, width, channels) where `space` holds images: bytes [height, width, channels] or [height, width].
 
@@ -251,6 +278,19 @@ def flattened(space: gym.Space[Any], rows: Array) -> NDArray[np.float32]:
         chosen = (columns - np.ravel(known.start)).astype(np.int64)
         parts += [np.arange(count) == chosen[:, place, None] for place, count in enumerate(counts)]
     return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def _bounds(space: gym.Space[Any]) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """`bounds` of a space without parts."""
+    known, size = cast(Any, space), _numbers(space)
+    if isinstance(space, Box):
+        low, high = known.low, known.high
+    else:
+        low = np.broadcast_to(np.ravel(getattr(space, "start", 0)), size)
+        count = 2 if isinstance(space, MultiBinary) else known.n if isinstance(space, Discrete) else known.nvec
+        high = low + np.ravel(count) - 1
+    low, high = (np.asarray(end, dtype=np.float64).ravel() for end in (low, high))
+    return low, high, np.full(size, np.issubdtype(known.dtype, np.integer))
 
 
 def _walk(space: gym.Space[Any], path: str) -> Iterator[tuple[str, gym.Space[Any]]]:

@@ -216,7 +216,8 @@ def compare(
     for name, specs in tasks.items():
         _refuse_unfit(name, specs, contenders)
     problem = replace(first.trained.parts.problem, episodes=episodes or first.episodes)
-    players, left_out = _players(next(iter(agents.values())), problem.episodes) if with_players else ({}, {})
+    every = [spec for specs in tasks.values() for spec in specs]
+    players, left_out = _players(next(iter(agents.values())), problem.episodes, every) if with_players else ({}, {})
     say = say or (lambda _: None)
     tail = first.trained.experiment.evaluation.tail
     everybody = len(contenders) + sum(map(len, players.values()))
@@ -271,10 +272,12 @@ def _by_agent(contenders: Sequence[Contender]) -> dict[str, list[Contender]]:
     }
 
 
-def _players(members: Sequence[Contender], episodes: int) -> tuple[dict[str, list[Agent]], dict[str, str]]:
-    """Reference players of an agent's experiment, one for each of its seeds, and why others cannot play."""
+def _players(
+    members: Sequence[Contender], episodes: int, specs: Sequence[TaskSpec]
+) -> tuple[dict[str, list[Agent]], dict[str, str]]:
+    """Reference players of an agent's experiment, one for each of its seeds, and why others cannot play `specs`."""
     found = [
-        reference_players(run.trained.experiment, replace(run.trained.parts.problem, episodes=episodes))
+        reference_players(run.trained.experiment, replace(run.trained.parts.problem, episodes=episodes), specs)
         for run in members
     ]
     return {label: [players[label] for players, _ in found] for label in found[0][0]}, found[0][1]

@@ -97,13 +97,17 @@ class Evolution:
 def evolves(path: Path) -> bool:
     """Whether the directory is of a run with a runner that judges itself: it evaluates no one agent."""
     config, evaluated = path / "config.toml", path / "evaluation.json"
-    return config.is_file() and not evaluated.exists() and RunDirectory(path).open().config.runner is not None
+    return (
+        config.is_file()
+        and not evaluated.exists()
+        and RunDirectory(path).open(trackers=False).config.runner is not None
+    )
 
 
 def read_evolution(path: Path) -> Evolution:
     """Read the run directory `path`. Raises `CheckpointError` where a file is missing or damaged."""
     run = RunDirectory(path)
-    plan = run.open()
+    plan = run.open(trackers=False)
     try:
         provenance = read_json(path, "provenance.json")
         with archive_of(run.path) as archive:

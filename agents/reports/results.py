@@ -1,7 +1,7 @@
 """What runs say together: seeds of one experiment pooled, players ranked, learning curves averaged.
 
-Runs whose configurations differ only in seed and device are one experiment. Its intervals are those of
-`agents.evaluation.statistics` over the returns that the runs recorded, as in a comparison.
+Runs whose configurations differ only in their seed, and in what changes no result, are one experiment. Its intervals
+are those of `agents.evaluation.statistics` over the returns that the runs recorded, as in a comparison.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from agents.evaluation.statistics import Interval, after_exploration, basis, int
 from agents.evaluation.tail import tail_interval
 from agents.reports.figures import Band, Curve
 from agents.reports.settings import labelled
-from agents.training.records import Estimate, Record, Returns
+from agents.training.records import Estimate, Record, Returns, essential_of
 from registry.errors import CheckpointError, UserError
 from taskgen.spec import TaskSpec
 
@@ -86,7 +86,7 @@ def grouped(runs: Iterable[R]) -> dict[str, list[R]]:
     """
     found: dict[str, list[R]] = {}
     for run in runs:
-        same = {key: value for key, value in run.config.items() if key not in ("seed", "device")}
+        same = {key: value for key, value in essential_of(run.path, run.config).items() if key != "seed"}
         found.setdefault(json.dumps(same, sort_keys=True, default=str), []).append(run)
     firsts = [members[0] for members in found.values()]
     labels = labelled(firsts)

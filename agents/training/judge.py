@@ -72,7 +72,8 @@ def evaluate_run(
     players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.player}
     left_out: dict[str, str] = {}
     if with_players:
-        others, left_out = reference_players(experiment, replace(parts.problem, episodes=count))
+        specs = [spec for _, judged_by in sets.values() for spec in judged_by]
+        others, left_out = reference_players(experiment, replace(parts.problem, episodes=count), specs)
         players |= others
     summary: dict[str, Any] = {
         "iteration": trained.iteration,
@@ -129,16 +130,29 @@ def watch_over(onlooker: Onlooker | None, trials: int) -> Watch | None:
     return None if onlooker is None else Watch(onlooker.stop_requested, onlooker.played, trials=trials)
 
 
-def reference_players(experiment: Experiment, problem: Problem) -> tuple[dict[str, Agent], dict[str, str]]:
-    """The reference players of trials as `problem` says, by label, and why others cannot play them.
+def _made_for_a_family(part: Part) -> bool:
+    """Whether `part` is a reference player that knows one family, not one that plays any."""
+    entry = registry.catalogue().get("agents", part.name).entry
+    return "reference" in entry.tags and not all(need.endswith("-actions") for need in entry.needs)
 
-    One that would go by the name of the trained agent is called new, which it is.
+
+def reference_players(
+    experiment: Experiment, problem: Problem, specs: Sequence[TaskSpec]
+) -> tuple[dict[str, Agent], dict[str, str]]:
+    """The reference players of trials as `problem` says on the tasks `specs`, by label, and why others cannot play.
+
+    One that would go by the name of the trained agent is called new, which it is. Players made for a family play for
+    its own reward: where tasks pay another they are no measure of what can be earned, and left out.
     """
     players: dict[str, Agent] = {}
     left_out: dict[str, str] = {}
+    paid = next((spec.reward.name for spec in specs if spec.reward is not None), None)
     for part in experiment.evaluation.players:
         label = player_label(part)
         label += " (as new)" * (label == experiment.agent.name.rpartition("/")[2])
+        if paid is not None and _made_for_a_family(part):
+            left_out[label] = f"it plays for the family's own reward, while tasks pay {paid}"
+            continue
         try:
             agent = build_agent(part, problem)
             judged(agent).plan(problem.episodes)

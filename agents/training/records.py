@@ -311,6 +311,18 @@ def remark_end(file: Path, last: int, until: int) -> None:
         _log.warning("%s is missing or empty, which went up to iteration %d: nothing is drawn of it", file, until)
 
 
+def essential_of(path: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
+    """`tables`, the configuration of the run at `path`, without the settings that change no result.
+
+    The run says itself which these are; of runs from before they did, the device alone is known to be.
+    """
+    kept: Mapping[str, Any] = {}
+    if (path / "provenance.json").is_file():
+        kept = read_json(path, "provenance.json").get(configuration.KEY, {})
+    record = configuration.kept(tables, kept.get("incidental", ("device",)))
+    return configuration.essential(record)["tables"]
+
+
 _REMEDIES = {
     "provenance.json": "it is written when training starts: the directory is incomplete, restore it from a copy",
     "metrics.jsonl": "it is written by the tracker jsonl: keep it among `trackers` and train again",

@@ -121,13 +121,16 @@ class RunDirectory:
             configuration.remark(self.config, tuple(changed))
         return record
 
-    def open(self) -> Plan[Experiment]:
-        """The experiment of the run here. Raises `UserError` if there is none, or if config.toml was altered."""
+    def open(self, *, trackers: bool = True) -> Plan[Experiment]:
+        """The experiment of the run here. Raises `UserError` if there is none, or if config.toml was altered.
+
+        Without its `trackers`, which only training needs: their plugin may be gone.
+        """
         if not self.config.is_file():
             raise UserError(f"{self.path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
         artefacts.look_beside(self.config)
         self.started_with()
-        return load_experiment(str(self.config))
+        return load_experiment(str(self.config), () if trackers else ("trackers=[]",))
 
     def same(self, plan: Plan[Experiment]) -> Plan[Experiment]:
         """The plan to go on with: `plan`, which may differ from what the run was started with in incidental settings.

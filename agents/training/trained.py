@@ -30,7 +30,7 @@ def load_trained(run: RunDirectory, device: str | None = None, path: Path | None
 
     Raises `UserError` for a directory without a run or a run without a checkpoint, `CheckpointError` for damage.
     """
-    experiment = run.open().config
+    experiment = run.open(trackers=False).config
     if device is not None:
         experiment = experiment.model_copy(update={"device": device})
     tree = run.restore() if path is None else run.read(path)
@@ -48,7 +48,7 @@ def beginning_with(run: Path) -> list[str]:
     Raises `UserError` where there is none.
     """
     directory = RunDirectory(run)
-    directory.open()
+    directory.open(trackers=False)
     newest = checkpoint.latest(directory.checkpoints)
     if newest is None:
         raise UserError(f"--from {run}: there is no intact checkpoint to begin with")
@@ -94,6 +94,6 @@ def trained_on(run: RunDirectory) -> frozenset[str]:
 
     What is known is the sample in the runs' archives.
     """
-    known, experiment = held_out.trained_on(run.path), run.open().config
+    known, experiment = held_out.trained_on(run.path), run.open(trackers=False).config
     begun = RunDirectory(Path(experiment.training.start).parent.parent)
     return known | trained_on(begun) if experiment.training.start and begun.config.is_file() else known

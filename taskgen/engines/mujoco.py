@@ -24,10 +24,12 @@ from torch import Tensor
 
 from registry.errors import PluginError, TaskError
 from taskgen.batch import Transition
+from taskgen.borders import broken
 from taskgen.engines import noise
 from taskgen.engines.faults import Fault, FaultLog
 from taskgen.engines.mujoco_process import default_threads, quiet
 from taskgen.engines.rewards import SlotRewards
+from taskgen.engines.shapes import array, arrays, pair
 from taskgen.family import TaskFamily, same_structure
 from taskgen.spec import TaskSpec
 
@@ -144,12 +146,13 @@ class MujocoBatch:
         self._all = np.ones(slots, dtype=np.bool_)
         self._ones = np.ones(self._state.size)
         self._before: Array = np.array(self.simulation.state)
-        self._place = robot.place(self._physics).copy()
+        self._place = array(family, "Robot.place", robot.place(self._physics), None, slots).copy()
         self._specs: list[TaskSpec] = []
         self._tables: dict[str, Array] = {}
         self._rows, self._few = np.zeros(0, dtype=np.int64), dict[str, Array]()  # awake in the last step; their tables
         self._edited: set[str] = set()
-        self._observation: Array = np.zeros((slots, *(family.observation_space.shape or ())), dtype=np.float32)
+        self._shown = family.observation_space.shape or ()
+        self._observation: Array = np.zeros((slots, *self._shown), dtype=np.float32)
         self._ended = np.zeros(slots, dtype=np.bool_)
         self._time = np.zeros(slots, dtype=np.int64)
         self._episode = torch.zeros(slots, dtype=torch.int64)
@@ -200,7 +203,7 @@ class MujocoBatch:
         elif not self._specs:
             raise ValueError("the first set_tasks of a batch fills all slots")
         self._rewards.set_tasks(specs, slots)
-        new = self._robot.tables(specs)
+        new = arrays(self.family, "Robot.tables", self._robot.tables(specs), len(specs))
         for name, table in new.items():
             self._tables.setdefault(name, np.empty((self.slots, *table.shape[1:]), table.dtype))[rows] = table
         self._rows = self._rows[:0]
@@ -216,7 +219,7 @@ class MujocoBatch:
         mask = np.ones(self.slots, dtype=np.bool_) if where is None else where.cpu().numpy()
         if mask.any():
             self._restart(np.flatnonzero(mask), seeds)
-            observation = self._robot.observe(self._tables, self._physics).astype(np.float32)
+            observation = self._observed(self._tables, self._physics, self.slots)
             observation = np.where(mask[:, None], observation, self._observation)
             self._observation = np.where(np.isfinite(observation), observation, np.float32(0.0))
         return torch.from_numpy(self._observation).to(self.device)
@@ -266,26 +269,44 @@ class MujocoBatch:
 
     def _look(self, awake: Array, control: Array) -> tuple[Array, Array, Array, Array]:
         """Place, observation, reward and terminated of all slots after a step; those that rest get no reward."""
-        robot, tables, physics = self._robot, self._tables, self._physics
+        tables, physics = self._tables, self._physics
         if len(awake) == self.slots:
-            place = robot.place(physics).copy()
-            reward, terminated = robot.outcome(tables, physics, self._place, place, control)
-            return place, robot.observe(tables, physics).astype(np.float32), reward.astype(np.float32), terminated
+            place = self._placed(physics, self.slots).copy()
+            reward, terminated = self._outcome(tables, physics, self._place, place, control)
+            return place, self._observed(tables, physics, self.slots), reward.astype(np.float32), terminated
         place, observation = self._place.copy(), self._observation.copy()
         reward, terminated = np.zeros(self.slots, dtype=np.float32), np.zeros(self.slots, dtype=np.bool_)
         if len(awake):
             if not np.array_equal(awake, self._rows):
                 self._rows, self._few = awake, {name: table[awake] for name, table in tables.items()}
             tables, physics = self._few, {name: values[awake] for name, values in physics.items()}
-            place[awake] = robot.place(physics)
+            place[awake] = self._placed(physics, len(awake))
             rows = (self._place[awake], place[awake], control[awake])
-            reward[awake], terminated[awake] = robot.outcome(tables, physics, *rows)
-            observation[awake] = robot.observe(tables, physics)
+            reward[awake], terminated[awake] = self._outcome(tables, physics, *rows)
+            observation[awake] = self._observed(tables, physics, len(awake))
         return place, observation, reward, terminated
+
+    def _placed(self, physics: Arrays, rows: int) -> Array:
+        return array(self.family, "Robot.place", self._robot.place(physics), self._place.shape[1:], rows)
+
+    def _observed(self, tables: Arrays, physics: Arrays, rows: int) -> Array:
+        """[rows, D] float32."""
+        seen = self._robot.observe(tables, physics)
+        return array(self.family, "Robot.observe", seen, self._shown, rows).astype(np.float32)
+
+    def _outcome(self, tables: Arrays, physics: Arrays, *step: Array) -> tuple[Array, Array]:
+        """Reward and terminated of a `step`: place before, place after, action."""
+        found, call, rows = self._robot.outcome(tables, physics, *step), "Robot.outcome", len(step[0])
+        reward, terminated = pair(self.family, call, found, "reward [B], terminated [B]")
+        ended = array(self.family, call, terminated, (), rows)
+        if ended.dtype != np.bool_:
+            raise broken(self.family, call, f"terminated of {ended.dtype}", "bool")
+        return array(self.family, call, reward, (), rows), ended
 
     def descriptor(self) -> Tensor:
         """See `TaskBatch.descriptor`."""
-        seen = torch.from_numpy(self._robot.descriptor(self._tables).astype(np.float32))
+        told = array(self.family, "Robot.descriptor", self._robot.descriptor(self._tables), None, self.slots)
+        seen = torch.from_numpy(told.astype(np.float32))
         return self._rewards.beside(seen).to(self.device)
 
     def state(self, slot: int) -> Array:
@@ -294,7 +315,9 @@ class MujocoBatch:
 
     def _edit(self, rows: Array, edits: Arrays) -> None:
         """Give the slots `rows` their model fields. Fields in which no slot has left the model's values stay shared."""
-        for name, values in edits.items():
+        for name, values in arrays(self.family, "Robot.edits", edits, len(rows)).items():
+            shape = field(self._robot.model, name).shape
+            array(self.family, f"Robot.edits, {name},", values, shape, len(rows))
             if name not in self._edited and bool((values == field(self._robot.model, name)).all()):
                 continue
             self._edited.add(name)
@@ -319,7 +342,10 @@ class MujocoBatch:
         self._episode[index] += 1
         uniform: Array = noise.uniforms64(key, self._robot.uniforms).numpy()
         tables = self._tables if len(rows) == self.slots else {name: x[rows] for name, x in self._tables.items()}
-        qpos, qvel = self._robot.initial(tables, uniform)
+        call, model = "Robot.initial", self._robot.model
+        qpos, qvel = pair(self.family, call, self._robot.initial(tables, uniform), "qpos [B, nq], qvel [B, nv]")
+        qpos = array(self.family, call, qpos, (model.nq,), len(rows))
+        qvel = array(self.family, call, qvel, (model.nv,), len(rows))
         keyframe = getattr(self._robot, "keyframe", -1)
         self.simulation.reset(rows, keyframe, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
         self._physics["qpos"][rows], self._physics["qvel"][rows] = qpos, qvel

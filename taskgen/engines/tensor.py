@@ -5,12 +5,14 @@ horizon, masked reset.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from registry.errors import brief
 from taskgen.batch import Transition
+from taskgen.borders import broken
 from taskgen.engines import noise
 from taskgen.engines.rewards import SlotRewards
 from taskgen.family import TaskFamily, same_structure
@@ -134,7 +136,7 @@ class TensorBatch:
         if len(specs) != expected:
             raise ValueError(f"{len(specs)} tasks for {expected} slots")
         self._rewards.set_tasks(specs, slots)
-        new = {name: table.to(self.device) for name, table in self._dynamics.tables(specs).items()}
+        new = {name: table.to(self.device) for name, table in self._tables_of(specs).items()}
         key = noise.keys([spec.seed for spec in specs], self.device)
         self._observation, self._start = torch.empty(0), None  # the new tasks may look different
         self._first = None
@@ -148,6 +150,17 @@ class TensorBatch:
         self._tables = {name: self._tables[name].index_copy(0, index, new[name]) for name in new}
         self._seed_key = self._seed_key.index_copy(0, index, key)
         self._episode = self._episode.index_fill(0, index, 0)
+
+    def _tables_of(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
+        """`Dynamics.tables`. Raises `PluginError` unless each has a row for every task."""
+        tables: Any = self._dynamics.tables(specs)
+        if not isinstance(tables, Mapping):
+            raise broken(self.family, "Dynamics.tables", _shown(tables), "a dict of tensors by name")
+        for name, table in cast("Mapping[Any, Any]", tables).items():
+            if not isinstance(table, Tensor) or table.shape[:1] != (len(specs),):
+                expected = f"a tensor [{len(specs)}, ...], a row for each task"
+                raise broken(self.family, "Dynamics.tables", f"as {brief(name)} {_shown(table)}", expected)
+        return cast("dict[str, Tensor]", tables)
 
     def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
         """See `TaskBatch.reset`."""
@@ -188,8 +201,15 @@ class TensorBatch:
     def _draw_start(self) -> "_Start":
         key = noise.child(self._seed_key, self._episode)
         number = self._episode if self._first is None else self._episode + self._first
-        initial = self._dynamics.initial(self._tables, self.start_noise(key, number))
+        initial = self._initial(self._tables, key, number)
         return _Start(initial, self._dynamics.observe(self._tables, initial), key, self._episode)
+
+    def _initial(self, tables: Tables, key: Tensor, number: Tensor) -> Tensor:
+        """States [B, ...] for episodes with noise `key` [B] and `number` [B]. Raises `PluginError` for other shapes."""
+        initial: Any = self._dynamics.initial(tables, self.start_noise(key, number))
+        if not isinstance(initial, Tensor) or initial.shape[:1] != key.shape:
+            raise broken(self.family, "Dynamics.initial", _shown(initial), f"states [{len(key)}, ...]")
+        return initial
 
     def start_noise(self, key: Tensor, number: Tensor) -> Tensor:
         """What `Dynamics.initial` is given for episodes with noise `key` [B] and `number` [B]."""
@@ -227,7 +247,7 @@ class TensorBatch:
         episode = self._episode.index_select(0, rows)
         key = noise.child(self._seed_key.index_select(0, rows), episode)
         number = episode if self._first is None else episode + self._first.index_select(0, rows)
-        initial = self._dynamics.initial(tables, self.start_noise(key, number))
+        initial = self._initial(tables, key, number)
         self._ahead.clear()
         self._together = False
         self._state = self._state.index_copy(0, rows, initial)
@@ -239,10 +259,18 @@ class TensorBatch:
         return self._observation
 
     def step(self, action: Tensor) -> Transition:
-        """See `TaskBatch.step`."""
+        """See `TaskBatch.step`. Raises `PluginError` for what is no step of `Dynamics`."""
         self._time = self._time + 1  # counter 0 of an episode's noise belongs to its reset
         uniform = self._next_uniforms() if self.step_uniforms else self._no_uniforms
-        self._state, reward, terminated = self._dynamics.step(self._tables, self._state, action, uniform)
+        outcome: Any = self._dynamics.step(self._tables, self._state, action, uniform)
+        if not isinstance(outcome, tuple) or len(cast("tuple[Any, ...]", outcome)) != 3:
+            expected = "three values: the next state, reward [B], terminated [B]"
+            raise broken(self.family, "Dynamics.step", _shown(outcome), expected)
+        state, reward, terminated = cast("tuple[Any, Tensor, Tensor]", outcome)
+        begun = self._state
+        if not isinstance(state, Tensor) or state.shape != begun.shape or state.dtype != begun.dtype:
+            raise broken(self.family, "Dynamics.step", f"as state {_shown(state)}", f"{_shown(begun)}, as at the start")
+        self._state = state
         before, self._observation = self._observation, self._dynamics.observe(self._tables, self._state)
         truncated = self._time >= self.family.horizon
         if not self._rewards.active:
@@ -307,3 +335,12 @@ class TensorBatch:
 def _rows(where: Tensor, values: Tensor) -> Tensor:
     """`where` [B] shaped to choose rows of `values` [B, ...]."""
     return where.view(-1, *(1,) * (values.ndim - 1))
+
+
+def _shown(value: Any) -> str:
+    """What came, for a message."""
+    if isinstance(value, Tensor):
+        return f"a tensor {list(value.shape)} {value.dtype}"
+    found = cast("tuple[Any, ...]", value)
+    count = f" of {len(found)}" if isinstance(value, tuple) else ""
+    return f"{brief(found)}, a {type(found).__name__}{count}"

@@ -8,9 +8,10 @@ import torch
 import registry
 from registry.config import Part
 from registry.errors import UserError
-from taskgen.borders import border, broken, refuse_incomplete, remember
+from taskgen.borders import border, refuse_incomplete, remember
 from taskgen.family import Contextual, TaskFamily
 from taskgen.interaction.agent import Agent, Demanding, Problem, exploration_of
+from taskgen.interaction.guard import described
 from taskgen.spaces import played_space, refuse_unreadable
 from taskgen.spec import TaskSpec
 
@@ -70,10 +71,7 @@ def problem_of(
     with border(family, "set_tasks"):
         batch.set_tasks([example or family.spec()])
     with border(family, "descriptor"):
-        descriptor = batch.descriptor()
-    if getattr(descriptor, "ndim", 0) != 2 or len(descriptor) != 1:
-        shape = list(getattr(descriptor, "shape", ()))
-        raise broken(family, "descriptor", f"a {type(descriptor).__name__} {shape}", "a tensor [B, D], B = 1")
+        descriptor = described(batch, batch.descriptor())
     return Problem(
         observation_space=family.observation_space,
         action_space=played_space(family.action_space),

@@ -74,6 +74,7 @@ def collect(
         batch.set_tasks([spec for spec in specs for _ in range(plan.slots)])
     with border(family, "reset"), CALL:
         observation = guard.observed(_first_episodes(batch, seeds, plan, 0), "reset")
+    guard.seen.look(observation, "reset")  # on an accelerator a choice that there is not ends the process
     with border(family, "descriptor"):
         descriptor = guard.told(batch.descriptor()) if agent.needs_descriptor else None
     step = _first_step(batch, acting, observation, descriptor, plan.slots)
@@ -205,8 +206,12 @@ def _play_round(
     acts, steps, resets = border(agent, "act"), border(batch.family, "step"), border(batch.family, "reset")
     while len(rows) < turn.needed:
         turn.before()
-        with acts:
-            action, carry = guard.acted(agent.act(carry, step))
+        try:
+            with acts:
+                action, carry = guard.acted(agent.act(carry, step))
+        except Exception:
+            guard.seen.look(step.observation, "step")  # the family's fault, if so
+            raise
         try:
             with steps, CALL:
                 outcome = batch.step(acting(action.value))

@@ -15,7 +15,8 @@ from taskgen.batch import TaskBatch, Transition
 from taskgen.borders import border, broken, checked_metrics, name_of
 from taskgen.interaction.acting import Acting
 from taskgen.interaction.agent import Action, Agent, Carry, CollectionPlan, Metrics, Trial
-from taskgen.spaces import numbers_and_choices, row_shape
+from taskgen.interaction.observing import Observing
+from taskgen.spaces import is_whole, numbers_and_choices, row_shape
 from taskgen.spec import TaskSpec
 
 
@@ -32,6 +33,8 @@ class Guard:
         self._first = 0 if numbers is None else numbers.shape[0]
         self._counts = counts
         self._most = torch.tensor(counts, device=batch.device) if len(counts) > 1 else None
+        self.seen = Observing(batch)
+        self._whole = is_whole(batch.family.observation_space)
 
     def observed(self, observation: object, call: str) -> Tensor:
         """What `call` gave to see. Raises `PluginError` unless it is a tensor of a row for every slot."""
@@ -41,15 +44,14 @@ class Guard:
             raise broken(family, call, came, f"a tensor {list(self._row)} of observations")
         if observation.shape != self._row:
             raise broken(family, call, f"observations {list(observation.shape)}", f"{list(self._row)}")
+        if observation.is_floating_point() == self._whole or observation.dtype == torch.bool:
+            expected = f"{'whole numbers' if self._whole else 'floats'}, in {family.observation_space}"
+            raise broken(family, call, f"observations of {observation.dtype}", expected)
         return observation
 
     def told(self, descriptor: object) -> Tensor:
-        """What `descriptor` gave. Raises `PluginError` unless it is a float tensor [B, D]."""
-        family = self._batch.family
-        if not isinstance(descriptor, Tensor) or descriptor.ndim != 2 or len(descriptor) != self._batch.slots:
-            came = list(descriptor.shape) if isinstance(descriptor, Tensor) else brief(descriptor)
-            raise broken(family, "descriptor", f"{came}", f"a tensor [{self._batch.slots}, D]")
-        return descriptor
+        """What `descriptor` gave; see `described`."""
+        return described(self._batch, descriptor)
 
     def acted(self, given: object) -> tuple[Action, Carry]:
         """What `act` gave. Raises `PluginError` unless it is an `Action` of a row for every slot and a carry."""
@@ -86,13 +88,15 @@ class Guard:
         return outcome
 
     def settle(self, rows: Mapping[str, Tensor]) -> None:
-        """Raise `PluginError` where a valid step of a round, [T, B, ...] by name, holds what is not finite.
+        """Raise `PluginError` where a valid step of a round, [T, B, ...] by name, is not finite or out of its space.
 
-        Two host syncs. What came first is blamed: what was seen, then what was done, then what it led to.
+        Four host syncs. What came first is blamed: what was seen, then what was done, then what it led to.
         """
         floats = [(name, rows[name]) for name in _IN_ORDER if name in rows and rows[name].is_floating_point()]
         if bool(torch.stack([values.sum(dtype=torch.float64) for _, values in floats]).isfinite().all()):
             self.refuse_choices(rows["action"].flatten(0, 1))
+            self.seen.look(rows["observation"], "reset", rows["valid"])
+            self.seen.look(rows["next_observation"], "step", rows["valid"])
             return
         valid = rows["valid"]
         first: tuple[int, int, str] | None = None
@@ -139,6 +143,18 @@ class Guard:
 
 _KINDS = (("reward", torch.float32), ("terminated", torch.bool), ("truncated", torch.bool))
 _IN_ORDER = ("observation", "action", "reward", "family_reward", "next_observation")
+
+
+def described(batch: TaskBatch, descriptor: object) -> Tensor:
+    """What `batch.descriptor` gave. Raises `PluginError` unless it is a finite float tensor [B, D]. A host sync."""
+    expected = f"a finite float tensor [{batch.slots}, D]"
+    if not isinstance(descriptor, Tensor):
+        raise broken(batch.family, "descriptor", f"{brief(descriptor)}, a {type(descriptor).__name__}", expected)
+    if descriptor.ndim != 2 or len(descriptor) != batch.slots or not descriptor.is_floating_point():
+        raise broken(batch.family, "descriptor", f"a Tensor {list(descriptor.shape)} {descriptor.dtype}", expected)
+    if not bool(descriptor.isfinite().all()):
+        raise broken(batch.family, "descriptor", "what is not finite", expected)
+    return descriptor
 
 
 def planned(agent: Agent, episodes: int) -> CollectionPlan:

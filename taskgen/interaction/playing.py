@@ -16,7 +16,7 @@ from torch import Tensor
 from registry.errors import UserError, brief
 from taskgen.interaction.acting import Acting
 from taskgen.interaction.agent import Agent, CollectionPlan, Problem, Rollout, Step, judged
-from taskgen.spaces import pack, row_shape, unpack
+from taskgen.spaces import misfit, pack, row_shape, unpack
 
 
 @dataclass
@@ -187,6 +187,8 @@ class TrialPlayer:
             row = None
         if row is None or row.shape != row_shape(space):
             raise UserError(f"observation {brief(observation)}: expected an element of {space}")
+        if odd := misfit(space, row, any_number=False):
+            raise UserError(f"the observation holds {odd}")
         return torch.as_tensor(row, device=self._problem.device)
 
     def _plain(self, value: Tensor) -> Any:

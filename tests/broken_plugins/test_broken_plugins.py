@@ -74,9 +74,12 @@ def test_tracebacks_are_kept_for_what_the_plugin_raised() -> None:
     assert records["bad_entry"].traceback == ""
 
 
-def test_all_at_once_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    flags = [word for path in sorted(FIXTURES.glob("*.py")) for word in ("--plugin", str(path))]
-    assert main([*flags, "list", "--broken", "--json"]) == 0
+def test_all_at_once_on_the_command_line(
+    plugin_environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files of the environment, as those of installed plugins, are warned of."""
+    monkeypatch.setenv(FILES_VARIABLE, os.pathsep.join(map(str, sorted(FIXTURES.glob("*.py")))))
+    assert main(["list", "--broken", "--json"]) == 0
     captured = capsys.readouterr()
     broken = json.loads(captured.out)
     assert {row["plugin"] for row in broken["plugins"]} == {f"file:{name}" for name in FAILED}
@@ -87,8 +90,32 @@ def test_all_at_once_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> 
     for name in FAILED:
         assert captured.err.count(f"warning: plugin file:{name} did not load") == 1
 
-    assert main([*flags, "list", "families"]) == 0
+    assert main(["list", "families"]) == 0
     assert "bandit" in capsys.readouterr().out
+
+
+VERBS = ["list", "list families", "describe rl2", "--help", "train rl2-bandit", "generate", "new-plugin x", "play x"]
+
+
+@pytest.mark.parametrize("line", VERBS)
+@pytest.mark.parametrize("fixture", FAILED)
+def test_a_file_that_was_asked_for_and_does_not_load_is_an_error(
+    fixture: str, line: str, plugin_environment: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = FIXTURES / f"{fixture}.py"
+    assert main(["--plugin", str(file), *line.split()]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"error: --plugin {file} did not load: " in captured.err
+    assert re.search(FAILED[fixture], captured.err)
+
+
+@pytest.mark.parametrize("line", ["list --broken", "doctor"])
+def test_who_asks_what_is_broken_is_told_all(
+    line: str, plugin_environment: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--plugin", str(FIXTURES / "no_hooks.py"), *line.split()])
+    assert "no_hooks" in capsys.readouterr().out
 
 
 def test_doctor_shows_the_traceback_and_fails(capsys: pytest.CaptureFixture[str]) -> None:

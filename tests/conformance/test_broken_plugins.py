@@ -1,6 +1,7 @@
 """Plugins that break a contract, in every way a newcomer has: each is told in one line by entry, call and what came."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 import agents.api
 from registry.cli import main
 from registry.discovery import FILES_VARIABLE, load_file
-from registry.errors import UserError
+from registry.errors import PluginError, UserError
+from taskgen.borders import asked
+from taskgen.build import build_family, build_source
 from taskgen.testing import check_family
 
 BROKEN = load_file(Path(__file__).parents[1] / "toys" / "broken_parts.py")
@@ -82,3 +85,21 @@ def test_the_kit_names_a_space_that_is_none():
     family.action_space = None
     with pytest.raises(AssertionError, match="action space None: that is a NoneType"):
         check_family(family)
+
+
+def test_a_source_that_goes_wrong_later_is_told_wherever_in_an_ask():
+    """Of later asks four tasks are looked at, other ones each time, until every place had its turn."""
+    family = build_family("broken_parts/world", {})
+    for place in (0, 7, 13, 15):
+        source = build_source("broken_parts/source", family, 0)
+        right = source.ask
+        assert len(asked(source, 16, family)) == 16
+
+        def wrong(n, right=right, place=place):
+            specs = right(n)
+            specs[place] = replace(specs[place], context={**specs[place].context, "gain": 99.0})
+            return specs
+
+        source.ask = wrong
+        with pytest.raises(PluginError, match=rf"a task that is not valid, number {place} .*gain = 99.0"):
+            [asked(source, 16, family) for _ in range(4)]

@@ -1,6 +1,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import tomllib
@@ -134,7 +135,9 @@ def test_describe_of_one_name_in_two_kinds_names_both(tmp_path: Path, capsys: py
         "@hookimpl\ndef register_runners():\n    return [Entry('rl2', 'collections:OrderedDict', 'S.')]\n"
     )
     assert main(["describe", "rl2", "--plugin", str(path)]) == 2
-    assert "say agents/builtin/rl2 or runners/elsewhere/rl2" in capsys.readouterr().err
+    commands = re.findall("`taskgen (.*?)`", capsys.readouterr().err)
+    assert [command.rpartition(" ")[2] for command in commands] == ["agents/builtin/rl2", "runners/elsewhere/rl2"]
+    assert [main(command.split()) for command in commands] == [0, 0]
     assert main(["describe", "runners/elsewhere/rl2", f"--plugin={path}"]) == 0
 
 

@@ -329,8 +329,8 @@ FAMILY = {
     "step observation nan": "step gave observation nan in task",
     "step raises": r"step raised KeyError: 'goal' \(broken_parts.py",
     "step signature": "step raised TypeError",
-    "descriptor none": "descriptor gave a NoneType",
-    "descriptor flat": r"descriptor gave a Tensor \[1\], expected a tensor \[B, D\]",
+    "descriptor none": "descriptor gave None, a NoneType, expected a finite float tensor",
+    "descriptor flat": r"descriptor gave a Tensor \[1\] torch.float32, expected a finite float tensor \[1, D\]",
     "descriptor short": r"descriptor gave a Tensor \[0, 1\]",
     "descriptor raises": "descriptor raised KeyError",
 }

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import registry
 from agents import commands
 from agents.evaluation.play import summarise
 from agents.training.experiment import build_parts, load_experiment
@@ -19,8 +21,10 @@ from agents.training.loop import train
 from agents.training.run import RunDirectory
 from agents.training.trained import load_trained
 from registry.cli import main
-from registry.config import to_toml
+from registry.config import Part, to_toml
 from registry.errors import ConfigError
+from taskgen.build import build_family
+from taskgen.spec import RewardSpec
 from tests.agents.training.test_loop import QUICK, Quiet, start
 
 
@@ -142,7 +146,7 @@ def test_the_sets_say_where_they_are_from(run) -> None:
 
 def test_a_player_of_the_agents_own_name_does_not_stand_for_it() -> None:
     experiment = load_experiment("rl2-bandit", ["agent=random", 'evaluation.players=["random", "greedy"]']).config
-    assert list(reference_players(experiment, build_parts(experiment).problem)[0]) == ["random (as new)", "greedy"]
+    assert list(reference_players(experiment, build_parts(experiment).problem, [])[0]) == ["random (as new)", "greedy"]
 
 
 def test_a_tail_of_no_task_is_told(run) -> None:
@@ -223,3 +227,23 @@ def test_the_run_directory_knows_how_far_it_was_evaluated(tmp_path) -> None:
     run.append_evaluation({"iteration": 4})
     run.append_evaluation({"iteration": 6})
     assert run.evaluated() == 6
+
+
+def test_players_of_a_family_are_left_out_where_tasks_pay_another_reward() -> None:
+    """Every player of a family by every kind of reward: it would be shown as the best that can be had, of another."""
+    items = [item for item in registry.catalogue().items("agents") if "reference" in item.entry.tags]
+    of_a_family = [item for item in items if item.entry.name != "random"]
+    assert len(of_a_family) > 25
+    players = tuple(Part(name=item.full_name) for item in items)
+    experiment = load_experiment("rl2-bandit").config
+    evaluation = experiment.evaluation.model_copy(update={"players": players})
+    experiment = experiment.model_copy(update={"evaluation": evaluation})
+    problem = build_parts(experiment).problem
+    for reward in registry.catalogue().items("rewards"):
+        spec = replace(build_family("bandit").spec(), reward=RewardSpec(reward.full_name, {}))
+        those, left_out = reference_players(experiment, problem, [spec])
+        assert list(those) == ["random"]
+        assert left_out == {
+            item.entry.name: f"it plays for the family's own reward, while tasks pay {reward.full_name}"
+            for item in of_a_family
+        }

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agents.reports.results import grouped
 from agents.training.experiment import load_experiment
 from agents.training.loop import train
+from agents.training.records import read_record
 from agents.training.run import RunDirectory
 from registry.cli import main
 from registry.discovery import FILES_VARIABLE
@@ -102,3 +104,23 @@ def test_events_hold_the_evaluations_and_the_configuration(tmp_path: Path) -> No
     assert [event.step for event in events.Scalars("evaluation/trial_return_low")] == [2]
     (text,) = events.Tensors("configuration")
     assert b'name = "mine"\n\n[training]\niterations = 3' in text.tensor_proto.string_val[0]
+
+
+def test_a_run_is_read_and_judged_without_the_plugin_of_its_tracker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trackers are for training alone, and like all that changes no result make no other experiment."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    own = ['trackers=["least", "jsonl"]', "training.deadline=33.0", "training.evaluate_every=1"]
+    assert main(["train", "rl2-bandit", *QUICK, *own, "--run", str(one)]) == 0
+    assert main(["train", "rl2-bandit", *QUICK, "seed=1", "--run", str(other)]) == 0
+    monkeypatch.setenv(FILES_VARIABLE, "")
+    assert list(grouped([read_record(one), read_record(other)])) == ["rl2-bandit"]
+    assert main(["evaluate", str(one)]) == 0
+    assert main(["report", str(one), str(other), "-o", str(tmp_path / "report.html")]) == 0
+    assert main(["compare", str(one), str(other)]) == 0
+    assert "note_takers" not in capsys.readouterr().err
+    assert main(["train", str(one / "config.toml"), "--run", str(one), "--resume"]) == 2
+    assert (
+        "no plugin called 'note_takers' is here: install it, or name its file with --plugin" in capsys.readouterr().err
+    )
