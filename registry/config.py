@@ -36,6 +36,9 @@ INCIDENTAL: dict[str, Any] = {"incidental": True}
 """`json_schema_extra` of a setting that changes no result, such as where something is computed or how often it is
 shown: a run may go on with another value of it. What is inside such a setting is incidental too."""
 
+_GIVEN = Path("/dev/fd")
+"""Where a shell puts the output of a command that stands for a file; whoever writes it is there."""
+
 Width: TypeAlias = Annotated[int, Field(ge=1)]
 """Of a layer in a setting: one of no units would let nothing through, and say nothing of it."""
 
@@ -69,6 +72,8 @@ class Part(Config):
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises `ConfigError` naming the file and the line."""
     try:
+        if Path(path).is_fifo() and Path(path).parent != _GIVEN:
+            raise ConfigError(["it is a pipe, which might be waited for: expected a file"], str(path))
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(["no such file"], str(path)) from None

@@ -18,7 +18,7 @@ import math
 import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Self
 from registry.errors import TaskError, brief
 from taskgen import artefacts, wal
 from taskgen.build import task_key
-from taskgen.files import sync_directory
+from taskgen.files import read_regular, sync_directory
 from taskgen.record import Record
 from taskgen.spec import TaskSpec
 from taskgen.taskset import MAX_LINE, read_tasks, write_tasks
@@ -83,6 +83,8 @@ class Archive:
         """By table, the rows and the sum of hashes that the present transaction adds."""
         self._checked = False
         """Whether every row there was looked at when the archive was opened."""
+        self._written = _written(self.path)
+        """Bytes of the log, at least, that the writer before has left; 0 where it closed the file."""
         try:
             if write:
                 self._lock = _lock(self.path)
@@ -100,13 +102,15 @@ class Archive:
             self._database.close()
             self._database = None
             if self._lock is not None:
+                with suppress(OSError):
+                    _sign(self._lock)
                 _left[self.path.resolve()] = _state(self.path)
         if self._lock is not None:
             self._lock.close()
 
     def _open(self, write: bool) -> None:
         known = write and _left.get(self.path.resolve()) == _state(self.path)
-        self._database = _open(self.path, create=write, known=known)
+        self._database = _open(self.path, create=write, written=None if known else self._written)
         if known:
             return
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
@@ -318,6 +322,8 @@ class Archive:
                     values = (table, before + number, _hex(int(sum_, 16) + total))
                     database.execute("INSERT OR REPLACE INTO seal VALUES (?, ?, ?)", values)
                 database.execute("COMMIT")
+                with suppress(OSError):  # what is stored is stored, also on a disk that takes no note of it
+                    _sign(self._lock, self.path.with_name(f"{self.path.name}-wal").stat().st_size)
             except BaseException:
                 if database.in_transaction:  # a full disk has ended it already
                     database.execute("ROLLBACK")
@@ -353,10 +359,10 @@ def _refuse_row(path: Path, table: str, row: tuple[Any, ...]) -> None:
         raise TaskError(f"{path}: {table} {row[0]!r} is damaged (its hash does not match): restore a backup")
 
 
-def _open(path: Path, *, create: bool, known: bool) -> sqlite3.Connection:
+def _open(path: Path, *, create: bool, written: int | None) -> sqlite3.Connection:
     """A connection to what has been checked to be an archive; writable, and to a new one if need be, with `create`.
 
-    Where it is not `known` to be as this process left it, its log is looked at.
+    Its log is looked at, of which at least `written` bytes have to be there; None: it is as this process left it.
     """
     if not path.exists():
         if not create:
@@ -365,7 +371,7 @@ def _open(path: Path, *, create: bool, known: bool) -> sqlite3.Connection:
     for part in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm", "-journal"))):
         if part.exists() and not part.is_file():  # a pipe would be waited for
             raise TaskError(f"{path}: not a readable archive: {part.name} is not a regular file")
-    lost = "" if known else wal.damage(path.with_name(f"{path.name}-wal"))
+    lost = "" if written is None else wal.damage(path.with_name(f"{path.name}-wal"), written)
     if lost and (create or not _being_written(path)):
         _remark_lost(path, lost)
     database = _connect(path, "ro")
@@ -529,16 +535,29 @@ def _lock(path: Path) -> BinaryIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.seek(0)
-        holder = file.read(20).decode(errors="replace") or "unknown"
+        holder = file.read(20).decode(errors="replace").partition(" ")[0] or "unknown"
         file.close()
         raise TaskError(
             f"{path} is being written by process {holder}; wait until it ends, or open the archive for reading"
         ) from None
     try:
-        file.truncate(0)
-        file.write(str(os.getpid()).encode())
-        file.flush()
+        _sign(file)
     except OSError as error:
         file.close()
         raise TaskError(f"{path} cannot be written: {error.strerror or error}; make room or mend the disk") from None
     return file
+
+
+def _sign(lock: BinaryIO, written: int = 0) -> None:
+    """Note in the lock who holds it, and how long SQLite's log is by now, which a killed writer leaves."""
+    os.ftruncate(lock.fileno(), 0)
+    os.write(lock.fileno(), f"{os.getpid()}{f' {written}' * bool(written)}".encode())
+
+
+def _written(path: Path) -> int:
+    """How long the log beside the archive at `path` was, as the lock of its last writer says, if that was killed."""
+    try:
+        text = read_regular(path.with_name(f"{path.name}.lock")).decode()
+        return int(text.partition(" ")[2] or 0)
+    except (OSError, ValueError):
+        return 0

@@ -17,16 +17,18 @@ _HEADER, _FRAME = struct.Struct(">8I"), struct.Struct(">6I")
 _COVERED = 24, 8  # bytes of the header and of a frame's head that its checksum covers
 
 
-def damage(path: Path) -> str:
-    """What of the log at `path` is not read although it was written; "" where all is. Raises `OSError`.
+def damage(path: Path, written: int = 0) -> str:
+    """What of the log at `path` is not read although it was `written` to so many bytes or more; "" where all is.
+
+    Raises `OSError`.
 
     A frame that is damaged, or whose salt is, is followed by others of the log's present course, or continues the
     checksum of the frame before; what an earlier course has left, or a writer that was killed, does neither.
     """
     data = read_regular(path) if path.exists() else b""
-    if not data:
+    if not data and not written:
         return ""
-    if len(data) < _HEADER.size:
+    if len(data) < max(_HEADER.size, written):
         return "it is cut short"
     magic, _, page, _, *salts, first, second = _HEADER.unpack_from(data)
     words = ">" if magic & 1 else "<"

@@ -269,10 +269,8 @@ class _Books:
         for part in self._plan.config.trackers:
             self._trackers.append(self._tracker(part, done))
         catalogue.notify("run_started", plan=self._plan.config.model_dump(mode="json"), directory=self._run.path)
-        evaluated, every = self._run.evaluated(), self._plan.config.training.evaluate_every
-        if evaluated == 0 and every and done > every:
-            self._watcher.say(f"{self._run.path} has lost its evaluations of before iteration {done}")
-        if self._due(done) and evaluated < done:
+        self._run.remark_lost()
+        if self._due(done) and self._run.evaluated() < done:
             self._evaluate(done)
         return done
 

@@ -269,10 +269,9 @@ def read_record(path: Path) -> Record:
     checkups = tuple(json_lines(path, "evaluations.jsonl", Checkup))
     evaluation = _parse(Evaluation, read_json(path, "evaluation.json"), path / "evaluation.json")
     remark_end(path / "metrics.jsonl", logged[-1].step, evaluation.iteration)
-    if _finished(config["training"], evaluation):  # and was evaluated at its end
-        remark_end(
-            path / "evaluations.jsonl", max((one.iteration for one in checkups), default=0), evaluation.iteration
-        )
+    finished = _finished(config["training"], evaluation)  # and was evaluated at its end
+    until = max(marks.get("evaluations.jsonl", (0, ""))[0], finished * evaluation.iteration)
+    remark_end(path / "evaluations.jsonl", max((one.iteration for one in checkups), default=0), until)
     return Record(
         path=path,
         config=config,

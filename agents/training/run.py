@@ -33,7 +33,7 @@ from agents.training import checkpoint, configuration, lock
 from agents.training.budget import BY_CLOCK
 from agents.training.experiment import Experiment, load_experiment
 from agents.training.provenance import provenance
-from agents.training.records import ARCHIVE, RETURNS, archive_of, read_json, read_lines
+from agents.training.records import ARCHIVE, RETURNS, archive_of, read_json, read_lines, remark_end
 from registry.config import differing, inside, read_toml, to_toml
 from registry.discovery import typed
 from registry.errors import CheckpointError, UserError
@@ -226,9 +226,18 @@ class RunDirectory:
         """The iteration of the last line of evaluations.jsonl, 0 without one."""
         return max((int(line["iteration"]) for line in self._lines("evaluations.jsonl")), default=0)
 
+    def remark_lost(self) -> None:
+        """Say where evaluations are gone that were made, as the archive tells."""
+        if self.archive.is_file():
+            with archive_of(self.path) as archive:
+                until, _ = archive.marks().get("evaluations.jsonl", (0, ""))
+            remark_end(self.path / "evaluations.jsonl", self.evaluated(), until)
+
     def append_evaluation(self, line: Mapping[str, Any]) -> None:
-        """Add a line to evaluations.jsonl."""
+        """Add a line to evaluations.jsonl; the archive is marked with it, so that lines which are gone are told."""
         self.append_line("evaluations.jsonl", line)
+        with archive_of(self.path, write=True) as archive:
+            archive.mark("evaluations.jsonl", int(line["iteration"]))
 
     def append_line(self, name: str, line: Mapping[str, Any]) -> None:
         """Add a line to `name`, dropping lines of this or later iterations (left by a run that was cut)."""

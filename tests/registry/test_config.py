@@ -1,4 +1,5 @@
 import math
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -156,6 +157,17 @@ def test_malformed_overrides_are_all_reported() -> None:
     assert "'novalue': expected key=value" in text
     assert "Did you mean 'steps'?" in text
     assert "'steps' is 1, which has no settings inside" in text
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.toml")
+    with pytest.raises(ConfigError, match="run.toml: 1 problem\n  - it is a pipe"):
+        read_toml(tmp_path / "run.toml")
+    reader, writer = os.pipe()
+    os.write(writer, b"a = 1")
+    os.close(writer)
+    assert read_toml(f"/dev/fd/{reader}") == {"a": 1}
+    os.close(reader)
 
 
 def test_read_toml_names_file_and_line(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def left(folder: Path, *, twice: bool) -> Path:
         writer.add(SPECS[3:4], generator="g", split="train")
         writer.add(SPECS[4:5], generator="g", split="held-out")
         writer.add_scores({SPECS[4].id: {"y": 2.0}})
-        for end in ("", "-wal"):
+        for end in ("", "-wal", ".lock"):
             shutil.copy(f"{path}{end}", folder / f"left.sqlite{end}")
     return folder / "left.sqlite"
 
@@ -72,6 +72,25 @@ def test_a_flipped_bit_in_the_log_is_told_or_takes_nothing_away(tmp_path: Path, 
     assert missing > len(heads) / 4
 
 
+@pytest.mark.parametrize("kept", [None, 0, 20, 5000, -1])
+def test_a_log_that_is_gone_or_cut_is_told(tmp_path: Path, caplog, kept: int | None) -> None:
+    """Also for who writes next, and no more once the archive was closed."""
+    path = left(tmp_path, twice=False)
+    log = path.with_name("left.sqlite-wal")
+    data = log.read_bytes()
+    log.unlink()
+    if kept is not None:
+        log.write_bytes(data[:kept])
+    for write in (False, True):
+        caplog.clear()
+        archive_module._remark_lost.cache_clear()
+        with Archive(path, write=write):
+            assert f"{log} is damaged (it is cut short)" in caplog.text
+    caplog.clear()
+    read(path)
+    assert caplog.text == ""
+
+
 def test_a_transaction_that_was_never_stored_is_not_missed(tmp_path: Path) -> None:
     """Killed while a frame was written: half of it is there, or a frame of an earlier course behind its head."""
     path = left(tmp_path, twice=False)
@@ -92,7 +111,6 @@ def test_a_log_that_is_being_written_is_not_judged(tmp_path: Path, caplog) -> No
     data = bytearray(log.read_bytes())
     data[5000] ^= 1
     log.write_bytes(data)
-    (tmp_path / "left.sqlite.lock").touch()
     lock = archive_module._lock(path)
     with caplog.at_level(logging.WARNING):
         read(path)

@@ -106,15 +106,16 @@ def test_the_archive_of_another_run_is_told(finished_run, tmp_path):
         evaluate_run(other)
 
 
-def test_evaluations_that_are_gone_are_told_when_a_run_goes_on(finished_run, tmp_path):
+@pytest.mark.parametrize(("kept", "said"), [(0, "is missing or empty"), (1, "ends at iteration 2 of 6")])
+def test_evaluations_that_are_gone_are_told_when_a_run_goes_on(finished_run, tmp_path, caplog, kept, said):
     run = RunDirectory(tmp_path / "run")
     shutil.copytree(finished_run.path, run.path)
-    (run.path / "evaluations.jsonl").unlink()
-    watcher, said = Quiet(), []
-    watcher.say = said.append
-    assert train(run.open(), run, watcher)
-    assert said[0] == f"{run.path} has lost its evaluations of before iteration 6"
-    assert [line["iteration"] for line in read_lines(run.path, "evaluations.jsonl")] == [6]
+    file = run.path / "evaluations.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:kept]) + lines[kept][:9]) if kept else file.unlink()
+    assert train(run.open(), run, Quiet())
+    assert f"{file} {said}" in caplog.text
+    assert [line["iteration"] for line in read_lines(run.path, "evaluations.jsonl")] == [*[2, 4, 6][:kept], 6]
 
 
 def test_lines_are_read_by_everybody(finished_run):
