@@ -1,4 +1,4 @@
-"""Runs from Python: train one as `taskgen train` does, load its agent, let it act.
+"""Runs from Python: train one as `taskgen train` does, judge it, load its agent, let it act.
 
 from agents.api import load, train
 
@@ -11,12 +11,15 @@ trial.observe(observation, reward, terminated, truncated)
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agents.evaluation.watch import Stopped
+from agents.reference.guest import Policy
+from agents.reports.comparison import Comparison
+from agents.reports.comparison import compare as compare_runs
 from agents.reports.report import write_report
 from agents.training.budget import overridden
 from agents.training.experiment import Experiment, load_experiment
@@ -122,6 +125,31 @@ def train(
                 evaluate_run(directory, onlooker=watching if isinstance(watching, Progress) else None)
         write_report([directory.path], directory.path / "report.html")
     return directory.path
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    players: Mapping[str, Policy] | None = None,
+    tasks: Sequence[TaskSpec] | None = None,
+    episodes: int | None = None,
+) -> dict[str, Any]:
+    """What `taskgen evaluate` finds, as JSON values; `players` by name are policies that are not ours and play along.
+
+    Such a policy is a callable or has Stable-Baselines3's `predict`: see `agents.reference.guest`. The run keeps an
+    evaluation on its own tasks that has no such players. Raises as `agents.training.judge.evaluate_run`.
+    """
+    return evaluate_run(RunDirectory(Path(run)), tasks=tasks, episodes=episodes, guests=players)
+
+
+def compare(
+    *runs: str | Path,
+    players: Mapping[str, Policy] | None = None,
+    tasks: Mapping[str, Sequence[TaskSpec]] | None = None,
+    episodes: int | None = None,
+) -> Comparison:
+    """What `taskgen compare` finds, with such `players` besides: see `evaluate`; `tasks` are sets by name."""
+    return compare_runs([Path(run) for run in runs], tasks=tasks, episodes=episodes, guests=players)
 
 
 class Silent:

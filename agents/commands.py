@@ -15,12 +15,21 @@ import typer
 
 from agents.training.progress import Progress
 from registry.discovery import typed
-from registry.errors import UserError
+from registry.errors import TaskError, UserError, suggest
 
 if TYPE_CHECKING:
     from agents.training.experiment import Experiment, Parts
     from agents.training.run import RunDirectory
     from registry.plan import Plan
+
+
+_Guest = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=FILE.py:FUNCTION",
+        help="A policy that is not ours, which FUNCTION() returns, plays along; once or more.",
+    ),
+]
 
 
 def train(
@@ -142,6 +151,7 @@ def evaluate(
         int | None,
         typer.Option(min=1, help="Episodes per trial, even more than in training; else as configured."),
     ] = None,
+    guest: _Guest = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch.")] = 1,
 ) -> None:
@@ -160,7 +170,27 @@ def evaluate(
         raise UserError(f"{tasks} holds no task to be judged on")
     given = "" if tasks is None else f" --tasks {shlex.quote(str(tasks))}"
     given += "" if episodes is None else f" --episodes {episodes}"
-    _show_evaluation(RunDirectory(run), given, as_json=as_json, tasks=specs, episodes=episodes)
+    given += "".join(f" --guest {shlex.quote(one)}" for one in guest or ())
+    guests = _guests(guest or ())
+    _show_evaluation(RunDirectory(run), given, as_json=as_json, tasks=specs, episodes=episodes, guests=guests)
+
+
+def _guests(given: Sequence[str]) -> dict[str, Any]:
+    """The policies that are named on the command line. Raises `UserError` for a file or function that there is not."""
+    from registry.discovery import load_file
+
+    guests: dict[str, Any] = {}
+    for one in given:
+        name, equals, place = one.partition("=")
+        file, colon, function = place.rpartition(":")
+        if not (name and equals and colon and file.endswith(".py")):
+            raise UserError(f"--guest {one!r}: expected NAME=FILE.py:FUNCTION")
+        module = load_file(Path(file).expanduser().resolve())
+        make = getattr(module, function, None)
+        if not callable(make):
+            raise UserError(f"--guest {one!r}: {file} has no function {function!r}. {suggest(function, vars(module))}")
+        guests[name] = make()
+    return guests
 
 
 def report(
@@ -183,6 +213,7 @@ def compare(
         int | None, typer.Option(min=1, help="Episodes per trial of everybody; by default as each run evaluates.")
     ] = None,
     players: Annotated[bool, typer.Option(help="Whether the first run's reference players take part.")] = True,
+    guest: _Guest = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file.")] = Path("comparison.html"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON in place of a table.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch.")] = 1,
@@ -199,10 +230,17 @@ def compare(
     if tasks and len({file.stem for file in tasks}) < len(tasks):
         raise UserError(f"--tasks: {', '.join(map(str, tasks))}: sets go by their files' names, which must differ")
     sets = None if not tasks else {file.stem: TaskSet.read(file) for file in tasks}
+    guests = _guests(guest or ())
     try:
         with Progress(stopping="the comparison") as progress:
             found = compare_runs(
-                runs, tasks=sets, episodes=episodes, with_players=players, say=progress.say, onlooker=progress
+                runs,
+                tasks=sets,
+                episodes=episodes,
+                with_players=players,
+                guests=guests,
+                say=progress.say,
+                onlooker=progress,
             )
     except Stopped:
         typer.echo("Stopped; nothing was written.", err=True)
@@ -240,6 +278,74 @@ def play(
     watched = film(specs[index], agent, episodes=episodes, seed=seed, every=every if drawn else 0)
     what = write(watched, output, player=agent, frames_per_second=fps, overwrite=force)
     typer.echo(f"{output}: task {specs[index].id[:8]} played by {agent}, {what}")
+
+
+def record(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Directory of the data set, which this makes.")],
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many trials.")] = 100,
+    tasks: Annotated[
+        Path | None, typer.Option(help="Task file, whose first tasks are played; else held-out ones of the run.")
+    ] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="Episodes per trial; by default as in training.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch.")] = 1,
+) -> None:
+    """Record trials of a run's agent as a Minari data set: learning histories for offline methods.
+
+    Every episode says its trial, its number in that and the id of its task.
+    """
+    import torch
+
+    from agents.reports.recording import record as record_trials
+    from agents.training.experiment import held_out_source
+    from agents.training.run import RunDirectory
+    from agents.training.trained import load_trained
+    from taskgen.borders import asked
+    from taskgen.taskset import TaskSet
+
+    torch.set_num_threads(threads)
+    trained = load_trained(RunDirectory(run))
+    parts, experiment = trained.parts, trained.experiment
+    source = held_out_source(experiment, parts.family)
+    specs = TaskSet.read(tasks)[:number] if tasks else asked(source, number, parts.family)
+    if len(specs) < number:
+        raise TaskError(f"{tasks} holds {len(specs)} tasks, fewer than {number}")
+    name = experiment.agent.name.rpartition("/")[2]
+    count, steps = record_trials(
+        parts.player, parts.family, specs, episodes or parts.problem.episodes, output, name=name
+    )
+    typer.echo(f"{output}: {number:,} trials, {count:,} episodes, {steps:,} steps of {name}")
+
+
+def check(
+    plugin: Annotated[str, typer.Argument(help="A Python file, or the module of a package's plugin.")],
+    deadline: Annotated[
+        float, typer.Option(min=0.1, help="Seconds for one call of an environment, and for any other kit as a whole.")
+    ] = 120.0,
+    memory: Annotated[float, typer.Option(min=0.5, help="Gigabytes that a process may take.")] = 8.0,
+) -> None:
+    """Check a plugin by the conformance kits, part by part, in processes of their own with limits.
+
+    Its entries, and the Gymnasium environments that it defines. What hangs or dies is told of like anything else.
+    """
+    from agents.checking import check as checking
+    from agents.checking import summary
+    from registry.cli import announce_files
+
+    if plugin.endswith(".py"):
+        announce_files([plugin])
+    verdicts = []
+    for verdict in checking(plugin, deadline=deadline, memory=memory):
+        verdicts.append(verdict)
+        mark = "bad" if verdict.problems else "ok " if verdict.played else "ok*"
+        typer.echo(f"{mark} {verdict.kind:<12} {verdict.name}")
+        for problem in verdict.problems:
+            typer.echo(f"      {problem}")
+    if not all(verdict.played for verdict in verdicts):
+        typer.echo("* entry and settings alone: no kit plays with parts of this kind")
+    typer.echo(summary(verdicts))
+    if any(verdict.problems for verdict in verdicts):
+        raise typer.Exit(3)
 
 
 def _write_report(runs: list[Path], output: Path) -> None:

@@ -61,6 +61,8 @@ def register_commands() -> list[Entry]:
         Entry("report", "agents.commands:report", "Write one self-contained HTML page about one or more runs."),
         Entry("compare", "agents.commands:compare", "Compare the agents of several runs on the same tasks."),
         Entry("plan", "agents.sweeps.commands:plan", "Say what a run will be, before it begins: steps, memory, time."),
+        Entry("record", "agents.commands:record", "Record trials of a run's agent as a Minari data set."),
+        Entry("check", "agents.commands:check", "Check a plugin by the conformance kits, in processes with limits."),
         Entry("play", "agents.commands:play", "Play one trial of a task and write a film of it, or a transcript."),
     ]
 

@@ -103,13 +103,12 @@ def register_runners() -> list[Entry]:
 def validate_run(plan: Mapping[str, Any]) -> list[str]:
     """A tracker whose package is missing is refused before there is a run directory."""
     wanted = [tracker["name"] for tracker in plan.get("trackers", ())]
-    if "builtin/tensorboard" not in wanted or importlib.util.find_spec("tensorboard") is not None:
-        return []
-    problem = (
-        "trackers: tensorboard needs the package 'tensorboard', which is not installed: "
-        'pip install "taskgen-metarl[tensorboard]", or leave the tracker out'
-    )
-    return [problem]
+    return [
+        f"trackers: {name} needs the package {name!r}, which is not installed: "
+        f'pip install "taskgen-metarl[{name}]", or leave the tracker out'
+        for name in ("tensorboard", "wandb")
+        if f"builtin/{name}" in wanted and importlib.util.find_spec(name) is None
+    ]
 
 
 @hookimpl
@@ -127,6 +126,12 @@ def register_trackers() -> list[Entry]:
             "plugins.trackers.tensorboard:TensorBoard",
             "Metrics as TensorBoard events in the run directory.",
             config="plugins.trackers.tensorboard:TensorBoardConfig",
+        ),
+        Entry(
+            "wandb",
+            "plugins.trackers.wandb:Wandb",
+            "Metrics, evaluations and settings for Weights & Biases, offline unless asked.",
+            config="plugins.trackers.wandb:WandbConfig",
         ),
     ]
 

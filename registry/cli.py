@@ -11,13 +11,14 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import tomli_w
 import typer
 
 from registry import doctor
 from registry.catalogue import Catalogue, Item, catalogue
+from registry.config import apply_overrides
 from registry.discovery import BUILTIN, DISTRIBUTION, FILES_VARIABLE, one_line, typed
 from registry.entry import KINDS
 from registry.errors import PluginError, UserError, suggest
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown = warnings.showwarning
     warnings.showwarning = _show_warning
     try:
-        named = _announce_files(files)
+        named = announce_files(files)
         command = typer.main.get_command(_application(rest, named))
         command.main(args=rest, prog_name="taskgen")
     except SystemExit as leave:
@@ -75,7 +76,7 @@ def _global_options(arguments: Sequence[str]) -> tuple[list[str], list[str], boo
     return rest, files, debug
 
 
-def _announce_files(files: Iterable[str]) -> list[str]:
+def announce_files(files: Iterable[str]) -> list[str]:
     """Put plugin files into the environment, where this process and those it starts find them; their full paths."""
     known = [name for name in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if name]
     named: list[str] = []
@@ -205,11 +206,20 @@ def list_entries(
 
 def describe(
     name: Annotated[str, typer.Argument(help="KIND/NAME, or NAME alone where one kind has it.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings of a family (`family.arms=5`), whose knobs are shown.",
+            show_default=False,
+        ),
+    ] = None,
     cite: Annotated[bool, typer.Option("--cite", help="Print the citation alone.")] = False,
 ) -> None:
     """Describe one entry: what it is, where it comes from, its settings."""
     found = catalogue()
     item = _locate(found, name)
+    structure = _structure(item, overrides or ())
     entry = item.entry
     if cite:
         if not entry.citation:
@@ -241,12 +251,25 @@ def describe(
         typer.echo()
         _table(rows, ("setting", "type", "default", "allowed", "description"))
     if item.kind == "families":
-        _describe_knobs(item)
+        _describe_knobs(item, structure)
 
 
-def _describe_knobs(item: Item) -> None:
-    """What tasks of a family may vary, under its default settings."""
-    knobs = item.build(name=item.full_name).explained()
+def _structure(item: Item, overrides: Sequence[str]) -> dict[str, Any]:
+    """The settings of a family among `overrides`. Raises `UserError` for any that are none."""
+    data = apply_overrides({}, overrides)
+    structure = data.pop("family", {})
+    if data or not isinstance(structure, dict) or (structure and item.kind != "families"):
+        raise UserError(
+            f"{' '.join(overrides)}: described are the settings of a family, said as family.KEY=VALUE, and "
+            f"{item.full_name} is of {item.kind}"
+        )
+    read = getattr(item.config_class(), "from_files", None)
+    return cast("dict[str, Any]", structure) if read is None else read(structure)
+
+
+def _describe_knobs(item: Item, structure: Mapping[str, Any]) -> None:
+    """What tasks of a family may vary, under its settings."""
+    knobs = item.build(structure, name=item.full_name).explained()
     if not knobs:
         typer.echo("\nnothing varies from task to task but the seed")
         return

@@ -43,6 +43,12 @@ Width: TypeAlias = Annotated[int, Field(ge=1)]
 """Of a layer in a setting: one of no units would let nothing through, and say nothing of it."""
 
 
+def incidental(model: type[BaseModel]) -> set[str]:
+    """The settings of `model` that are declared `INCIDENTAL`."""
+    fields = model.model_fields.items()
+    return {name for name, field in fields if cast(dict[str, Any], field.json_schema_extra or {}).get("incidental")}
+
+
 class Part(Config):
     """A catalogue entry by name with its settings, which its own model checks later.
 

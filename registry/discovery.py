@@ -201,10 +201,10 @@ def _check_level(module: Any) -> None:
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
-    """Refuse misspelt hooks and hook wrappers; a module without any hook is no plugin."""
+    """Refuse misspelt hooks and hook wrappers; a module with neither a hook nor an environment is no plugin."""
     known = [name for name in vars(Hooks) if not name.startswith("_")]
     callers = manager.get_hookcallers(module) or []
-    if not callers:
+    if not callers and not environments(module):
         raise PluginError("has no function marked @registry.hookimpl, so it registers nothing")
     for caller in callers:
         if caller.name not in known:
@@ -215,3 +215,12 @@ def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
             if implementation.plugin is module and (implementation.hookwrapper or implementation.wrapper):
                 raise PluginError(f"{caller.name} is a hook wrapper; hooks here register, they wrap nothing")
     manager.check_pending()
+
+
+def environments(module: Any) -> list[str]:
+    """Classes of `module` that are Gymnasium environments, which the family `gymnasium` finds by name."""
+    core = getattr(sys.modules.get("gymnasium.core"), "Env", None)
+    if core is None or not inspect.ismodule(module):
+        return []  # where nobody has imported Gymnasium there is none
+    own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+    return [value.__qualname__ for value in own if isinstance(value, type) and issubclass(value, core)]

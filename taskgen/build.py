@@ -82,7 +82,7 @@ def family_of(spec: TaskSpec) -> TaskFamily[Any]:
         raise TaskError(f"task {spec.id}: {error}") from None
     settings = {name: spec.context[name] for name in config.model_fields if name in spec.context}
     try:
-        return _family(spec.family, json.dumps(settings, sort_keys=True, default=list))
+        return _family(spec.family, json.dumps(settings, sort_keys=True, default=dict))
     except UserError as error:
         raise TaskError(f"task {spec.id}: {error}") from None
 
@@ -124,7 +124,7 @@ def task_hash(spec: TaskSpec) -> int:
     try:
         return hash((spec.family, seed, frozenset(spec.context.items())))
     except TypeError:  # a mapping inside of the context has no hash
-        return hash((spec.family, seed, frozenset(spec.context)))
+        return hash((spec.family, seed, json.dumps(dict(spec.context), sort_keys=True, default=dict)))
 
 
 def _seed_counts(spec: TaskSpec) -> bool:

@@ -1,4 +1,4 @@
-"""Verbs of the command line that make and inspect tasks: generate, show, validate, split."""
+"""Verbs of the command line that make and inspect tasks: generate, import, show, validate, split."""
 
 import sys
 from array import array
@@ -182,6 +182,38 @@ def split(
                     "their luck; split a larger file or take another fraction"
                 )
     typer.echo(f"{train}: {counts[0]:,} tasks\n{held}: {counts[1]:,} tasks")
+
+
+def import_tasks(
+    table: Annotated[Path, typer.Argument(help="CSV file with a column for each knob, or JSON list of objects.")],
+    family: Annotated[str, typer.Option("--family", "-f", help="Name of a task family (`taskgen list families`).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Task file to write.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Settings of the family: `family.arms=5`.", show_default=False),
+    ] = None,
+    delimiter: Annotated[str, typer.Option("--delimiter", help="What stands between the values of a CSV file.")] = ",",
+    force: _Force = False,
+) -> None:
+    """Write the tasks of a table that another program made as a task file.
+
+    Columns, or keys, are knobs as `taskgen describe` lists them, `knob[0]` the numbers of an array, and `seed`; what is
+    left out or empty has its default.
+    """
+    from registry.config import apply_overrides
+    from taskgen.build import build_family, with_files
+    from taskgen.tables import read_table
+    from taskgen.taskset import write_tasks
+
+    settings = apply_overrides({}, overrides or ())
+    structure = settings.pop("family", {})
+    if settings or not isinstance(structure, dict):
+        raise ConfigError([f"{' '.join(overrides or ())}: expected family.KEY=VALUE"], "overrides")
+    if len(delimiter) != 1:
+        raise TaskError(f"--delimiter {delimiter!r}: expected one character")
+    built = build_family(family, with_files(family, cast(dict[str, Any], structure), overrides or ()))
+    count = write_tasks(output, read_table(table, built, delimiter), overwrite=force)
+    typer.echo(f"{output}: {count:,} tasks of {built.name}")
 
 
 def _own(data: dict[str, Any], generator: str) -> dict[str, Any]:

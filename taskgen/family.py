@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.config import Config
+from registry.config import Config, incidental
 from registry.errors import TaskError, suggest
 from taskgen.batch import TaskBatch
 from taskgen.design import Design
@@ -78,8 +78,9 @@ class TaskFamily(ABC, Generic[C]):
 
     @cached_property
     def structure(self) -> dict[str, Any]:
-        """The structural settings as they stand in every context."""
-        return {name: freeze(value, name) for name, value in self.config.model_dump(mode="json").items()}
+        """The structural settings as they stand in every context: all that a result depends on."""
+        settings = self.config.model_dump(mode="json", exclude=incidental(type(self.config)))
+        return {name: freeze(value, name) for name, value in settings.items()}
 
     def spec(
         self, context: Mapping[str, Any] | None = None, *, seed: int = 0, reward: RewardSpec | None = None

@@ -247,7 +247,7 @@ def pack(space: gym.Space[Any], value: Any) -> Array:
         kind = np.int64 if is_whole(space) else np.float32
         return np.asarray(value, dtype=cast(Any, space).dtype if kind == np.int64 and type(space) is Box else kind)
     columns: list[Array] = []
-    for part, found in _beside(space, value):
+    for part, found in beside(space, value):
         array, shape = np.asarray(found), part.shape or ()
         columns.append(array.reshape(*array.shape[: array.ndim - len(shape)], _numbers(part)))
     return np.concatenate(columns, axis=-1).astype(np.int64 if is_whole(space) else np.float32)
@@ -300,12 +300,12 @@ def _walk(space: gym.Space[Any], path: str) -> Iterator[tuple[str, gym.Space[Any
         yield from _walk(part, f"{path}.{key}" if path else str(key))
 
 
-def _beside(space: gym.Space[Any], value: Any) -> Iterator[tuple[gym.Space[Any], Any]]:
+def beside(space: gym.Space[Any], value: Any) -> Iterator[tuple[gym.Space[Any], Any]]:
     """The leaves of `space` with what `value` holds for each."""
     if not is_composite(space):
         yield space, value
     for key, part in inner(space):
-        yield from _beside(part, value[key])
+        yield from beside(part, value[key])
 
 
 def _rebuilt(space: gym.Space[Any], parts: Iterator[Array]) -> Any:

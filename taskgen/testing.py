@@ -1,4 +1,4 @@
-"""Conformance kits for whoever writes a family, a source or a reward. Each raises `AssertionError` naming the problem.
+"""Conformance kits for whoever writes families, sources, environments or rewards. Each raises `AssertionError`.
 
 from taskgen.testing import check_family, check_source
 
@@ -7,6 +7,9 @@ def test_family():
 
 def test_source():
     check_source(lambda: MySource(MyConfig(), family=family, seed=np.random.SeedSequence(0)), family)
+
+def test_environment():
+    check_environment("my_package:MyEnv", length=3.0)
 
 def test_reward():
     check_reward(family, [RewardSpec("my-reward", {"target": target}) for target in (0.0, 0.5, 1.0)])
@@ -22,6 +25,7 @@ import gymnasium as gym
 import numpy as np
 
 from registry.errors import TaskError
+from taskgen.engines.gym_testing import check_environment
 from taskgen.engines.reward_testing import check_reward
 from taskgen.engines.testing import check_batch, rollout, sample_actions
 from taskgen.engines.toys import toy_families
@@ -33,7 +37,7 @@ from taskgen.spec import JsonValue, TaskSpec
 from taskgen.split import Side, Split
 from taskgen.variation import reach_problem
 
-__all__ = ["check_batch", "check_family", "check_reward", "check_source", "toy_families"]
+__all__ = ["check_batch", "check_environment", "check_family", "check_reward", "check_source", "toy_families"]
 
 _PROBES = 16  # slots in which a knob may show its effect
 _PROBED_STEPS = 32  # steps, at least, in which it may

@@ -185,6 +185,12 @@ _EXPERIMENTS = (
     ),
     ("paired-maze", "RL^2 on 7 x 7 mazes made by a teacher that is paid the regret.", _PAIRED),
     ("minimax-maze", "RL^2 on 7 x 7 mazes made by a teacher that is paid for failure alone.", _PAIRED),
+    # Anybody's environment
+    (
+        "rl2-gymnasium",
+        "RL^2 on any environment of Gymnasium, as it stands on poles of many lengths: `family.id` and `family.knobs`.",
+        f"{_RL2}, section 2",
+    ),
     # Evolution
     ("es-cartpole", "Evolution strategies balance poles of many kinds: seconds on a laptop.", f"{_ES}, section 2"),
     (

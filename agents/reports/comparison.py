@@ -23,10 +23,11 @@ from agents.evaluation.play import json_end, play_ranking
 from agents.evaluation.statistics import Interval, after_exploration, basis, intervals
 from agents.evaluation.tail import tail_interval
 from agents.evaluation.watch import Watch
+from agents.reference.guest import Policy
 from agents.reports.results import grouped
 from agents.reports.settings import differing
 from agents.training.budget import BY_CLOCK
-from agents.training.judge import Onlooker, evaluation_sets, reference_players, trials, watch_over
+from agents.training.judge import Onlooker, evaluation_sets, reference_players, trials, watch_over, welcomed
 from agents.training.run import RunDirectory
 from agents.training.trained import Trained, load_trained, trained_on
 from registry.errors import UserError
@@ -182,6 +183,7 @@ def compare(
     tasks: Mapping[str, Sequence[TaskSpec]] | None = None,
     episodes: int | None = None,
     with_players: bool = True,
+    guests: Mapping[str, Policy] | None = None,
     say: Callable[[str], None] | None = None,
     onlooker: Onlooker | None = None,
 ) -> Comparison:
@@ -194,6 +196,7 @@ def compare(
         tasks: sets of tasks by name; left out: the held-out and out-of-distribution tasks of the first run.
         episodes: of every trial; left out: as each run evaluates, and reference players as the first run.
         with_players: whether reference players take part.
+        guests: policies that are not ours, by name (`agents.reference.guest`), which play along.
         say: is told who is about to play.
         onlooker: is shown how far it has come, and may stop it.
 
@@ -218,6 +221,8 @@ def compare(
     problem = replace(first.trained.parts.problem, episodes=episodes or first.episodes)
     every = [spec for specs in tasks.values() for spec in specs]
     players, left_out = _players(next(iter(agents.values())), problem.episodes, every) if with_players else ({}, {})
+    invited = welcomed(guests, first.family, problem, {*agents, *players})
+    players |= {label: [guest] for label, guest in invited.items()}
     say = say or (lambda _: None)
     tail = first.trained.experiment.evaluation.tail
     everybody = len(contenders) + sum(map(len, players.values()))

@@ -1,6 +1,6 @@
 """The last word on a run: its agent beside the reference players, on held-out and out-of-distribution tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ from agents.evaluation.luck import plays
 from agents.evaluation.play import evaluate
 from agents.evaluation.tail import ranked_tasks
 from agents.evaluation.watch import Watch
+from agents.reference.guest import Guest, Policy
 from agents.training.experiment import Experiment, held_out
 from agents.training.records import shown
 from agents.training.run import RunDirectory
@@ -55,9 +56,13 @@ def evaluate_run(
     tasks: Sequence[TaskSpec] | None = None,
     episodes: int | None = None,
     with_players: bool = True,
+    guests: Mapping[str, Policy] | None = None,
     onlooker: Onlooker | None = None,
 ) -> dict[str, Any]:
     """The agent of `run` and its reference players on held-out and out-of-distribution tasks (or on `tasks`).
+
+    `guests`, by name, are policies that are not ours (`agents.reference.guest`); they play along, and the run keeps no
+    evaluation with them.
 
     Returns the summary as JSON values; `trained_on` of a set counts its tasks that were trained on, as far as the run's
     archive tells. When neither `tasks` nor `episodes` is given it is also kept in the run. A
@@ -75,6 +80,7 @@ def evaluate_run(
         specs = [spec for _, judged_by in sets.values() for spec in judged_by]
         others, left_out = reference_players(experiment, replace(parts.problem, episodes=count), specs)
         players |= others
+    players |= welcomed(guests, parts.family, replace(parts.problem, episodes=count), players)
     summary: dict[str, Any] = {
         "iteration": trained.iteration,
         "steps": trained.steps,
@@ -108,7 +114,7 @@ def evaluate_run(
             summary["sets"][name]["trained_on"] = met
         returns |= {f"{name}/{player}": array for player, array in arrays.items()}
         returns |= {f"tail/{name}/{player}": array for player, array in tails.items()}
-    if tasks is None and episodes is None and with_players:
+    if tasks is None and episodes is None and with_players and not guests:
         try:
             run.write_evaluation(summary, returns)
         except OSError as error:
@@ -163,6 +169,18 @@ def reference_players(
         else:
             players[label] = agent
     return players, left_out
+
+
+def welcomed(
+    guests: Mapping[str, Policy] | None, family: TaskFamily[Any], problem: Problem, taken: Collection[str]
+) -> dict[str, Agent]:
+    """Policies that are not ours, as players. Raises `UserError` for one that cannot play, or whose name is taken."""
+    found: dict[str, Agent] = {}
+    for name, policy in (guests or {}).items():
+        if name in taken:
+            raise UserError(f"{name}: another player is called so; the guest needs another name")
+        found[name] = Guest(policy, problem, family.action_space, name=name)
+    return found
 
 
 def player_label(part: Part) -> str:

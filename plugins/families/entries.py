@@ -65,6 +65,7 @@ def families() -> list[Entry]:
         ),
         _drawn_ground(),
         *_any_model(),
+        _any_environment(),
     ]
 
 
@@ -286,6 +287,18 @@ def _any_model() -> list[Entry]:
             offers=("mujoco-any", "continuous-actions"),
         ),
     ]
+
+
+def _any_environment() -> Entry:
+    return Entry(
+        "gymnasium",
+        "plugins.families.gymnasium_any:GymnasiumAny",
+        "Any Gymnasium environment, registered or your own: numbers that it takes or has are the task.",
+        config="plugins.families.gymnasium_any:GymnasiumAnyConfig",
+        citation="Towers et al. 2024, Gymnasium: A Standard Interface for Reinforcement Learning Environments",
+        tags=("gymnasium", "domain-randomization"),
+        offers=("gymnasium",),
+    )
 
 
 def _drawn_ground() -> Entry:

@@ -152,6 +152,26 @@ def make_sampler(
     return TrialEnv(**_source(source, family, seed), episodes=1, history="none", device=device)
 
 
+def make_sampler_vec(
+    source: Given,
+    *,
+    num_envs: int,
+    family: str | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    device: str = "cpu",
+) -> TrialVectorEnv:
+    """`num_envs` samplers side by side, whose tasks come from one source: see `make_sampler`."""
+    return TrialVectorEnv(
+        **_source(source, family, seed),
+        episodes=1,
+        num_envs=num_envs,
+        history="none",
+        autoreset_mode=autoreset_mode,
+        device=device,
+    )
+
+
 def make_registered(
     family: str, task: object = None, device: str = "cpu", render_mode: str | None = None, **settings: Any
 ) -> gym.Env[Any, Any]:

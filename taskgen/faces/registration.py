@@ -1,8 +1,11 @@
-"""Every task family under a Gymnasium id.
+"""Every task family under a Gymnasium id, and trials and samplers.
 
 `gymnasium.make("taskgen/bandit-v0", task=...)` takes a `TaskSpec`, its JSON text or its dict, or no task but the
 family's settings (`arms=10`), which stand for its default task. `gymnasium.make_vec("taskgen/bandit-v0", num_envs=8)`
 takes the same, or `tasks=[...]`, one per slot.
+
+`gymnasium.make("taskgen/Trials-v0", source="plr", family="maze", episodes=4)` is `taskgen.make_trials` and
+`"taskgen/Sampler-v0"` is `taskgen.make_sampler`, both for `make_vec` too.
 
 Gymnasium 1.4 finds ids in one dictionary and has no hook for other packages, so ids have to be registered before they
 are used. That happens when
@@ -26,13 +29,19 @@ from taskgen.batch import ControlledMarkovProcess
 from taskgen.spec import TaskSpec
 
 ENTRY_POINT, VECTOR_ENTRY_POINT = (f"taskgen.faces.making:make_registered{suffix}" for suffix in ("", "_vec"))
+_OF_SOURCES = {"taskgen/Trials-v0": "make_trials", "taskgen/Sampler-v0": "make_sampler"}
+"""Id -> what makes it."""
 
 
 def register_envs() -> None:
-    """Register every family of the catalogue with Gymnasium. Families that already are registered stay as they are.
+    """Register every family of the catalogue with Gymnasium, trials and samplers. What is registered stays as it is.
 
     The id is "taskgen/<family>-v0"; of two families with the same short name, "taskgen/<provider>.<family>-v0".
     """
+    for id_, function in _OF_SOURCES.items():
+        if id_ not in gym.registry:
+            single, many = (f"taskgen.faces.making:{function}{suffix}" for suffix in ("", "_vec"))
+            gym.register(id_, entry_point=single, vector_entry_point=many)  # pyright: ignore[reportUnknownMemberType]
     catalogue = registry.catalogue()
     for item in catalogue.items("families"):
         id_ = _id(catalogue, item)

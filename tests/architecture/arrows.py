@@ -18,7 +18,7 @@ from taskgen.files import write_atomically
 PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 PACKAGES = ("registry", "taskgen", "plugins", "agents")
 DOORS = {
-    "agents": ("plugin", "commands", "api", "testing"),
+    "agents": ("plugin", "commands", "api", "testing", "checking"),
     "plugins": ("plugin",),
     "taskgen": ("plugin", "commands", "testing", "runner"),
 }

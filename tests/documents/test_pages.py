@@ -14,7 +14,10 @@ from registry.cli import main
 from registry.discovery import FILES_VARIABLE
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("python", "first-experiment", "run-directory", "keep-your-learner", "many-runs")
+PAGES = (
+    *("bring-your-environment", "python", "first-experiment", "run-directory", "keep-your-learner"),
+    "many-runs",
+)
 SMALL = (
     *("training.iterations=2", "training.tasks=8", "training.episodes=2", "training.evaluate_every=1"),
     *("evaluation.tasks=8", "evaluation.final_tasks=8", "evaluation.tail=0"),

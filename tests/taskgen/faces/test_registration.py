@@ -170,3 +170,38 @@ def test_every_public_name_is_there() -> None:
         assert name in dir(taskgen)
     with pytest.raises(AttributeError, match="no attribute 'make_vek'"):
         taskgen.make_vek  # noqa: B018
+
+
+def test_trials_and_samplers_by_their_ids() -> None:
+    """The same trials as `make_trials` gives, single and vector, and a spec that is written as JSON."""
+    how = {"source": "domain-randomization", "family": {"name": "bandit", "arms": 3}, "seed": 4}
+    env = gym.make("taskgen/Trials-v0", episodes=3, flat=True, **how)
+    expected = taskgen.make_trials(episodes=3, flat=True, **how)
+    for seed in (6, 7):
+        assert (env.reset(seed=seed)[0] == expected.reset(seed=seed)[0]).all()
+        assert env.unwrapped.task == expected.task
+        for action in (0, 2, 1):
+            ours, theirs = env.step(action), expected.step(action)
+            assert (ours[0] == theirs[0]).all()
+            assert ours[1:4] == theirs[1:4]
+        assert ours[2]
+    assert EnvSpec.from_json(env.spec.to_json()).make().reset()[0].shape == env.observation_space.shape
+    envs = gym.make_vec("taskgen/Trials-v0", num_envs=4, episodes=3, autoreset_mode="SameStep", **how)
+    assert envs.unwrapped.autoreset_mode is AutoresetMode.SAME_STEP
+    assert envs.reset()[0]["action"].shape == (4, 3)
+    assert len({task.id for task in envs.unwrapped.tasks}) == 4
+    synchronous = gym.make_vec("taskgen/Trials-v0", num_envs=2, vectorization_mode="sync", episodes=3, **how)
+    assert isinstance(synchronous, SyncVectorEnv)
+    assert synchronous.reset(seed=0)[0]["ended"].shape == (2, 1)
+
+
+def test_a_sampler_plays_an_episode_a_task() -> None:
+    how = {"source": "domain-randomization", "family": "cartpole"}
+    env, envs = gym.make("taskgen/Sampler-v0", **how), gym.make_vec("taskgen/Sampler-v0", num_envs=3, **how)
+    assert env.observation_space == envs.single_observation_space == taskgen.build_family("cartpole").observation_space
+    env.reset(seed=1)
+    first = env.unwrapped.task
+    env.reset()
+    assert env.unwrapped.task != first
+    assert envs.reset(seed=1)[0].shape == (3, 4)
+    assert envs.unwrapped.tasks[0] == first

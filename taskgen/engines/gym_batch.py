@@ -1,0 +1,234 @@
+"""Batches of environments that others wrote for Gymnasium: one environment a slot, in this process or in workers.
+
+Every episode is begun by `reset(seed=...)`, the seed drawn from the slot's noise seed and the number of the episode: an
+environment that follows its seed meets the promise of `TaskBatch` that a slot depends on its task, seed and actions
+alone. What an environment does beyond its seed, to the bit of its floating point, no batch of it can promise.
+"""
+
+import weakref
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from taskgen.batch import Transition
+from taskgen.engines import noise
+from taskgen.engines.faults import Fault, FaultLog
+from taskgen.engines.gym_reading import Failure, Outcome
+from taskgen.engines.gym_recipe import Numbers
+from taskgen.engines.rewards import SlotRewards
+from taskgen.family import TaskFamily, same_structure
+from taskgen.spaces import Array
+from taskgen.spec import TaskSpec
+
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
+_BITS = 2**31
+"""Seeds are below it, since many environments hand theirs on to what takes no larger ones."""
+
+
+class Hosts(Protocol):
+    """Environments by slot: a `Host`, or a `Crew` of them."""
+
+    def give(self, slots: Sequence[int], numbers: Sequence[Numbers]) -> None:
+        """From their next reset on the slots play the knobs `numbers`."""
+        ...
+
+    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> Outcome:
+        """Begin an episode in each of `slots`."""
+        ...
+
+    def step(self, slots: Sequence[int], actions: Array) -> Outcome:
+        """One step of each of `slots`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all environments."""
+        ...
+
+
+class Lender(TaskFamily[Any]):
+    """A family that has environments to lend."""
+
+    @abstractmethod
+    def hosts(self) -> Hosts:
+        """Some, for one batch."""
+
+    @abstractmethod
+    def take_back(self, hosts: Hosts) -> None:
+        """The batch that had them is gone."""
+
+
+class GymBatch:
+    """A `TaskBatch` over environments that `family` lends.
+
+    An environment that fails, in whatever way, costs an episode: it is truncated with reward 0 and its last good
+    observation (`first` where there was none), and recorded in `faults`. With `levels`, all episodes of a task are
+    reset with the seed of the task.
+    """
+
+    on_host = True
+
+    def __init__(
+        self,
+        family: "Lender",
+        slots: int,
+        device: torch.device | str = "cpu",
+        *,
+        first: Array,
+        levels: bool,
+    ) -> None:
+        self.slots = slots
+        self.device = torch.device(device)
+        self.family = family
+        self.faults = FaultLog()
+        """Episodes that were cut short because their environment failed."""
+        self._lender, self._levels = family, levels
+        self._rewards = SlotRewards(family, slots, torch.device("cpu"))
+        self._specs: list[TaskSpec] = []
+        self._observation: Array = np.repeat(first[None], slots, axis=0)
+        self._blank = first
+        self._resting = np.ones(slots, dtype=np.bool_)
+        """Where an episode has ended, or nobody looks."""
+        self._broken = np.zeros(slots, dtype=np.bool_)
+        """Where an episode could not even begin, which its next step says."""
+        self._time = np.zeros(slots, dtype=np.int64)
+        self._episode = torch.zeros(slots, dtype=torch.int64)
+        self._seed_key = torch.zeros(slots, dtype=torch.int64)
+        self._reset_with: Array = np.zeros(slots, dtype=np.int64)
+        self._done: list[list[Array]] = [[] for _ in range(slots)]
+        """The actions of the episode."""
+        self._open()
+
+    def _open(self) -> None:
+        """Get environments of the family's; whoever makes the next batch may have them after this one."""
+        self._hosts = self._lender.hosts()
+        weakref.finalize(self, self._lender.take_back, self._hosts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes: all but the environments themselves, which nobody knows how to copy."""
+        return {name: value for name, value in self.__dict__.items() if name != "_hosts"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the environments again and do what was done in their episodes.
+
+        Raises `TypeError` where that shows something else: of an environment that does not follow its seed there is no
+        copy.
+        """
+        self.__dict__.update(state)
+        self._open()
+        if not self._specs:
+            return
+        self._hosts.give(range(self.slots), [self._numbers(spec.context) for spec in self._specs])
+        rows: list[int] = np.flatnonzero(~self._resting & ~self._broken).tolist()
+        shown = self._hosts.reset(rows, self._reset_with[rows].tolist()).observation
+        for time in range(max((len(self._done[row]) for row in rows), default=0)):
+            places = [place for place, row in enumerate(rows) if len(self._done[row]) > time]
+            on = [rows[place] for place in places]
+            shown[places] = self._hosts.step(on, np.stack([self._done[row][time] for row in on])).observation
+        if not np.array_equal(shown, self._observation[rows]):
+            raise TypeError(
+                f"{self.family.name}: the environment does not do the same again from the same seed, so there is no "
+                "copy of it; make another one"
+            )
+
+    def set_tasks(self, specs: Sequence[TaskSpec], slots: Sequence[int] | None = None) -> None:
+        """See `TaskBatch.set_tasks`. Raises `ValueError` for other numbers of tasks than of slots."""
+        same_structure(specs, self.family)
+        rows = list(range(self.slots) if slots is None else slots)
+        if len(specs) != len(rows):
+            raise ValueError(f"{len(specs)} tasks for {len(rows)} slots")
+        if slots is None:
+            self._specs = list(specs)
+        elif not self._specs:
+            raise ValueError("the first set_tasks of a batch fills all slots")
+        self._rewards.set_tasks(specs, slots)
+        for slot, spec in zip(rows, specs, strict=True):
+            self._specs[slot] = spec
+        self._hosts.give(rows, [self._numbers(spec.context) for spec in specs])
+        index = torch.tensor(rows, dtype=torch.int64)
+        self._seed_key[index] = noise.keys([spec.seed for spec in specs])
+        self._episode[index] = 0
+
+    def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
+        """See `TaskBatch.reset`."""
+        mask = np.ones(self.slots, dtype=np.bool_) if where is None else where.cpu().numpy()
+        rows = np.flatnonzero(mask).tolist()
+        if rows:
+            index = torch.tensor(rows, dtype=torch.int64)
+            if seeds is not None:
+                self._seed_key[index] = noise.keys([seeds[row] for row in rows])
+                self._episode[index] = 0
+            drawn: Array = noise.child(self._seed_key[index], self._episode[index]).numpy() % _BITS
+            self._episode[index] += 1
+            if self._levels:
+                drawn = np.array([self._specs[row].seed % _BITS for row in rows])
+            self._reset_with[rows] = drawn
+            outcome = self._hosts.reset(rows, drawn.tolist())
+            self._observation = self._observation.copy()
+            self._observation[rows] = outcome.observation
+            self._time[rows], self._resting[rows], self._broken[rows] = 0, False, False
+            for row in rows:
+                self._done[row] = []
+            for place, failure in outcome.failures.items():
+                slot = rows[place]
+                self._observation[slot], self._broken[slot] = self._blank, True
+                self._record(slot, failure)
+        return torch.from_numpy(self._observation).to(self.device)
+
+    def step(self, action: Tensor) -> Transition:
+        """See `TaskBatch.step`. Environments whose episode has ended rest until their next reset."""
+        actions: Array = action.detach().cpu().numpy()
+        playing = ~self._resting & ~self._broken
+        rows = np.flatnonzero(playing).tolist()
+        outcome = self._hosts.step(rows, actions[rows])
+        for row in rows:
+            self._done[row].append(actions[row].copy())
+        observation = self._observation.copy()
+        observation[rows] = outcome.observation
+        reward = np.zeros(self.slots, dtype=np.float32)
+        terminated, truncated = np.zeros((2, self.slots), dtype=np.bool_)
+        reward[rows], terminated[rows], truncated[rows] = outcome.reward, outcome.terminated, outcome.truncated
+        self._time += 1
+        truncated |= (self._time >= self.family.horizon) | self._broken
+        own = reward
+        if self._rewards.active:
+            seen = (self._observation, actions, observation, own)
+            reward = self._rewards(*map(torch.from_numpy, seen)).numpy().copy()
+        for place, failure in outcome.failures.items():
+            slot = rows[place]
+            observation[slot], reward[slot], own[slot] = self._observation[slot], 0.0, 0.0
+            terminated[slot], truncated[slot] = False, True
+            self._record(slot, failure)
+        self._resting |= terminated | truncated
+        self._observation = observation
+        paid = (reward, own) if self._rewards.active else (reward,)
+        kinds = (observation[None], np.stack((terminated, truncated)), np.stack(paid))
+        (shown,), flags, rewards = (torch.from_numpy(x).to(self.device).unbind() for x in kinds)
+        return Transition(shown, rewards[0], *flags, *rewards[1:])
+
+    def rest(self, where: Tensor) -> None:
+        """See `Resting.rest`."""
+        self._resting |= where.cpu().numpy()
+
+    def descriptor(self) -> Tensor:
+        """[B, D]: the knobs in order, each by its range from 0 to 1; one 0 where there is none."""
+        knobs = self.family.context_space.knobs
+        rows = [
+            [(float(spec.context[name]) - knob.low) / ((knob.high - knob.low) or 1.0) for name, knob in knobs.items()]  # type: ignore[arg-type]
+            or [0.0]
+            for spec in self._specs
+        ]
+        return self._rewards.beside(torch.tensor(rows, dtype=torch.float32)).to(self.device)
+
+    def _numbers(self, context: Mapping[str, Any]) -> Numbers:
+        return {name: context[name] for name in self.family.context_space.knobs}
+
+    def _record(self, slot: int, failure: Failure) -> None:
+        """Keep with the fault what repeats it: the seed of the reset, in an environment of the task."""
+        state = np.array([self._reset_with[slot], self._episode[slot].item() - 1], dtype=np.float64)
+        step = int(self._time[slot])
+        self.faults.record(Fault(slot, self._specs[slot], step, failure.reason, failure.blame, state))

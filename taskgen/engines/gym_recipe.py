@@ -1,0 +1,198 @@
+"""Environments that others wrote for Gymnasium, found by name and made for a task.
+
+A task is data: it names what is registered, or a class of a module that a plugin or program has imported, and numbers
+and plain texts to make it with. Nothing is imported or read for it.
+"""
+
+import copy
+import importlib
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.wrappers import FilterObservation
+
+import registry
+from registry.errors import UserError, brief, suggest
+
+# pyright: reportUnknownMemberType=false
+
+_PACKAGES = {
+    r"MiniGrid-|BabyAI-": ("minigrid", "minigrid"),
+    r"PointMaze_|AntMaze_|Fetch|HandReach|HandManipulate|AdroitHand|FrankaKitchen": ("gymnasium_robotics", "robotics"),
+}
+"""Ids that begin so -> the package that registers them, our extra that installs it."""
+_EXTRAS = {"box2d": "box2d"}
+"""Module that an environment of Gymnasium's needs -> our extra that installs it."""
+_TEXT = re.compile(r"[\w +-]*")
+KWARGS, ATTRIBUTE, OPTIONS = "kwargs", "attribute", "options"
+Numbers: TypeAlias = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How environments are made; pickles."""
+
+    id: str
+    kwargs: Mapping[str, Any]
+    """Of the constructor, the same for all tasks."""
+    places: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Where each knob goes: "kwargs.NAME", "attribute.NAME.NAME", "options.NAME"."""
+    spec: EnvSpec | None = None
+    """What the id stands for, for processes in which nobody has registered it."""
+    leave_out: Sequence[str] = ()
+    """Parts of a Dict observation that are not shown, such as texts."""
+
+
+def recipe(
+    id_: str,
+    kwargs: Mapping[str, Any],
+    places: Mapping[str, str] | None = None,
+    leave_out: Sequence[str] = (),
+) -> Recipe:
+    """The recipe of `id_`. Raises `UserError` for what cannot be found, and for arguments that are no plain values."""
+    for name, value in kwargs.items():
+        _refuse_files(f"kwargs.{name}", value)
+    spec = None if ":" in id_ else _registered(id_)
+    if spec is None:
+        class_of(id_)
+    return Recipe(id_, dict(kwargs), dict(places or {}), spec, tuple(leave_out))
+
+
+def make(recipe: Recipe, numbers: Numbers, render_mode: str | None = None) -> gym.Env[Any, Any]:
+    """A new environment with the knobs `numbers`. Its own limit of steps is left to whoever plays it.
+
+    Raises `UserError` where a package is missing, and whatever the environment raises.
+    """
+    kwargs = {**copy.deepcopy(dict(recipe.kwargs)), **values_for(recipe, KWARGS, numbers)}
+    if render_mode is not None:
+        kwargs["render_mode"] = render_mode
+    if recipe.spec is None:
+        env = class_of(recipe.id)(**kwargs)
+    else:
+        gym.registry.setdefault(recipe.id, recipe.spec)
+        try:
+            env = gym.make(recipe.id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+        except gym.error.DependencyNotInstalled as error:
+            raise UserError(f"{recipe.id}: {' '.join(str(error).split())}{_extra(str(error))}") from error
+    for path, value in values_for(recipe, ATTRIBUTE, numbers).items():
+        *owners, name = path.split(".")
+        owner: Any = env.unwrapped
+        for each in owners:
+            owner = getattr(owner, each, None)
+        if name not in numbers_of(owner):
+            raise UserError(f"{recipe.id} has no number {path!r}. {suggest(name, numbers_of(owner))}")
+        setattr(owner, name, value)
+    return _shown(env, recipe) if recipe.leave_out else env
+
+
+def _shown(env: gym.Env[Any, Any], recipe: Recipe) -> gym.Env[Any, Any]:
+    """`env` without the parts of its observations that are left out."""
+    space = cast(Any, env.observation_space)
+    parts: list[str] = list(space.spaces) if type(space) is gym.spaces.Dict else []
+    for name in recipe.leave_out:
+        if name not in parts:
+            raise UserError(f"leave_out: observations of {recipe.id} have no part {name!r}. {suggest(name, parts)}")
+    return FilterObservation(env, [name for name in parts if name not in recipe.leave_out])
+
+
+def values_for(recipe: Recipe, kind: str, numbers: Numbers) -> dict[str, Any]:
+    """The values of the knobs that go to places of a `kind`, by the rest of the place."""
+    found: dict[str, Any] = {}
+    for name, value in numbers.items():
+        where, _, rest = recipe.places[name].partition(".")
+        if where == kind:
+            found[rest] = value
+    return found
+
+
+def _registered(id_: str) -> EnvSpec:
+    """What is registered under `id_`, by a package that is known and installed if by nobody yet."""
+    for pattern, (package, extra) in _PACKAGES.items():
+        if id_ not in gym.registry and re.match(pattern, id_):
+            try:
+                module = importlib.import_module(package)
+            except ImportError as error:
+                advice = f"pip install 'taskgen-metarl[{extra}]'"
+                raise UserError(
+                    f"id = {id_!r} is of {package}, which cannot be imported ({error}): {advice}"
+                ) from error
+            gym.register_envs(module)
+    spec = gym.registry.get(id_)
+    if spec is None or id_.startswith("taskgen/"):
+        registered = [known for known in gym.registry if not known.startswith("taskgen/")]
+        raise UserError(
+            f"id = {id_!r}: nobody has registered such an environment; a class of yours is named module:Class, and its "
+            f"file given with --plugin. {suggest(id_, registered)}"
+        )
+    return spec
+
+
+def class_of(id_: str) -> type[gym.Env[Any, Any]]:
+    """The class "module:Class", of a module that is imported already or belongs to a plugin.
+
+    A task or configuration is data and names nothing else, since importing a module runs it. Raises `UserError`.
+    """
+    name, _, path = id_.partition(":")
+    module = sys.modules.get(name)
+    if module is None:
+        loaded = [getattr(plugin.module, "__name__", "") for plugin in registry.catalogue().plugins if plugin.module]
+        if name in sys.modules or name.partition(".")[0] in {one.partition(".")[0] for one in loaded if one}:
+            module = importlib.import_module(name)
+    if module is None:
+        raise UserError(
+            f"id = {id_!r}: {name} is no module of a plugin, and none that is imported; give its file with --plugin "
+            f"{name.rpartition('.')[2]}.py, or import it first"
+        )
+    found: Any = module
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if not (isinstance(found, type) and issubclass(found, gym.Env)):
+        known = [one for one, value in vars(module).items() if isinstance(value, type) and issubclass(value, gym.Env)]
+        raise UserError(f"id = {id_!r}: {path!r} is no gymnasium.Env of {name}. {suggest(path, known)}")
+    return cast("type[gym.Env[Any, Any]]", found)
+
+
+def import_class(id_: str) -> None:
+    """Import the module of a class, which the process that asks this one has found to be a plugin's, or imported."""
+    module, colon, _ = id_.partition(":")
+    if colon:
+        registry.catalogue()
+        importlib.import_module(module)
+
+
+def numbers_of(owner: object) -> dict[str, float]:
+    """The attributes of `owner` that are numbers and not its own business."""
+    found = getattr(owner, "__dict__", {})
+    return {name: value for name, value in found.items() if is_number(value) and not name.startswith("_")}
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _refuse_files(path: str, value: object) -> None:
+    """Raise `UserError` for a text that could name a file or a module: settings are data, and read neither."""
+    if isinstance(value, Mapping):
+        for name, part in cast("Mapping[str, Any]", value).items():
+            _refuse_files(f"{path}.{name}", part)
+    elif isinstance(value, str):
+        if not _TEXT.fullmatch(value):
+            raise UserError(
+                f"{path} = {brief(value)}: letters, digits, spaces, _, + and - only, since settings name neither files "
+                "nor modules; a class of your own that knows its files can (id = module:Class)"
+            )
+    elif isinstance(value, Iterable):
+        for number, part in enumerate(cast("Iterable[Any]", value)):
+            _refuse_files(f"{path}[{number}]", part)
+
+
+def _extra(message: str) -> str:
+    found = [extra for word, extra in _EXTRAS.items() if word in message.lower()]
+    return f"; or pip install 'taskgen-metarl[{found[0]}]'" if found else ""

@@ -1,0 +1,125 @@
+"""`taskgen check`: somebody's plugin in processes of its own."""
+
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from registry.cli import main
+from registry.discovery import FILES_VARIABLE
+
+TOYS = Path(__file__).parents[1] / "toys"
+GOOD = '''
+"""Tasks with the arms in the middle."""
+
+from registry import Entry, hookimpl
+from plugins.generators.domain_randomization import DomainRandomization
+
+
+@hookimpl
+def register_task_generators():
+    return [Entry("middle", "middles:Middle", "Tasks of the middle."), Entry("idle", "middles:Idle", "Gives nothing.")]
+
+
+@hookimpl
+def register_runners():
+    return [Entry("nobody", "middles:Middle", "Runs nothing.")]
+
+
+class Middle:
+    """One task again and again."""
+
+    feedback = False
+
+    def __init__(self, config, *, family, seed):
+        self.family, self.given = family, 0
+
+    def ask(self, n):
+        self.given += n
+        return [self.family.spec(seed=self.given - n + number) for number in range(n)]
+
+    def tell(self, results):
+        pass
+
+    def state_dict(self):
+        return {"given": self.given}
+
+    def load_state_dict(self, state):
+        self.given = state["given"]
+
+
+class Idle(Middle):
+    """Too few."""
+
+    def ask(self, n):
+        return super().ask(n)[1:]
+'''
+
+
+@pytest.fixture(autouse=True)
+def _no_files_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FILES_VARIABLE, "")
+
+
+def checked(file: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, list[str]]:
+    code = main(["check", str(file), *options])
+    out, err = capsys.readouterr()
+    assert not err, err
+    return code, out.splitlines()
+
+
+def test_every_part_of_a_plugin_is_checked_and_what_is_wrong_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "middles.py").write_text(GOOD)
+    code, lines = checked(tmp_path / "middles.py", capsys)
+    assert code == 3
+    assert "ok  generators   middles/middle" in lines
+    at = lines.index("bad generators   middles/idle")
+    assert "ask(4) gave 3 tasks" in lines[at + 1]
+    assert "ok* runners      middles/nobody" in lines
+    assert lines[-1] == "3 of 4 parts are as they should be"
+
+
+def test_environments_are_checked_each_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (TOYS / "gym_toys.py").read_text()
+    kept = ("Corridor", "Slope", "Careful", "Later", "Dies", "Hangs")
+    pieces = text.split("\n\n\nclass ")
+    body = [piece for piece in pieces[1:] if piece.split("(")[0].split(":")[0] in kept]
+    (tmp_path / "few_toys.py").write_text("\n\n\nclass ".join([pieces[0], *body]) + "\n")
+    code, lines = checked(tmp_path / "few_toys.py", capsys, "--deadline", "4")
+    assert code == 3
+    told = dict(pairwise(lines))
+    assert "ok  environment  few_toys:Careful" in told
+    assert told["bad environment  few_toys:Dies"].strip() == "its process died (exit code 7)"
+    assert told["bad environment  few_toys:Hangs"].strip() == "not done after 4 s"
+    assert "it takes the action 2" in told["bad environment  few_toys:Corridor"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import os; os._exit(9)", "its process died (exit code 9)"),
+        ("x = 1", "it does not load: has no function marked @registry.hookimpl"),
+        ("import time; time.sleep(30)", "not done after 2 s"),
+        ("raise ValueError('late')", "it does not load: ValueError: late"),
+    ],
+)
+def test_a_plugin_that_does_not_load_is_told_of(
+    text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd_one.py").write_text(text)
+    code, lines = checked(tmp_path / "odd_one.py", capsys, "--deadline", "2")
+    assert code == 3
+    assert told in lines[1]
+
+
+def test_memory_beyond_what_is_allowed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "big_one.py").write_text(
+        GOOD.replace("middles", "big_one").replace("self.given += n", "bytearray(10**9)")
+    )
+    code, lines = checked(tmp_path / "big_one.py", capsys, "--memory", "1")
+    assert code == 3
+    assert any("MemoryError" in line for line in lines)
+    assert os.environ[FILES_VARIABLE].endswith("big_one.py")
