@@ -75,10 +75,15 @@ class Part(Config):
         return self
 
 
+def waited_for(path: str | Path) -> bool:
+    """Whether reading the file `path` may wait for ever, since it is a pipe that no shell has made."""
+    return Path(path).is_fifo() and Path(path).parent != _GIVEN
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises `ConfigError` naming the file and the line."""
     try:
-        if Path(path).is_fifo() and Path(path).parent != _GIVEN:
+        if waited_for(path):
             raise ConfigError(["it is a pipe, which might be waited for: expected a file"], str(path))
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, overload
 
+from registry.config import waited_for
 from registry.errors import TaskError
 from taskgen import artefacts
 from taskgen.build import Families, task_key
@@ -110,6 +111,8 @@ def task_lines(path: str | Path, *, check: bool = True) -> Iterator[tuple[bytes,
     families = Families() if check else None
     intact = 0
     broken: dict[str, tuple[str, list[int]]] = {}
+    if waited_for(path):
+        raise TaskError(f"{path}: it is a pipe, which might be waited for: expected a file")
     try:
         with path.open("rb") as file:
             for number, line in _lines(file):

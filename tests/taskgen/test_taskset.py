@@ -1,6 +1,7 @@
 """Task sets: files in and out, hash splits, and files with something wrong in them."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -200,6 +201,12 @@ def test_a_family_that_was_seen_is_not_taken_for_one_of_other_settings(
             TaskSet.read(tmp_path / "tasks.jsonl")
     else:
         assert len(TaskSet.read(tmp_path / "tasks.jsonl")) == 3
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tasks.jsonl")
+    with pytest.raises(TaskError, match="tasks.jsonl: it is a pipe"):
+        TaskSet.read(tmp_path / "tasks.jsonl")
 
 
 def test_unchecked_reading_needs_no_family(tmp_path: Path) -> None:
