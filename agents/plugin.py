@@ -63,6 +63,9 @@ def register_commands() -> list[Entry]:
         Entry("plan", "agents.sweeps.commands:plan", "Say what a run will be, before it begins: steps, memory, time."),
         Entry("record", "agents.commands:record", "Record trials of a run's agent as a Minari data set."),
         Entry("check", "agents.commands:check", "Check a plugin by the conformance kits, in processes with limits."),
+        Entry("sweep", "agents.sweeps.commands:sweep", "Run an experiment with many settings and seeds, and compare."),
+        Entry("pack", "agents.sweeps.commands:pack", "Pack a run into one file, to send round."),
+        Entry("unpack", "agents.sweeps.commands:unpack", "Make a run directory of a packed run."),
         Entry("play", "agents.commands:play", "Play one trial of a task and write a film of it, or a transcript."),
     ]
 

@@ -138,10 +138,17 @@ def recomputed(old: Row) -> Row:
     return new
 
 
-def record(name: str, rows: Sequence[Row], seeds: Sequence[int], notes: str = "") -> Path:
+def record(
+    name: str,
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    notes: str = "",
+    curves: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+) -> Path:
     """Write `benchmarks/results/<name>.json` and return its path. Raises `ValueError` without rows.
 
-    Where more processes want to run than there are cores, the notes say so: seconds and rates are then no measure.
+    Learning curves by run, as `benchmarks.learning.curves` has them, are kept beside it, in `curves/<name>.json`. Where
+    more processes want to run than there are cores, the notes say so: seconds and rates are then no measure.
     """
     if not rows:
         raise ValueError(f"benchmark {name} measured nothing")
@@ -158,6 +165,11 @@ def record(name: str, rows: Sequence[Row], seeds: Sequence[int], notes: str = ""
         result["notes"] = notes
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if curves:
+        beside = path.parent / "curves" / path.name
+        beside.parent.mkdir(exist_ok=True)
+        lines = ",\n".join(f" {json.dumps(run)}: {json.dumps(curve, allow_nan=False)}" for run, curve in curves.items())
+        write_atomically(beside, f"{{\n{lines}\n}}\n".encode())
     write_atomically(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
     return path
 

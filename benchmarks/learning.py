@@ -1,7 +1,7 @@
 """What learning benchmarks share: train an experiment over seeds, evaluate it beside its players, record."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +9,19 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
+from agents.reports.courses import averaged, course
 from agents.reports.report import write_report
 from agents.training.experiment import load_experiment
 from agents.training.judge import evaluate_run
 from agents.training.loop import train
 from agents.training.progress import Progress
+from agents.training.records import RETURN
 from agents.training.run import RunDirectory
 from benchmarks.harness import Row, record, row, seeds_row
 
 RUNS = Path("runs") / "benchmarks"
+CURVE_POINTS = 200
+"""Of a learning curve that is kept beside a result, a seed."""
 
 
 def inline(value: object) -> str:
@@ -59,6 +63,19 @@ def trials(run: RunDirectory, tasks: str, player: str) -> NDArray[np.float64]:
     return played(run, tasks, player).sum(0)
 
 
+def curves(runs: Iterable[RunDirectory]) -> dict[str, dict[str, list[float]]]:
+    """The learning curve of each run by its directory's name, averaged into `CURVE_POINTS` points at most.
+
+    `steps` are environment steps, `return` the mean return of a trial of training, five figures each.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for run in runs:
+        band = averaged(course(run.path, (RETURN,)), RETURN, points=CURVE_POINTS)
+        columns = {"steps": band.x, "return": band.mean}
+        found[run.path.name] = {name: [float(f"{x:.5g}") for x in column] for name, column in columns.items()}
+    return found
+
+
 def measure(
     name: str,
     experiment: str,
@@ -97,5 +114,5 @@ def measure(
         rows.append(
             row(what, point["trial"]["mean"], point["trial"]["low"], point["trial"]["high"], target=None, source="")
         )
-    record(name, rows, seeds=seeds)
+    record(name, rows, seeds=seeds, curves=curves(runs))
     write_report([run.path for run in runs], RUNS / f"{name}.html")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agents.reports.report import write_report
 from agents.training.run import RunDirectory
 from benchmarks.harness import Row, Target, ahead_row, record, row, seeds_row, source_commit
-from benchmarks.learning import RUNS, played, run_seed
+from benchmarks.learning import RUNS, curves, played, run_seed
 
 NAME, SEEDS = "maml_navigation", (0, 1, 2)
 AGENTS = {"maml": NAME, "promp": f"{NAME}-promp"}
@@ -91,7 +91,7 @@ def main() -> None:
         agent: [run_seed(name, f"{agent}-navigation", seed, ()) for seed in SEEDS] for agent, name in AGENTS.items()
     }
     every = [run for those in runs.values() for run in those]
-    record(NAME, list(_rows(runs)), seeds=SEEDS, notes=_notes(every))
+    record(NAME, list(_rows(runs)), seeds=SEEDS, notes=_notes(every), curves=curves(every))
     write_report([run.path for run in every], RUNS / f"{NAME}.html")
 
 

@@ -26,7 +26,7 @@ from agents.reports.report import write_report
 from agents.training.experiment import build_parts, held_out_source, load_experiment
 from agents.training.run import RunDirectory
 from benchmarks.harness import Row, Target, ahead_row, record, row, seeds_row
-from benchmarks.learning import RUNS, played, run_seed
+from benchmarks.learning import RUNS, curves, played, run_seed
 from registry.config import Config
 from taskgen.interaction.agent import Action, CollectionPlan, Rollout, Step
 
@@ -101,7 +101,7 @@ def _searches() -> Iterator[tuple[str, list[float]]]:
 
 
 def _rows(
-    runs: Sequence[RunDirectory], summaries: Sequence[dict[str, Any]], curves: Sequence[Sequence[dict[str, Any]]]
+    runs: Sequence[RunDirectory], summaries: Sequence[dict[str, Any]], checkups: Sequence[Sequence[dict[str, Any]]]
 ) -> Iterator[Row]:
     players = [summary["sets"]["held-out"]["players"] for summary in summaries]
     own = [played(run, "held-out", "pearl") for run in runs]
@@ -118,10 +118,10 @@ def _rows(
         found = [some[player]["trial"]["mean"] / EPISODES for some in players]
         oracle = player == "point-navigation-oracle"
         yield seeds_row(f"{player}: mean return", found, 13.39 if oracle else None, "exact" if oracle else "")
-    seconds = [curve[-1]["seconds"] for curve in curves]
+    seconds = [curve[-1]["seconds"] for curve in checkups]
     yield seeds_row("pearl: seconds of training, one thread", seconds, f"<= {BUDGET}", "budget")
     yield row("pearl: environment steps", summaries[0]["steps"])
-    for point in curves[0]:
+    for point in checkups[0]:
         what = f"pearl, seed {SEEDS[0]}: trial return after {point['steps']:,} steps and {point['seconds']:.0f} s"
         trial = point["trial"]
         yield row(what, trial["mean"], trial["low"], trial["high"])
@@ -132,8 +132,10 @@ def main() -> None:
     torch.set_num_threads(1)
     runs = [run_seed(NAME, EXPERIMENT, seed, ()) for seed in SEEDS]
     summaries = [json.loads((run.path / "evaluation.json").read_text()) for run in runs]
-    curves = [[json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()] for run in runs]
-    record(NAME, list(_rows(runs, summaries, curves)), seeds=SEEDS)
+    checkups = [
+        [json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()] for run in runs
+    ]
+    record(NAME, list(_rows(runs, summaries, checkups)), seeds=SEEDS, curves=curves(runs))
     write_report([run.path for run in runs], RUNS / f"{NAME}.html")
 
 

@@ -18,7 +18,7 @@ from agents.evaluation.play import play
 from agents.reports.report import write_report
 from agents.training.experiment import held_out_source, load_experiment
 from benchmarks.harness import Row, ahead_row, record, seeds_row
-from benchmarks.learning import RUNS, run_seed
+from benchmarks.learning import RUNS, curves, run_seed
 from registry.config import Part
 from taskgen.build import build_family
 from taskgen.interaction.build import build_agent, problem_of
@@ -73,12 +73,15 @@ def main() -> None:
     runs = {name: [run_seed(name, name, seed, overrides) for seed in SEEDS] for name in SOURCES}
     rows = _compared({name: [players(run.path) for run in done] for name, done in runs.items()})
     courses = [from_scratch(seed) for seed in SEEDS]
-    every = LONG_SCRATCH["trajectories"]
+    stretch = LONG_SCRATCH["trajectories"]
     for number in (0, 4, 9, 14, 24):
         values = [course[number] for course in courses]
-        rows.append(seeds_row(f"from scratch, episodes {number * every + 1} to {(number + 1) * every}: return", values))
-    record("unsupervised_meta_rl", rows, SEEDS)
-    write_report([run.path for done in runs.values() for run in done], RUNS / "unsupervised_meta_rl.html")
+        rows.append(
+            seeds_row(f"from scratch, episodes {number * stretch + 1} to {(number + 1) * stretch}: return", values)
+        )
+    every = [run for done in runs.values() for run in done]
+    record("unsupervised_meta_rl", rows, SEEDS, curves=curves(every))
+    write_report([run.path for run in every], RUNS / "unsupervised_meta_rl.html")
 
 
 if __name__ == "__main__":

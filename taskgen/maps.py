@@ -41,6 +41,8 @@ Unit: TypeAlias = tuple[Any, ...]
 
 START = 300.0
 """Seconds in which a worker must have started."""
+TICK = 1.0
+"""Seconds between two calls of a crew's `tick` at most."""
 ATTEMPTS = 2
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TASKGEN_THREADS")
 
@@ -153,6 +155,10 @@ class Crew(ABC):
         self._idle: list[Worker] = []
         self._stillborn = 0
         """Workers that have died while they started, since one last did start."""
+        self.heard: Callable[[int, Any], None] | None = None
+        """Is told the result of every unit, by its place among the arguments, when it comes."""
+        self.tick: Callable[[], None] | None = None
+        """Is called now and then while units are computed. What these two raise ends the map."""
 
     @abstractmethod
     def hire(self) -> Worker:
@@ -185,6 +191,9 @@ class Crew(ABC):
                     else:
                         self._dismiss(self._idle)  # which may have died with it, and are no unit's fault
                         waiting.appendleft((job.index, job.attempt + 1))
+                        continue
+                    if self.heard is not None:
+                        self.heard(job.index, results[job.index])
         except BaseException:  # such as an interrupt: nobody waits for what is being computed
             for job in busy.values():
                 job.worker.kill()
@@ -211,7 +220,11 @@ class Crew(ABC):
         Raises `UserError` for one that does not start, and where more than all have died while they did.
         """
         ends = [job.since + self.deadline for job in busy.values()] + [each.hired + START for each in self._starting]
-        wait([*busy, *(each.ready for each in self._starting)], max(0, min(ends) - time.monotonic()), FIRST_COMPLETED)
+        left = max(0, min(ends) - time.monotonic())
+        left = left if self.tick is None else min(left, TICK)
+        wait([*busy, *(each.ready for each in self._starting)], left, FIRST_COMPLETED)
+        if self.tick is not None:
+            self.tick()
         for worker in list(self._starting):
             if not worker.ready.done():
                 if time.monotonic() < worker.hired + START:

@@ -1,1 +1,1 @@
-"""Before and beyond one run: what it will take, and many of them by one command."""
+"""Before and beyond one run: what it will take, many of them by one command, one as a file to send round."""

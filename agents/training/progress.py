@@ -78,7 +78,7 @@ class Progress:
             typer.echo(f"iteration {done}/{total}: {figures}, {left:.0f} s left")
 
     def played(self, share: float, what: str) -> None:
-        """So much of an evaluation, from 0 to 1, is over; `what` plays now."""
+        """So much of an evaluation, or of what else it is about, from 0 to 1, is over; `what` plays now."""
         now, terminal = time.monotonic(), sys.stderr.isatty()
         if now - self._last_line < (0.1 if terminal else _LINE_SECONDS):
             return
@@ -86,7 +86,7 @@ class Progress:
         if terminal:
             self._advance_bar(share * 100, 100, f"%, {what}")
         else:
-            typer.echo(f"{share:.0%} of the evaluation: {what}, {self._left(share):.0f} s left", err=True)
+            typer.echo(f"{share:.0%} of {self._stopping}: {what}, {self._left(share):.0f} s left", err=True)
 
     def _left(self, share: float) -> float:
         return (time.monotonic() - self._began) * (1 - share) / max(share, 1e-9)

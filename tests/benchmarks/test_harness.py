@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from agents.training.run import RunDirectory
 from benchmarks import __main__ as listing
 from benchmarks import harness, recompute, table
+from benchmarks.learning import CURVE_POINTS, curves
 from registry.errors import UserError
+from tests.agents.reports.made_up_run import make_run
 
 KEYS = ["benchmark", "commit", "date", "machine", "versions", "seeds", "rows"]
 
@@ -254,3 +257,20 @@ def test_committed_claims_to_be_ahead_are_met_by_their_intervals() -> None:
             if row["target"] == "> 0":
                 assert row["met"] is (row["low"] is not None and row["low"] > 0), (path.stem, row["what"])
             assert harness.recomputed(row) == row, (path.stem, row["what"])
+
+
+def test_learning_curves_are_kept_beside_a_result_thinned(results: Path, tmp_path: Path) -> None:
+    made = RunDirectory(make_run(tmp_path / "toy-0", iterations=600))
+    few = RunDirectory(make_run(tmp_path / "toy-1", iterations=50, seed=1))
+    thinned = curves([made, few])
+    assert [len(each["steps"]) for each in thinned.values()] == [CURVE_POINTS, 50]
+    lines = [json.loads(line)["metrics"] for line in (made.path / "metrics.jsonl").read_text().splitlines()]
+    first = sum(line["meta/trial_return"] for line in lines[:3]) / 3
+    assert thinned["toy-0"]["return"][0] == pytest.approx(first, rel=1e-4)
+    assert thinned["toy-0"]["steps"][-1] == pytest.approx(
+        sum(line["charts/steps"] for line in lines[-3:]) / 3, rel=1e-4
+    )
+    path = harness.record("toy", [harness.row("x", 1.0)], seeds=[0, 1], curves=thinned)
+    assert json.loads((results / "curves" / "toy.json").read_text()) == thinned
+    assert list(json.loads(path.read_text())) == KEYS
+    assert [result["benchmark"] for result in table.recorded()] == ["toy"]
