@@ -172,7 +172,8 @@ def evaluate(
     given += "" if episodes is None else f" --episodes {episodes}"
     given += "".join(f" --guest {shlex.quote(one)}" for one in guest or ())
     guests = _guests(guest or ())
-    _show_evaluation(RunDirectory(run), given, as_json=as_json, tasks=specs, episodes=episodes, guests=guests)
+    named = {} if tasks is None else {"tasks": specs, "tasks_from": str(tasks)}
+    _show_evaluation(RunDirectory(run), given, as_json=as_json, episodes=episodes, guests=guests, **named)
 
 
 def _guests(given: Sequence[str]) -> dict[str, Any]:
@@ -301,6 +302,7 @@ def record(
     from agents.training.run import RunDirectory
     from agents.training.trained import load_trained
     from taskgen.borders import asked
+    from taskgen.family import same_structure
     from taskgen.taskset import TaskSet
 
     torch.set_num_threads(threads)
@@ -308,6 +310,7 @@ def record(
     parts, experiment = trained.parts, trained.experiment
     source = held_out_source(experiment, parts.family)
     specs = TaskSet.read(tasks)[:number] if tasks else asked(source, number, parts.family)
+    same_structure(specs, parts.family, str(tasks))
     if len(specs) < number:
         raise TaskError(f"{tasks} holds {len(specs)} tasks, fewer than {number}")
     name = experiment.agent.name.rpartition("/")[2]

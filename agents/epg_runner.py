@@ -16,12 +16,13 @@ from pydantic import Field
 import registry
 from agents.epg import CENTRE, EPG, Outcome
 from registry.config import Part
-from registry.errors import UserError
-from taskgen.borders import asked
+from registry.errors import UserError, brief
+from taskgen.borders import asked, border, broken, checked_metrics, state_of
 from taskgen.build import SOURCES, build_source, family_of
 from taskgen.interaction.agent import Metrics
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
+from taskgen.interaction.guard import planned
 from taskgen.maps import Failed, MapConfig
 from taskgen.record import Record
 from taskgen.runner import Assignment
@@ -64,16 +65,20 @@ class Lived:
 
 
 def live(work: Lives) -> Lived:
-    """Play and learn, members side by side."""
+    """Play and learn, members side by side. Raises `PluginError` where the agent breaks its contract."""
     agent = _built(work.agent, work.tasks[0], work.episodes, torch.device(work.device))
     agent.load_state_dict(work.state)
     agent.generator.manual_seed(work.seed)
     specs = [TaskSpec.from_json(task) for task in work.tasks for _ in range(agent.members)]
-    plan = agent.plan(work.episodes)
+    plan = planned(agent, work.episodes)
     batch = family_of(specs[0]).batch(len(specs) * plan.slots, work.device)
     seeds = [luck for luck in work.luck for _ in range(agent.members)]
     trial = collect(agent, batch, specs, plan=plan, seeds=seeds)
-    return Lived(agent.outcome(trial), trial.played())
+    with border(agent, "outcome"):
+        outcome: object = agent.outcome(trial)
+    if not isinstance(outcome, Outcome):
+        raise broken(agent, "outcome", f"{brief(outcome)}, a {type(outcome).__name__}", "an Outcome")
+    return Lived(outcome, trial.played())
 
 
 def _built(part: Part, example: str, episodes: int, device: torch.device, seed: int = 0) -> EPG:
@@ -114,7 +119,7 @@ class EPGRunner:
         seeds = child(self._seed, "environment", self._iteration)
         luck = _integers(child(seeds, "luck"), len(specs))
         starts = range(0, len(specs), self.config.unit)
-        state = self.agent.state_dict()
+        state = state_of(self.agent)
         work = [
             Lives(
                 assignment.agent,
@@ -138,8 +143,10 @@ class EPGRunner:
             raise UserError(
                 "the lives by the loss as it stands never had a finite return: is the family's reward finite?"
             )
+        with border(self.agent, "evolve"):
+            evolved = checked_metrics(self.agent, "evolve", self.agent.evolve(outcome))
         return {
-            **self.agent.evolve(outcome),
+            **evolved,
             "meta/trial_return": float(earned),
             "charts/episodic_return": float(earned) / assignment.episodes,
             "charts/batch_steps": float(sum(one.steps for one in lived)),
@@ -155,8 +162,8 @@ class EPGRunner:
         """Agent, source, the tasks kept."""
         return {
             "iteration": self._iteration,
-            "agent": self.agent.state_dict(),
-            "source": self._source.state_dict(),
+            "agent": state_of(self.agent),
+            "source": state_of(self._source),
             "sample": [spec.to_json() for spec in self._sample],
         }
 

@@ -87,7 +87,7 @@ def seeds_row(what: str, values: Sequence[ArrayLike], target: Target = None, sou
         target: as in `row`.
         source: as in `row`.
     """
-    kept: Row = {"values": [float(np.mean(value)) for value in values]}
+    kept: Row = {"values": [float(np.mean(np.asarray(value))) for value in values]}
     if all(np.ndim(value) for value in values):
         spread = spread_of(np.stack([np.asarray(value, dtype=np.float64) for value in values]))
         kept |= {} if spread is None else {"spread": list(spread)}

@@ -6,6 +6,7 @@ with it is reported at once, each problem with its dotted path, the value, what 
 
 import copy
 import json
+import logging
 import math
 import re
 import tomllib
@@ -36,6 +37,7 @@ INCIDENTAL: dict[str, Any] = {"incidental": True}
 """`json_schema_extra` of a setting that changes no result, such as where something is computed or how often it is
 shown: a run may go on with another value of it. What is inside such a setting is incidental too."""
 
+_log = logging.getLogger(__name__)
 _GIVEN = Path("/dev/fd")
 """Where a shell puts the output of a command that stands for a file; whoever writes it is there."""
 
@@ -67,7 +69,10 @@ class Part(Config):
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, data: Any) -> Any:
-        return {"name": data} if isinstance(data, str) else data
+        if not isinstance(data, str | Mapping | Part):
+            expected = "the name of an entry, or a table of its `name` and settings"
+            raise ValueError(f'expected {expected}: {{ name = "...", ... }}')  # noqa: TRY004
+        return {"name": data} if isinstance(data, str) else cast(Any, data)
 
     @model_validator(mode="after")
     def _plain(self) -> "Part":
@@ -103,15 +108,23 @@ def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
 
     `a.b=1` sets, `~a.b` deletes; a name with dots stands in quotes, `vary."body_mass.*".high=3`. A value is a TOML
     value, or bare text. Where `data` has text and a setting inside it is given (`agent=random agent.epsilon=0.1`), the
-    text becomes the `name` of a table. Raises `ConfigError` with every malformed override.
+    text becomes the `name` of a table. Another part, `agent=ppo` or `agent.name=ppo`, comes without the settings that
+    `data` has for the one before; what that undoes of the overrides before it is told. Raises `ConfigError` with every
+    malformed override.
     """
     result = copy.deepcopy(dict(data))
     problems: list[str] = []
+    given: dict[tuple[str, ...], str] = {}
     for override in overrides:
         try:
-            _apply(result, override)
+            path, switched = _apply(result, override)
         except ValueError as error:
             problems.append(f"{override!r}: {error}")
+        else:
+            undone = [each for place, each in given.items() if place[: len(switched)] == switched != place != path]
+            if switched and undone:
+                _log.warning("%s undoes %s, given before it", override, ", ".join(undone))
+            given[path] = override
     if problems:
         raise ConfigError(problems, "overrides")
     return result
@@ -164,7 +177,8 @@ _NAME = re.compile(r"""([A-Za-z0-9_-]+)|"([^"\\]+)"|'([^']+)'""")
 _KEY = re.compile(rf"({_NAME.pattern})(\.({_NAME.pattern}))*")
 
 
-def _apply(data: dict[str, Any], override: str) -> None:
+def _apply(data: dict[str, Any], override: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Apply one; its path, and that of the table whose settings it has replaced, if any."""
     delete = override.startswith("~")
     path, equals, text = override.removeprefix("~").partition("=")
     path = path.strip()
@@ -173,7 +187,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
             "expected key=value, such as agent.learning_rate=1e-3, or ~key to delete; a name with dots or other signs "
             "stands in quotes, and the whole in others: 'vary.\"body_mass.*\".high=3'"
         )
-    *tables, key = (bare or double or single for bare, double, single in _NAME.findall(path))
+    steps = tuple(str(bare or double or single) for bare, double, single in _NAME.findall(path))
+    *tables, key = steps
     for table in tables:
         inner = data.setdefault(table, {})
         if isinstance(inner, str):
@@ -181,12 +196,24 @@ def _apply(data: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise ValueError(f"{table!r} is {inner!r}, which has no settings inside")  # noqa: TRY004
         data = cast(dict[str, Any], inner)
-    if not delete:
-        data[key] = _value(text.strip())
-    elif key in data:
+    if delete:
+        if key not in data:
+            raise ValueError(f"there is no {path!r} to delete. {suggest(key, data)}")
         del data[key]
-    else:
-        raise ValueError(f"there is no {path!r} to delete. {suggest(key, data)}")
+        return steps, ()
+    before = data.get(key)
+    data[key] = _value(text.strip())
+    if isinstance(before, dict):
+        return steps, steps
+    if tables and key == "name" and isinstance(before, str) and _short(before) != _short(str(data[key])):
+        for setting in set(data) - {key}:
+            del data[setting]
+        return steps, steps[:-1]
+    return steps, ()
+
+
+def _short(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _value(text: str) -> Any:

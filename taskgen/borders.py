@@ -149,9 +149,9 @@ def refuse_unfinished(family: TaskFamily[Any]) -> None:
 def asked(source: TaskSource, n: int, family: TaskFamily[Any] | None = None) -> list[TaskSpec]:
     """`source.ask(n)`: exactly `n` tasks, those of `family` valid in it where it is given.
 
-    The first ask of a source is checked as a whole, later ones in `CHECKED` tasks each, other ones every time: all
-    would take half as long as an iteration on bandits, four take 0.5% of it. Raises `PluginError` with what came, and
-    whatever of the user's errors the source raises.
+    The first ask of a source is checked as a whole, later ones in `CHECKED` tasks each, other ones every time: where
+    tasks are short to play, checking all would be felt. Raises `PluginError` with what came, and whatever of the user's
+    errors the source raises.
     """
     with border(source, f"ask({n})"):
         found: Any = source.ask(n)
@@ -209,12 +209,28 @@ def checked_metrics(part: object, call: str, metrics: object) -> dict[str, float
 
 
 def state_of(part: Any) -> dict[str, Any]:
-    """`part.state_dict()`. Raises `PluginError` unless it is a dict."""
+    """`part.state_dict()`. Raises `PluginError` unless it is a dict, of what can be stored where it is a plugin's."""
     with border(part, "state_dict"):
         state: object = part.state_dict()
     if not isinstance(state, dict):
         raise broken(part, "state_dict", f"{brief(state)}, a {type(state).__name__}", "a dict")
+    if is_foreign(part):  # here and not where it is stored, as a runner's state holds those of its agents
+        with border(part, "state_dict"):
+            _refuse_unstorable(part, cast(object, state), "")
     return cast("dict[str, Any]", state)
+
+
+def _refuse_unstorable(part: object, value: object, place: str) -> None:
+    inner: Mapping[Any, Any] = {}
+    if isinstance(value, Mapping):
+        inner = cast("Mapping[Any, Any]", value)
+    elif isinstance(value, list | tuple):
+        inner = dict(enumerate(cast("Sequence[Any]", value)))
+    elif not (value is None or isinstance(value, str | int | float) or hasattr(value, "dtype")):
+        came = f"{place} = {brief(value)}, a {type(value).__name__}"
+        raise broken(part, "state_dict", came, "tensors, arrays and JSON values, in dicts, lists and tuples")
+    for key in inner:
+        _refuse_unstorable(part, inner[key], f"{place}/{key}")
 
 
 def _told(error: Exception) -> str:

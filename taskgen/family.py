@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.config import Config, incidental
-from registry.errors import TaskError, suggest
+from registry.errors import TaskError, brief, suggest
 from taskgen.batch import TaskBatch
 from taskgen.design import Design
 from taskgen.reward import complete_reward, moved_reward
@@ -272,11 +272,14 @@ def hardness(family: TaskFamily[Any], context: Mapping[str, Any]) -> dict[str, f
     return {name: float(np.array(context[name], dtype=np.float64).mean()) for name in varied}
 
 
-def same_structure(specs: Sequence[TaskSpec], family: "TaskFamily[Any]") -> None:
-    """Raise `TaskError` unless all `specs` belong to `family` with its structural settings."""
-    for spec in specs:
+def same_structure(specs: Sequence[TaskSpec], family: "TaskFamily[Any]", source: str = "") -> None:
+    """Raise `TaskError` unless all `specs`, which came of `source`, belong to `family` with its structural settings."""
+    for number, spec in enumerate(specs):
+        place = f"{source}, task {number}" if source else f"task {spec.id[:8]}"
         if spec.family != family.name:
-            raise TaskError(f"a batch of {family.name} was given a task of {spec.family}")
+            raise TaskError(f"{place}: expected tasks of {family.name}, found one of {spec.family}")
         for name, value in family.structure.items():
-            if spec.context.get(name) != value:
-                raise TaskError(f"a batch with {name} = {value!r} was given a task with {spec.context.get(name)!r}")
+            if (found := spec.context.get(name)) != value:
+                raise TaskError(
+                    f"{place}: expected tasks of {family.name} with {name} = {brief(value)}, found {brief(found)}"
+                )

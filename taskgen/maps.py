@@ -383,7 +383,12 @@ def _call(function: Callable[..., Any], unit: Unit) -> Any:
     try:
         return function(*unit)
     except Exception as error:  # noqa: BLE001 - whatever a unit raises is that unit's failure alone
-        return Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+        return Failed(reason_of(error), traceback.format_exc())
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, in one line: errors that are made for the user say it without their class."""
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 class _Packed(bytes):

@@ -13,6 +13,7 @@ from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Action, Agent, Carry, CollectionPlan, Metrics, Rollout, Step, Trial
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
+from taskgen.interaction.guard import planned
 from taskgen.spec import TaskSpec
 
 EPISODES = 10
@@ -28,7 +29,7 @@ def carry_size(agent: Agent, family: TaskFamily[Any], episodes: int) -> int:
 
 def weighed(agent: Agent, family: TaskFamily[Any], task: TaskSpec, episodes: int) -> tuple[int, Trial]:
     """One trial of so many `episodes` on `task`, and the most bytes that its carry has had."""
-    plan = agent.plan(episodes)
+    plan = planned(agent, episodes)
     watched = _Weighed(agent)
     trial = collect(watched, family.batch(plan.slots), [task], plan=plan)
     return watched.most, trial

@@ -197,7 +197,7 @@ def evaluate(
         if watch is not None:
             watch.what = name
         returns[name], faults, values = play_ranking(agent, family, specs, episodes, device, share=tail, watch=watch)
-        summary = summarise(returns[name], judged(agent).plan(episodes).rounds)
+        summary = summarise(returns[name], planned(judged(agent), episodes).rounds)
         if len(values):
             summary["tail"], tails[name] = _tail(values, tail), values
         summary |= {"exploration": first} if (first := exploration_of(agent)) else {}

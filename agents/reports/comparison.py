@@ -34,6 +34,7 @@ from registry.errors import UserError
 from taskgen.build import task_key
 from taskgen.family import TaskFamily, same_structure
 from taskgen.interaction.agent import Agent, Problem, exploration_of, judged
+from taskgen.interaction.guard import planned
 from taskgen.spec import TaskSpec
 
 
@@ -297,7 +298,7 @@ def _course(label: str, members: Sequence[Contender], game: _Game, episodes: int
 def _played(label: str, agents: Sequence[Agent], game: _Game, problem: Problem, *, trained: bool) -> Course:
     """The agents of all seeds play; their returns by stretch."""
     episodes, specs = problem.episodes, game.specs
-    plan = agents[0].plan(episodes)
+    plan = planned(agents[0], episodes)
     if game.watch is not None:
         game.watch.what = label
     played = [
@@ -365,7 +366,7 @@ def _refuse_unfit(name: str, specs: Sequence[TaskSpec], contenders: Sequence[Con
     """Raise for a set that is empty or that an agent cannot be told of."""
     if not specs:
         raise UserError(f"{name} holds no task to compare on")
-    same_structure(specs, contenders[0].family)
+    same_structure(specs, contenders[0].family, name)
     batch = contenders[0].family.batch(1)
     batch.set_tasks(specs[:1])
     size = batch.descriptor().shape[1]

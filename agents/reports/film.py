@@ -26,6 +26,7 @@ from taskgen.family import Animated, TaskFamily, same_structure
 from taskgen.interaction.agent import Agent, judged
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
+from taskgen.interaction.guard import planned
 from taskgen.pictures import LEAST, font, frame_picture
 from taskgen.runner import Population
 from taskgen.space import readable
@@ -128,7 +129,7 @@ def film(spec: TaskSpec, player: str, *, episodes: int | None = None, seed: int 
 
 def watch(spec: TaskSpec, family: TaskFamily[Any], agent: Agent, episodes: int, every: int) -> Film:
     """One trial of `spec` by `agent`."""
-    plan = agent.plan(episodes)
+    plan = planned(agent, episodes)
     watched = Film(family, family.batch(plan.slots), spec, every)
     collect(agent, watched, [spec], plan=plan)
     return watched

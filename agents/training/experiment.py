@@ -20,7 +20,7 @@ from taskgen.borders import asked, refuse_incomplete, remember
 from taskgen.build import SOURCES, build_family, build_source, refuse_unpaid, with_files
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Choosy, Problem
-from taskgen.interaction.build import build_agent, problem_of, refuse_unadapted
+from taskgen.interaction.build import build_agent, problem_of, refuse_unadapted, refuse_unplanned
 from taskgen.interaction.score import check_scores
 from taskgen.runner import Assignment, Runner
 from taskgen.source import Curriculum, Paced, Sparing, TaskSource
@@ -314,7 +314,6 @@ def refuse_too_short(experiment: Experiment, parts: Parts) -> None:
             agent.refuse_length(length)
     if judged:
         refuse_unadapted(agent, judged, "evaluation.episodes")
-        agent.plan(judged)
 
 
 def _check_lengths(source: Paced, episodes: int, agent: Agent) -> None:
@@ -325,7 +324,8 @@ def _check_lengths(source: Paced, episodes: int, agent: Agent) -> None:
                 f"the source asks for trials of {length.episodes} episodes, but training.episodes = {episodes} is the "
                 "most that the agent is prepared for: raise it"
             )
-        agent.plan(length.episodes or episodes)
+        setting = "episodes of a stage of the source" if length.episodes else "training.episodes"
+        refuse_unplanned(agent, length.episodes or episodes, setting)
 
 
 def _updates(training: Training, source: TaskSource) -> int:

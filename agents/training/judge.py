@@ -19,9 +19,10 @@ from registry.config import Part
 from registry.errors import UserError
 from taskgen.borders import asked
 from taskgen.build import SOURCES, build_source, task_key
-from taskgen.family import TaskFamily
+from taskgen.family import TaskFamily, same_structure
 from taskgen.interaction.agent import Agent, Problem, judged
 from taskgen.interaction.build import build_agent
+from taskgen.interaction.guard import planned
 from taskgen.spec import TaskSpec
 from taskgen.streams import seed_sequence
 
@@ -54,6 +55,7 @@ def evaluate_run(
     run: RunDirectory,
     *,
     tasks: Sequence[TaskSpec] | None = None,
+    tasks_from: str = "the tasks given",
     episodes: int | None = None,
     with_players: bool = True,
     guests: Mapping[str, Policy] | None = None,
@@ -61,8 +63,8 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """The agent of `run` and its reference players on held-out and out-of-distribution tasks (or on `tasks`).
 
-    `guests`, by name, are policies that are not ours (`agents.reference.guest`); they play along, and the run keeps no
-    evaluation with them.
+    `tasks_from` says where `tasks` are from, such as a file. `guests`, by name, are policies that are not ours
+    (`agents.reference.guest`); they play along, and the run keeps no evaluation with them.
 
     Returns the summary as JSON values; `trained_on` of a set counts its tasks that were trained on, as far as the run's
     archive tells. When neither `tasks` nor `episodes` is given it is also kept in the run. A
@@ -72,7 +74,9 @@ def evaluate_run(
     """
     trained = load_trained(run)
     experiment, parts = trained.experiment, trained.parts
-    sets = judged_on(experiment, parts.family) if tasks is None else {"tasks": ("the tasks given", tasks)}
+    if tasks is not None:
+        same_structure(tasks, parts.family, tasks_from)
+    sets = judged_on(experiment, parts.family) if tasks is None else {"tasks": (tasks_from, tasks)}
     count = episodes or experiment.evaluation.episodes or parts.problem.episodes
     players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.player}
     left_out: dict[str, str] = {}
@@ -161,7 +165,7 @@ def reference_players(
             continue
         try:
             agent = build_agent(part, problem)
-            judged(agent).plan(problem.episodes)
+            planned(judged(agent), problem.episodes)
         except UserError as error:
             if type(error) is not UserError:  # a faulty plugin or setting is no matter of how long trials are
                 raise

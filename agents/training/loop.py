@@ -28,14 +28,15 @@ from agents.training.sharing import collect_shared, refuse_unshared
 from agents.training.trained import begin
 from agents.training.tree import not_finite
 from registry.config import Part
-from registry.errors import CheckpointError, PluginError, UserError
+from registry.errors import CheckpointError, PluginError, UserError, brief
 from registry.plan import Plan
 from taskgen.batch import TaskBatch
-from taskgen.borders import border, checked_metrics, name_of, state_of, told
+from taskgen.borders import border, broken, checked_metrics, name_of, state_of, told
 from taskgen.engines.faults import Faulting, FaultLog
 from taskgen.interaction.agent import Anneals, Metrics, Trial
 from taskgen.interaction.guard import learned_from, planned
 from taskgen.interaction.score import score
+from taskgen.record import Record
 from taskgen.runner import Runner
 from taskgen.source import Curriculum, Length, Paced
 from taskgen.spec import TaskSpec
@@ -176,6 +177,8 @@ def _drive(runner: Runner, books: "_Books") -> bool:
             clock = _Clock()
             with border(runner, "iterate"):
                 metrics = checked_metrics(runner, "iterate", runner.iterate())
+            if "charts/batch_steps" not in metrics:
+                raise broken(runner, "iterate", ", ".join(metrics) or "no figures", "charts/batch_steps among them")
             clock.lap("iterate")
             metrics = {**metrics, **clock.metrics(metrics["charts/batch_steps"])}
             books.enter(iteration, (), metrics)
@@ -357,7 +360,12 @@ class _Books:
             return
         self._refuse_lost()
         if self._parts.runner is not None:
-            self._run.archive_records(self._parts.runner.records())
+            runner = self._parts.runner
+            with border(runner, "records"):
+                records = list(runner.records())
+            if odd := [record for record in records if not isinstance(record, Record)]:
+                raise broken(runner, "records", f"{brief(odd[0])}, a {type(odd[0]).__name__}", "Records")
+            self._run.archive_records(records)
         tree = {
             "iteration": iteration,
             "steps": self._steps,

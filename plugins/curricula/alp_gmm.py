@@ -148,7 +148,7 @@ def _mixture() -> Any:
         from sklearn.mixture import GaussianMixture
     except ImportError:
         raise UserError(
-            "alp-gmm needs scikit-learn, which is not installed: install taskgen-metarl[curricula]"
+            "alp-gmm needs scikit-learn, which is not installed: pip install 'taskgen-metarl[curricula]'"
         ) from None
     return GaussianMixture
 

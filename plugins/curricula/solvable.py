@@ -13,10 +13,12 @@ from pydantic import Field
 from plugins.curricula.filtered import FilterConfig, Filtered
 from registry.config import Part
 from registry.errors import ConfigError
+from taskgen.borders import state_of
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
+from taskgen.interaction.guard import planned
 from taskgen.interaction.score import Optimal, Solvable
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
@@ -60,8 +62,8 @@ class SolvableTasks(Filtered):
                     device=torch.device("cpu"),
                 ),
             )
-            self._fresh = self._player.state_dict()
-            plan = self._plan = self._player.plan(config.episodes)
+            self._fresh = state_of(self._player)
+            plan = self._plan = planned(self._player, config.episodes)
             self._batch = family.batch(plan.slots)
 
     def _problem(self, spec: TaskSpec) -> str | None:

@@ -42,6 +42,7 @@ from taskgen.family import TaskFamily
 from taskgen.interaction.acting import Acting, UniformActions
 from taskgen.interaction.agent import Agent, Problem, Relabels, Trial, judged
 from taskgen.interaction.collect import collect
+from taskgen.interaction.guard import learned_from, planned
 from taskgen.progress import track
 from taskgen.spaces import played_space, refuse_unreadable
 from taskgen.spec import RewardSpec, TaskSpec
@@ -134,7 +135,7 @@ class Skills:
         """An episode in every slot, of the skill it is told to show."""
         batch = self.batch
         seeds = stream(batch.config.learning_seed, "diayn", turn).integers(0, 2**53, batch.slots).tolist()
-        return collect(self.agent, batch, [batch.task] * batch.slots, plan=self.agent.plan(1), seeds=seeds)
+        return collect(self.agent, batch, [batch.task] * batch.slots, plan=planned(self.agent, 1), seeds=seeds)
 
     @torch.no_grad()
     def accuracy(self) -> float:
@@ -162,7 +163,7 @@ def learn_skills(config: DiaynConfig, family: TaskFamily[Any], task: TaskSpec) -
     for iteration in track(range(config.iterations), config.iterations, "rounds of learning skills"):
         batch.skill = torch.randint(config.skills, (batch.slots,), generator=generator)
         trial = skills.play(iteration)
-        skills.agent.learn(trial)
+        learned_from(skills.agent, trial)
         states, shown = _states(batch, trial)
         for _ in range(config.epochs):
             for rows in torch.randperm(len(states), generator=generator).split(config.minibatch):

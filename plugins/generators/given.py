@@ -21,8 +21,8 @@ class Given(ABC):
     changed: ClassVar[str]
     """What to say, and to do, when a checkpoint was made with other tasks."""
 
-    def __init__(self, specs: Sequence[TaskSpec], family: TaskFamily[Any]) -> None:
-        same_structure(specs, family)
+    def __init__(self, specs: Sequence[TaskSpec], family: TaskFamily[Any], source: str) -> None:
+        same_structure(specs, family, source)
         self._specs = specs
         split = family.split
         self.side = None if split is None else common_side(split.side(spec.context) for spec in specs)

@@ -53,7 +53,7 @@ class PoetTasks(Given):
     )
 
     def __init__(self, config: PoetTasksConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
-        super().__init__(_niches(config), family)
+        super().__init__(_niches(config), family, config.path)
         self.config = config
         self._seed = seed
 

@@ -33,7 +33,7 @@ class TaskSetSource(Given):
         specs = read_tasks(config.path)
         if not specs:
             raise ConfigError([f"path = {config.path!r}: the file holds no tasks"], "task-set")
-        super().__init__(specs, family)
+        super().__init__(specs, family, config.path)
         self._shuffle = config.shuffle
         self._seed = seed
         self._pass = -1

@@ -34,11 +34,13 @@ import registry
 from registry.config import Config, Part
 from registry.errors import CheckpointError, TaskError
 from taskgen.batch import TaskBatch
+from taskgen.borders import state_of
 from taskgen.engines.design import DesignConfig, DesignFamily, figures_of
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Metrics, Trial
 from taskgen.interaction.build import build_agent, problem_of, refuse_unadapted
 from taskgen.interaction.collect import collect
+from taskgen.interaction.guard import learned_from, planned
 from taskgen.interaction.score import Solvable
 from taskgen.record import Record
 from taskgen.runner import Assignment
@@ -133,7 +135,7 @@ class Paired:
         """All who learn, the numbers of iterations and of placements, the designs that were kept."""
         kept = [[iteration, spec.to_json(), scores] for iteration, spec, scores in self._kept]
         return {
-            **{who: agent.state_dict() for who, agent in self._agents()},
+            **{who: state_of(agent) for who, agent in self._agents()},
             "iterations": self._iterations,
             "placements": self._placements,
             "kept": kept,
@@ -169,7 +171,7 @@ class Paired:
     def _design(self) -> tuple[Trial, list[dict[str, Any]]]:
         """The teacher's turns, and the contexts that came of them."""
         blank = [self._designs.spec()] * self._assignment.tasks
-        trial = collect(self._teacher, self._desk, blank, plan=self._teacher.plan(1), seeds=self._draw("designs"))
+        trial = collect(self._teacher, self._desk, blank, plan=planned(self._teacher, 1), seeds=self._draw("designs"))
         return trial, self._designs.contexts(self._desk)
 
     def _task(self, context: dict[str, Any], seed: int) -> TaskSpec | None:
@@ -180,7 +182,7 @@ class Paired:
             return None
 
     def _play(self, student: Agent, specs: Sequence[TaskSpec], seeds: Sequence[int]) -> Trial:
-        plan = student.plan(self._assignment.episodes)
+        plan = planned(student, self._assignment.episodes)
         slots = len(specs) * plan.slots
         if self._batch is None or self._batch.slots != slots:
             self._batch = self._assignment.family.batch(slots, self._assignment.device)
@@ -198,10 +200,11 @@ class Paired:
             (rollout,) = designed.rounds
             paid = torch.zeros_like(rollout.reward)
             paid[-1] = reward
-            metrics |= _named("teacher", self._teacher.learn(replace(designed, rounds=[replace(rollout, reward=paid)])))
+            lesson = replace(designed, rounds=[replace(rollout, reward=paid)])
+            metrics |= _named("teacher", learned_from(self._teacher, lesson))
         if "antagonist" in trials and self._antagonist is not None:
-            metrics |= _named("antagonist", self._antagonist.learn(trials["antagonist"]))
-        return metrics | (self.agent.learn(trials["protagonist"]) if trials else {})
+            metrics |= _named("antagonist", learned_from(self._antagonist, trials["antagonist"]))
+        return metrics | (learned_from(self.agent, trials["protagonist"]) if trials else {})
 
     def _figures(
         self, contexts: Sequence[dict[str, Any]], played: int, returns: dict[str, Tensor], reward: Tensor

@@ -3,6 +3,7 @@
 Work goes through one `map`; what a unit of it does depends on the run's seed, the iteration and the pair alone.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,24 @@ import numpy as np
 
 from plugins.runners.niches import Niche
 from plugins.runners.transfer import Rule, Transfer, choose, proposers
-from plugins.runners.work import Examination, Practice, Practised, State, Trainee, examine, integer, integers, practise
+from plugins.runners.work import (
+    Examination,
+    Examined,
+    Practice,
+    Practised,
+    State,
+    Trainee,
+    examine,
+    integer,
+    integers,
+    practise,
+)
+from taskgen.borders import state_of
 from taskgen.maps import Failed, Map
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +111,13 @@ class Pairs:
         ]
         scores: dict[int, list[float]] = {}
         for niche, done in zip(agents, self._map(examine, work), strict=True):
-            failed = isinstance(done, Failed)
-            scores[niche.number] = [math.nan] * len(tasks[niche.number]) if failed else list(done.scores)
-            self.steps += 0 if failed else done.steps
+            nothing = (math.nan,) * len(tasks[niche.number])
+            result: Examined = Examined(nothing, 0, done.reason) if isinstance(done, Failed) else done
+            scores[niche.number] = list(result.scores)
+            self.steps += result.steps
+            if result.failure:
+                task = niche.spec.id
+                _log.warning("iteration %d: agent of task %s on others: %s", self.iteration, task, result.failure)
         return scores
 
     def practise(self, work: Sequence[Practice]) -> list[Practised]:
@@ -134,4 +153,4 @@ class Pairs:
 
     def new_agent(self, *stream: str | int) -> State:
         """The state of an agent that has learned nothing, with a random stream of its own."""
-        return self.trainee.build(seed=integer(child(self.seed, "agent", *stream))).state_dict()
+        return state_of(self.trainee.build(seed=integer(child(self.seed, "agent", *stream))))

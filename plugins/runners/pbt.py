@@ -14,6 +14,7 @@ Differences from the paper: all members exploit at the same time; they learn on 
 same fresh ones with the same luck, so that chance favours nobody.
 """
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ import registry
 from plugins.runners.work import Practice, Practised, State, Trainee, integer, integers, practise
 from registry.config import Config, Part
 from registry.errors import ConfigError, UserError, suggest
-from taskgen.borders import asked
+from taskgen.borders import asked, state_of
 from taskgen.build import SOURCES, build_source
 from taskgen.interaction.agent import Agent, Begins, Metrics
 from taskgen.maps import Failed, MapConfig
@@ -38,6 +39,7 @@ from taskgen.streams import child
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportAttributeAccessIssue=false
 
+_log = logging.getLogger(__name__)
 _SAMPLED = 256
 """Tasks kept, to show their distribution."""
 
@@ -133,6 +135,7 @@ class Pbt:
         self._show(self.members[0].settings, self.members[0].state)
         self._sample: list[TaskSpec] = []
         self._iteration = 0
+        self._failure = ""
         self._toolbox = base.Toolbox()
         self._map = config.open_map()
         self._toolbox.register("map", self._map)
@@ -151,7 +154,7 @@ class Pbt:
         best = self._best()
         scores = [member.fitness.values[0] for member in self.members]
         if not math.isfinite(best.fitness.values[0]):
-            raise UserError("every member of the population has failed")
+            raise UserError(f"every member of the population has failed; the last: {self._failure}")
         self._show(best.settings, best.state)
         metrics = {
             "meta/trial_return": best.fitness.values[0],
@@ -188,6 +191,10 @@ class Pbt:
             member.state = result.state
             member.fitness = Return((self._trainee.judged * result.score if not result.failure else -math.inf,))
             steps += result.steps
+            if result.failure:
+                self._failure = result.failure
+                settings = ", ".join(f"{name} = {value:g}" for name, value in member.settings.items())
+                _log.warning("iteration %d: the member of %s failed: %s", self._iteration, settings, result.failure)
         return steps
 
     def _exploit(self) -> None:
@@ -203,7 +210,7 @@ class Pbt:
             member.settings = self._explored(chosen.settings, rng)
             heir = self._trainee_of(member.settings)
             seed = integer(child(self._seed, "agent", self._iteration, place))
-            member.state = heir.inherit(heir.build(seed=seed).state_dict(), chosen.state, seed)
+            member.state = heir.inherit(state_of(heir.build(seed=seed)), chosen.state, seed)
 
     def _explored(self, settings: dict[str, float], rng: np.random.Generator) -> dict[str, float]:
         """Every setting changed by a factor, or drawn anew, within its reach."""
@@ -224,9 +231,9 @@ class Pbt:
         return {
             "iteration": self._iteration,
             "members": [member.state_dict() for member in self.members],
-            "agent": self.agent.state_dict(),
+            "agent": state_of(self.agent),
             "settings": self._settings,
-            "source": self._source.state_dict(),
+            "source": state_of(self._source),
             "sample": [spec.to_json() for spec in self._sample],
         }
 
@@ -247,7 +254,7 @@ class Pbt:
         rng = self._rng("settings", place)
         settings = {name: reach.draw(rng) for name, reach in self.config.explore.items()}
         seed = integer(child(self._seed, "agent", "first", place))
-        return Member(settings, self._trainee_of(settings).build(seed=seed).state_dict())
+        return Member(settings, state_of(self._trainee_of(settings).build(seed=seed)))
 
     def _best(self) -> Member:
         return self._toolbox.best(self.members, 1)[0]

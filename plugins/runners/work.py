@@ -15,10 +15,13 @@ import torch
 
 from registry.config import Part
 from registry.errors import UserError
+from taskgen.borders import state_of
 from taskgen.build import family_of
 from taskgen.interaction.agent import Agent, Anneals, Seedable, judged, take_over
-from taskgen.interaction.build import build_agent, problem_of
+from taskgen.interaction.build import build_agent, problem_of, refuse_unplanned
 from taskgen.interaction.collect import collect
+from taskgen.interaction.guard import learned_from, planned
+from taskgen.maps import reason_of
 from taskgen.spec import TaskSpec
 from taskgen.streams import integer_seed
 
@@ -68,12 +71,13 @@ class Trainee:
         """The agent of state `own` once it has taken over what `other` has learned, but not its random stream."""
         heir = self.build(state=own)
         take_over(heir, self.build(state=other), seed)
-        return heir.state_dict()
+        return state_of(heir)
 
     def refuse_unadapted(self) -> None:
         """Raise `UserError` where agents that adapt between rounds would be judged before their first adaptation."""
         agent = self.build()
-        trained, plan = agent.plan(self.episodes), agent.plan(self.judged)
+        refuse_unplanned(agent, self.judged, "runner.judged_episodes")
+        trained, plan = planned(agent, self.episodes), planned(agent, self.judged)
         if trained.rounds > 1 and plan.rounds == 1:
             raise UserError(
                 f"runner.judged_episodes = {self.judged}: {self.agent.name} plays them in one round and is judged "
@@ -148,6 +152,8 @@ class Examined:
     scores: tuple[float, ...]
     """Mean return of an episode on each task; NaN where it could not be had."""
     steps: int
+    failure: str = ""
+    """What went wrong first, where something did."""
 
 
 def practise(work: Practice) -> Practised:
@@ -157,15 +163,15 @@ def practise(work: Practice) -> Practised:
     agent = trainee.build(state=work.state)
     if work.start is not None:
         take_over(agent, trainee.build(state=work.start), work.seed)
-    plan = agent.plan(trainee.episodes)
+    plan = planned(agent, trainee.episodes)
     batch = family_of(exam[0]).batch(trainee.tasks * plan.slots, trainee.device)
     steps = 0
     for tasks, seeds in zip(work.tasks, work.seeds, strict=True):
         specs = [TaskSpec.from_json(task) for task in tasks]
         trial = collect(agent, batch, specs, plan=plan, seeds=seeds)
-        agent.learn(trial)
+        learned_from(agent, trial)
         steps += trial.played()
-    state = agent.state_dict()
+    state = state_of(agent)
     scores, more = _judge(agent, exam, work.luck, trainee)
     score = sum(scores) / len(scores)
     failure = "" if math.isfinite(score) else f"its return is {score}"
@@ -181,14 +187,15 @@ def examine(work: Examination) -> Examined:
         agent = work.trainee.build(state=work.state)
         scores, steps = _judge(agent, specs, work.luck, work.trainee)
         return Examined(tuple(scores), steps)
-    except Exception:  # noqa: BLE001 (whatever a task or an agent raises costs a score, not the run)
+    except Exception as error:  # noqa: BLE001 (whatever a task or an agent raises costs a score, not the run)
         if len(specs) == 1:
-            return Examined((math.nan,), 0)
+            return Examined((math.nan,), 0, reason_of(error))
     alone = [
         examine(Examination(work.trainee, work.state, (task,), (luck,)))
         for task, luck in zip(work.tasks, work.luck, strict=True)
     ]
-    return Examined(tuple(one.scores[0] for one in alone), sum(one.steps for one in alone))
+    failure = next((one.failure for one in alone if one.failure), "")
+    return Examined(tuple(one.scores[0] for one in alone), sum(one.steps for one in alone), failure)
 
 
 def _judge(agent: Agent, specs: Sequence[TaskSpec], luck: Sequence[int], trainee: Trainee) -> tuple[list[float], int]:
@@ -203,7 +210,7 @@ def _judge(agent: Agent, specs: Sequence[TaskSpec], luck: Sequence[int], trainee
         if isinstance(agent, Seedable):
             agent.reseed(integer_seed(one, "judged"))
         player = judged(agent)
-        plan = player.plan(trainee.judged)
+        plan = planned(player, trainee.judged)
         seeds = [one if not turn else integer_seed(one, "trial", turn) for turn in range(trials)]
         batch = family_of(spec).batch(trials * plan.slots, trainee.device)
         trial = collect(player, batch, [spec] * trials, plan=plan, seeds=seeds)

@@ -28,6 +28,8 @@ def embed(path: Path, directory: Path | None = None) -> tuple[str, str]:
     precision, scaled and placed. What is only drawn is thinned: a texture of a file becomes its mean colour, skins go.
     Raises `TaskError` naming the file where MuJoCo does not read it, or where a task may not hold what it says.
     """
+    if not path.is_file():
+        raise TaskError(f"{path}: there is no such file: {path.resolve()}")
     quiet()
     try:
         spec = mujoco.MjSpec.from_file(str(path))

@@ -17,7 +17,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from taskgen.borders import inherit
+from taskgen.borders import border, inherit, state_of
 from taskgen.spec import TaskSpec
 
 Carry: TypeAlias = Any
@@ -346,7 +346,10 @@ class Anneals(Protocol):
 
 def judged(agent: Agent) -> Agent:
     """`agent` as it plays to be judged: without what it does for the sake of learning."""
-    return inherit(agent.frozen(), agent) if isinstance(agent, Explores) else agent
+    if not isinstance(agent, Explores):
+        return agent
+    with border(agent, "frozen"):
+        return inherit(agent.frozen(), agent)
 
 
 def take_over(heir: Agent, other: Agent, seed: int) -> None:
@@ -355,10 +358,14 @@ def take_over(heir: Agent, other: Agent, seed: int) -> None:
     The stream is `seed`'s, or the one that the heir has already where it can adopt: two heirs of one agent differ.
     """
     if isinstance(heir, Heir):
-        heir.adopt(other)
-    else:
-        heir.load_state_dict(copy.deepcopy(other.state_dict()))
-        if isinstance(heir, Seedable):
+        with border(heir, "adopt"):
+            heir.adopt(other)
+        return
+    state = copy.deepcopy(state_of(other))
+    with border(heir, "load_state_dict"):
+        heir.load_state_dict(state)
+    if isinstance(heir, Seedable):
+        with border(heir, "reseed"):
             heir.reseed(seed)
 
 

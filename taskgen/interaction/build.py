@@ -11,7 +11,7 @@ from registry.errors import UserError
 from taskgen.borders import border, refuse_incomplete, remember
 from taskgen.family import Contextual, TaskFamily
 from taskgen.interaction.agent import Agent, Demanding, Problem, exploration_of
-from taskgen.interaction.guard import described
+from taskgen.interaction.guard import described, planned
 from taskgen.spaces import played_space, refuse_unreadable
 from taskgen.spec import TaskSpec
 
@@ -49,6 +49,17 @@ def refuse_unadapted(agent: Agent, episodes: int, setting: str) -> None:
             f"{setting} = {episodes}: in so short a trial the agent never adapts, it takes {least} episodes or more "
             f"({why}). Set {setting} to at least {least}, or lower what asks for so many."
         )
+    refuse_unplanned(agent, episodes, setting)
+
+
+def refuse_unplanned(agent: Agent, episodes: int, setting: str) -> None:
+    """Raise `UserError`, which names `setting`, where `agent` cannot plan trials of so many episodes."""
+    try:
+        planned(agent, episodes)
+    except UserError as error:
+        if type(error) is not UserError:  # a faulty plugin is no matter of how long trials are
+            raise
+        raise UserError(f"{setting} = {episodes}: {error}") from error
 
 
 def problem_of(

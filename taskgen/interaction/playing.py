@@ -16,6 +16,7 @@ from torch import Tensor
 from registry.errors import UserError, brief
 from taskgen.interaction.acting import Acting
 from taskgen.interaction.agent import Agent, CollectionPlan, Problem, Rollout, Step, judged
+from taskgen.interaction.guard import planned
 from taskgen.spaces import misfit, pack, row_shape, unpack
 
 
@@ -65,7 +66,7 @@ class TrialPlayer:
             raise UserError(f"episodes = {brief(episodes)}: expected an integer from 1 on, or None for as in training")
         self._agent = judged(agent)
         self._problem = problem
-        self.plan: CollectionPlan = self._agent.plan(episodes or problem.episodes)
+        self.plan: CollectionPlan = planned(self._agent, episodes or problem.episodes)
         if self._agent.needs_descriptor and descriptor is None:
             raise UserError("this agent is an oracle, which is told the task: give `descriptor`")
         self._descriptor = None

@@ -66,7 +66,10 @@ def test_evaluate_on_a_task_file(run, tmp_path, capsys):
     other = tmp_path / "other.jsonl"
     assert main(["generate", "domain-randomization", "--family", "tabular-mdp", "-n", "10", "-o", str(other)]) == 0
     assert main(["evaluate", str(run), "--tasks", str(other)]) == 4
-    assert "a batch of builtin/bandit was given a task of builtin/tabular-mdp" in capsys.readouterr().err
+    assert (
+        "other.jsonl, task 0: expected tasks of builtin/bandit, found one of builtin/tabular-mdp"
+        in capsys.readouterr().err
+    )
 
 
 def test_evaluate_something_that_is_no_run(tmp_path, capsys):

@@ -149,6 +149,51 @@ def test_bare_name_becomes_a_table_when_a_setting_follows() -> None:
     assert result == {"agent": {"name": "random", "epsilon": 0.1}}
 
 
+NESTED = {"name": "mine", "agent": {"name": "rl2", "rate": 1.0, "network": {"name": "builtin/gru", "size": 8}}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "network"),
+    [
+        (["agent.network=lstm"], "lstm"),
+        (["agent.network.name=lstm"], {"name": "lstm"}),
+        (["agent.network.name=lstm", "agent.network.size=3"], {"name": "lstm", "size": 3}),
+        (["agent.network.name=lstm", "agent.network.name=gru"], {"name": "gru"}),
+        (["agent.network.name=gru"], {"name": "gru", "size": 8}),
+        (["agent.network.size=3", "agent.network.name=gru"], {"name": "gru", "size": 3}),
+        (["name=other", "agent.rate=2"], {"name": "builtin/gru", "size": 8}),
+    ],
+)
+def test_another_part_comes_without_the_settings_of_the_one_before(overrides: list[str], network: object) -> None:
+    assert apply_overrides(NESTED, overrides)["agent"]["network"] == network
+
+
+@pytest.mark.parametrize("last", ["agent.network=lstm", "agent.network.name=lstm", "agent=ppo", "agent.name=ppo"])
+def test_an_override_that_undoes_another_is_told(last: str, caplog: pytest.LogCaptureFixture) -> None:
+    apply_overrides(NESTED, ["agent.rate=2", "agent.network.size=3", last])
+    undone = "agent.network.size=3" if "network" in last else "agent.rate=2, agent.network.size=3"
+    assert caplog.messages == [f"{last} undoes {undone}, given before it"]
+
+
+@pytest.mark.parametrize("last", ["agent.network.name=gru", "agent.network.size=4", "~agent", "agent.name=rl2"])
+def test_one_that_undoes_nothing_is_not(last: str, caplog: pytest.LogCaptureFixture) -> None:
+    apply_overrides(NESTED, ["agent.rate=2", "agent.network.size=3", last])
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("value", [3, True, [1]])
+def test_what_names_no_part_is_told_how_one_is_named(value: object) -> None:
+    class Run(Config):
+        source: Part = Field(Part(name="none"), description="S.")
+
+    with pytest.raises(ConfigError) as caught:
+        parse(Run, {"source": value})
+    (problem,) = caught.value.problems
+    assert problem.startswith(
+        f"source = {value!r}: expected the name of an entry, or a table of its `name` and settings"
+    )
+
+
 def test_malformed_overrides_are_all_reported() -> None:
     with pytest.raises(ConfigError) as caught:
         apply_overrides({"steps": 1}, ["novalue", "a..b=1", "~stps", "~steps=1", "steps.x=1", "k=[1,"])

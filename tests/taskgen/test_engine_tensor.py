@@ -142,7 +142,7 @@ def test_wrong_tasks_are_refused() -> None:
         batch.set_tasks([family.spec()], [0])
     with pytest.raises(ValueError, match="1 tasks for 2 slots"):
         batch.set_tasks([family.spec()])
-    with pytest.raises(TaskError, match="arms = 5 was given a task with 3"):
+    with pytest.raises(TaskError, match="arms = 5, found 3"):
         batch.set_tasks([family.spec(), build_family("bandit", {"arms": 3}).spec()])
 
 

@@ -138,5 +138,5 @@ def test_validate_is_asked() -> None:
 def test_a_batch_has_one_structure() -> None:
     family = Walk()
     same_structure([family.spec()], family)
-    with pytest.raises(TaskError, match="horizon = 6 was given a task with 7"):
+    with pytest.raises(TaskError, match="horizon = 6, found 7"):
         same_structure([Walk(WalkConfig(horizon=7)).spec()], family)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from agents.epg import EPG, EPGConfig
 from agents.random_policy import RandomPolicy
 from registry import Entry, hookimpl
 from registry.config import Config
@@ -29,6 +30,12 @@ class Faulty(Config):
     """Settings of a source or agent."""
 
     fault: str = Field("", description="How the contract is broken.")
+
+
+class PlayerConfig(Faulty):
+    """Settings of an agent."""
+
+    rate: float = Field(0.1, description="What a population may evolve.")
 
 
 class WorldConfig(SpaceToyConfig):
@@ -114,6 +121,9 @@ class World(SpaceToy):
         if fault == "batch no step":
             return _Stepless(made)
         return made
+
+    def mutate(self, context, rng):
+        return {**context, "gain": float(rng.uniform(0.5, 2.0))}
 
 
 class _Stepless:
@@ -227,6 +237,21 @@ class Player(RandomPolicy):
         return odd.get(self.fault, super().state_dict())
 
 
+class EvolverConfig(Faulty, EPGConfig):
+    """Settings of an agent with a loss that evolves."""
+
+
+class Evolver(EPG):
+    """An agent of the runner `epg`."""
+
+    def __init__(self, config, problem):
+        super().__init__(config, problem)
+        verb, _, how = config.fault.partition(" ")
+        verb = {"state": "state_dict"}.get(verb, verb)
+        if verb:
+            setattr(self, verb, _raise if how == "raises" else lambda *_: None)
+
+
 class Half:
     """Lacks most of an agent."""
 
@@ -277,8 +302,10 @@ def register_task_generators():
 @hookimpl
 def register_agents():
     """As above."""
-    made = Entry("player", "broken_parts:Player", "A player.", "broken_parts:Faulty")
-    return [made, *(Entry(name, f"broken_parts:{target}", "Odd.") for name, target in (("half", "Half"), *ODD[1:]))]
+    evolver = Entry("evolver", "broken_parts:Evolver", "An evolver.", "broken_parts:EvolverConfig")
+    made = Entry("player", "broken_parts:Player", "A player.", "broken_parts:PlayerConfig")
+    odd = [Entry(name, f"broken_parts:{target}", "Odd.") for name, target in (("half", "Half"), *ODD[1:])]
+    return [made, evolver, *odd]
 
 
 def experiment(family="", source="", agent="", **more):
@@ -355,7 +382,7 @@ SOURCE = {
     "tell signature": "tell of 4 results raised TypeError",
     "state none": "state_dict gave None, a NoneType, expected a dict",
     "state list": r"state_dict gave \[1\], a list, expected a dict",
-    "state odd": "/source/a: a value of type object cannot be stored",
+    "state odd": r"state_dict gave /a = <object.*, a object, expected tensors, arrays and JSON values",
     "state_dict raises": "state_dict raised KeyError",
 }
 AGENT = {
@@ -391,7 +418,7 @@ AGENT = {
     "learn signature": "learn raised TypeError",
     "state none": "state_dict gave None",
     "state tuple": r"state_dict gave \(\), a tuple",
-    "state odd": "/agent/a/b: a value of type object cannot be stored",
+    "state odd": r"state_dict gave /a/b = <object.*, a object, expected tensors",
     "state_dict raises": "state_dict raised KeyError",
 }
 NUMBERS = {f"act {value}": f"act gave {value} in task.*lower learning rate" for value in ("nan", "inf")}

@@ -132,7 +132,7 @@ def test_runs_that_cannot_play_the_tasks_are_named(runs, tmp_path) -> None:
     with pytest.raises(UserError, match=r"family = builtin/tabular-mdp instead of builtin/bandit"):
         compare([runs[0], other])
     foreign = build_family("bandit", {"arms": 7})
-    with pytest.raises(TaskError, match="arms = 5 was given a task with 7"):
+    with pytest.raises(TaskError, match="foreign, task 0: expected tasks of builtin/bandit with arms = 5, found 7"):
         compare(runs[:1], tasks={"foreign": [foreign.spec(seed=seed) for seed in range(2)]})
 
 

@@ -40,9 +40,13 @@ def begun(path, *settings):
     ("settings", "said"),
     [
         (("training.episodes=4",), r"training.episodes = 4: .* 8 episodes or more .*agent.trajectories = 4"),
+        (("training.episodes=10",), r"training.episodes = 10: .* \(agent.trajectories\): ask for 8 or 12"),
         (("training.episodes=2",), r"training.episodes = 2: .* 8 episodes or more"),
         (("training.episodes=8", "evaluation.episodes=4"), r"evaluation.episodes = 4: .* 8 episodes or more"),
-        (("training.episodes=8", "evaluation.episodes=10"), r"10 episodes do not divide into rounds of 4"),
+        (
+            ("training.episodes=8", "evaluation.episodes=10"),
+            r"evaluation.episodes = 10: 10 episodes do not divide into rounds of 4",
+        ),
         (
             ("training.episodes=8", "source={name='staged', stages=[{episodes=4, iterations=1}, {}]}"),
             r"episodes of a stage of the source = 4: .* 8 episodes or more",
@@ -104,7 +108,7 @@ def test_every_agent_that_adapts_between_rounds_says_how_many_episodes_that_take
     assert found == {
         **dict.fromkeys(("maml", "promp", "reptile", "maesn"), (40, 2)),
         **dict.fromkeys(("epg", "ppo-from-scratch"), (8, 2)),
-        "pearl": (2, 2),
+        **dict.fromkeys(("dream", "pearl"), (2, 2)),
     }
 
 

@@ -57,7 +57,7 @@ def test_refusals(path: Path) -> None:
     with pytest.raises(ConfigError, match="name the task file"):
         TaskSetSource(TaskSetConfig(), family=FAMILY, seed=np.random.SeedSequence(0))
     other = Bandit(BanditConfig(arms=3), name="builtin/bandit")
-    with pytest.raises(TaskError, match="arms = 3 was given a task with 2"):
+    with pytest.raises(TaskError, match="arms = 3, found 2"):
         TaskSetSource(TaskSetConfig(path=str(path)), family=other, seed=np.random.SeedSequence(0))
     path.write_text("\n")
     with pytest.raises(ConfigError, match="holds no tasks"):

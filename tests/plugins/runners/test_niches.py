@@ -73,9 +73,10 @@ def test_niches_as_records_of_an_archive() -> None:
     }
 
 
-def test_a_failed_examination_is_no_score_and_no_steps() -> None:
+def test_a_failed_examination_is_no_score_and_no_steps_and_told(caplog: pytest.LogCaptureFixture) -> None:
     pairs = object.__new__(Pairs)
     pairs.trainee, pairs.seed, pairs.steps = None, seed_sequence(0, "test"), 5  # type: ignore[assignment]
+    pairs.iteration = 3
     pairs.luck = lambda spec: spec.seed  # type: ignore[method-assign]
     pairs._map = lambda _, work: [Failed("boom"), Examined((1.0, 2.0), 30)]  # type: ignore[assignment]
     agents = [niche(0), niche(1)]
@@ -84,3 +85,5 @@ def test_a_failed_examination_is_no_score_and_no_steps() -> None:
     assert scores[0] == [pytest.approx(math.nan, nan_ok=True)] * 2
     assert scores[1] == [1.0, 2.0]
     assert pairs.steps == 35
+    (line,) = caplog.messages
+    assert line == f"iteration 3: agent of task {tasks[0].id} on others: boom"

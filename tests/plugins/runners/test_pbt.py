@@ -100,7 +100,7 @@ def test_a_member_that_fails_is_worst_and_nothing_left_is_an_error() -> None:
     assert metrics["pbt/failed"] == 1
     assert all(map(math.isfinite, metrics.values()))
     pbt._toolbox.register("map", lambda function, work: [Failed("boom") for _ in work])
-    with pytest.raises(UserError, match="every member of the population has failed"):
+    with pytest.raises(UserError, match="every member of the population has failed; the last: boom"):
         pbt.iterate()
 
 

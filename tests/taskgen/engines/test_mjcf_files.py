@@ -191,6 +191,11 @@ def test_robots_of_other_formats_are_read_and_miss_what_they_lack(folder):
         MujocoAnyConfig(**MujocoAnyConfig.from_files({"model": "arm.urdf"}))
 
 
+def test_a_file_that_is_not_there_is_told_with_its_place(folder):
+    with pytest.raises(TaskError, match=r"nothere.xml: there is no such file: /.*nothere.xml$"):
+        MujocoAnyConfig.from_files({"model": "nothere.xml"})
+
+
 def test_it_steps(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
