@@ -10,6 +10,7 @@ from agents.evaluation.carry import size
 from agents.sweeps.outlook import MEBIBYTE, PROBED, outlook
 from agents.training.experiment import build_parts, load_experiment
 from registry.cli import main
+from registry.errors import UserError
 from tests.agents.training.test_loop import QUICK
 
 
@@ -59,8 +60,8 @@ def _tensors(tree):
 
 
 def test_episodes_side_by_side_are_weighed_as_such():
-    settings = ["training.tasks=2", "training.episodes=8", "training.iterations=3", "family.horizon=7"]
-    found = outlook(load_experiment("maml-navigation", settings))
+    settings = ["agent.trajectories=4", "training.tasks=2", "training.episodes=8", "training.iterations=3"]
+    found = outlook(load_experiment("maml-navigation", [*settings, "family.horizon=7"]))
     twice = outlook(load_experiment("maml-navigation", [*settings, "family.horizon=14"]))
     assert found.steps == 3 * 2 * 8 * 7
     assert twice.memory.batch == pytest.approx(2 * found.memory.batch, rel=0.01)
@@ -77,6 +78,14 @@ def test_a_runner_decides_about_steps():
     found = outlook(load_experiment("poet-cartpole"))
     assert found.steps is None
     assert found.parts["runner"].startswith("poet(")
+
+
+@pytest.mark.parametrize(
+    ("episodes", "said"), [(10, r"\(agent.trajectories\): ask for 8 or 12"), (4, "Set .* at least 8")]
+)
+def test_trials_that_training_would_refuse_are_refused(episodes, said):
+    with pytest.raises(UserError, match=f"training.episodes = {episodes}: .*{said}"):
+        outlook(load_experiment("epg-navigation", [f"training.episodes={episodes}"]))
 
 
 def test_nothing_is_trained_or_written(tmp_path, monkeypatch, capsys):

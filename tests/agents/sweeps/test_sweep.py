@@ -232,7 +232,7 @@ def test_runs_that_fail_are_told_by_cause_and_the_others_are_finished(tmp_path, 
         carry_out(small(), place, Here(), Screen(), "taskgen sweep ...")
     head, cause, remedy = str(caught.value).splitlines()
     assert head == "2 of 4 runs are not finished; the others are, and are kept"
-    assert cause == f"  {small().cells[1].name} and 1 more: UserError: training diverged"
+    assert cause == f"  {small().cells[1].name} and 1 more: training diverged"
     assert remedy == "Once the cause is mended, do these again with: taskgen sweep ..."
     monkeypatch.undo()
     crew = Here()
