@@ -34,6 +34,15 @@ EVOLVER = {
 }
 
 
+ROOT = Path(__file__).parents[2]
+DRIVERS = ("plugins", "taskgen", "agents/training", "agents/evaluation", "agents/reports", "agents/sweeps")
+MAY_ASK = {
+    "taskgen/interaction/guard.py",
+    "agents/evaluation/carry.py",  # hands on what it is asked
+    "taskgen/faces/stable_baselines.py",  # an example of another library's `learn`
+}
+
+
 @pytest.fixture(autouse=True)
 def broken_parts(plugin_environment, monkeypatch):
     """The catalogue also holds the entries of `tests/toys/broken_parts.py`."""
@@ -77,6 +86,12 @@ def check(message, entry, said):
 
 def player(fault):
     return {"name": "broken_parts/player", "fault": fault}
+
+
+def test_whoever_drives_agents_asks_them_by_the_guard():
+    files = {path for room in DRIVERS for path in (ROOT / room).rglob("*.py")}
+    asking = {path for path in files if re.search(r"\.(plan|learn)\(", path.read_text())}
+    assert {str(path.relative_to(ROOT)) for path in asking} == MAY_ASK
 
 
 def test_every_runner_is_swept():
