@@ -18,6 +18,7 @@ from registry.config import Part
 from registry.discovery import environments
 from registry.errors import UserError
 from registry.testing import check_plugin
+from taskgen.borders import place_of
 from taskgen.build import build_family, build_source
 from taskgen.engines.gym_env import Beat, silent
 from taskgen.engines.gym_testing import checked
@@ -109,7 +110,11 @@ def kit(memory: float, kind: str, name: str, beat: Beat = silent) -> list[str] |
     except (AssertionError, UserError) as error:
         return str(error).splitlines()
     except Exception as error:  # noqa: BLE001 - it is the plugin's
-        return [f"it raised {type(error).__name__}: {error}"]
+        package = item.entry.target.partition(":")[0].partition(".")[0]
+        told = f"it raised {type(error).__name__}: {error}{place_of(error, package, error.__traceback__)}"
+        if kind in ("rewards", "generators", "curricula"):
+            told += f", tried on {_family(item)}: if that is not what it is for, say so by the `needs` of its entry"
+        return [told]
     return []
 
 

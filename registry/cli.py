@@ -82,6 +82,11 @@ def announce_files(files: Iterable[str]) -> list[str]:
     named: list[str] = []
     for file in files:
         path = Path(file).expanduser().resolve()
+        if path.is_dir() and file:
+            how = (
+                f"name a file in it, or install it if it is a package (pip install -e {file}), which needs no --plugin"
+            )
+            raise UserError(f"--plugin {file!r}: a directory; {how}")
         if not path.is_file():
             raise UserError(f"--plugin {file!r}: no such file" if file else "--plugin needs the path of a Python file")
         if os.pathsep in str(path):
@@ -335,6 +340,8 @@ def _locate(found: Catalogue, name: str) -> Item:
     if matches:
         choices = " or ".join(f"`{typed(f'describe {item.kind}/{item.full_name}')}`" for item in matches)
         raise UserError(f"{name!r} is the name of several entries: {choices}")
+    if name in KINDS:
+        raise UserError(f"{name!r} is a kind of entry: `{typed(f'list {name}')}` names those of it")
     names = {item.full_name if slash else item.entry.name for each in KINDS for item in found.items(each)}
     raise UserError(f"nothing in the catalogue is called {name!r}. {suggest(name, names)}{found.broken_note()}")
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from registry.errors import ConfigError, suggest
-from registry.fields import allowed, field_at, model_at
+from registry.fields import allowed, place_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -232,13 +232,21 @@ def _value(text: str) -> Any:
 
 def _sentence(model: type[BaseModel], details: ErrorDetails, prefix: str) -> str:
     """One problem as a sentence: path, value, what was allowed."""
-    location = details["loc"]
+    place = place_of(model, details["loc"])
+    location = place.path
     inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")
     path = f"{prefix}{inside}" if inside else prefix.rstrip(".")
     if details["type"] == "extra_forbidden":
-        owner = model_at(model, location[:-1])
-        known = owner.model_fields if owner else ()
-        return f"{path}: unknown key. {suggest(str(location[-1]), known) if known else 'There are no settings here.'}"
+        owner, key = place_of(model, details["loc"][:-1]), str(location[-1])
+        deeper = [inner for inner in owner.inner if inner.endswith(f".{key}")]
+        if deeper:
+            return f"{path}: unknown key. Did you mean {' or '.join(repr(inner) for inner in deeper)}?"
+        return f"{path}: unknown key. {suggest(key, owner.keys) if owner.keys else 'There are no settings here.'}"
+    if details["type"] == "union_tag_invalid":
+        given = details.get("ctx", {})
+        known = [word.strip("' ") for word in str(given["expected_tags"]).split(",")]
+        where = ".".join(part for part in (path, str(given["discriminator"]).strip("'")) if part)
+        return f"{where} = {given['tag']!r}: is none. {suggest(str(given['tag']), known)}"
     if details["type"] == "missing":
         return f"{path}: is required"
     message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -247,7 +255,7 @@ def _sentence(model: type[BaseModel], details: ErrorDetails, prefix: str) -> str
         return f"{path}: {message}" if path else message
     value = _shorten(repr(details["input"]))
     stated = f"{path} = {value}" if path else value
-    field = field_at(model, location)
+    field = place.field
     limits = allowed(field) if field is not None and not isinstance(location[-1], int) else ""
     if limits and "one of" not in limits:
         message += f" (allowed: {limits})"

@@ -72,33 +72,68 @@ def allowed(field: FieldInfo) -> str:
     return " and ".join(limits)
 
 
-def field_at(model: type[BaseModel] | None, path: Sequence[str | int]) -> FieldInfo | None:
-    """The field `path` leads to through nested models and lists of models; None when it leads elsewhere."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the path of an error leads in a model."""
+
+    path: tuple[str | int, ...]
+    """As somebody wrote it: without the kinds of choices, which pydantic puts into a path and nobody wrote there."""
+    annotation: Any
+    """Type of what stands there; None where the path leads out of the model."""
+    field: FieldInfo | None
+    """The field that stands there, unless it is a value of a table or beyond the model."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Those of the model that stands here; none where no model does."""
+        return tuple(field for model in _models(self.annotation)[:1] for field in model.model_fields)
+
+    @property
+    def inner(self) -> tuple[str, ...]:
+        """Dotted paths of all settings of the model that stands here, through those it holds itself."""
+        return tuple(one.path for model in _models(self.annotation)[:1] for one in settings(model))
+
+
+def place_of(model: type[BaseModel], path: Sequence[str | int]) -> Place:
+    """What stands at `path`, through nested models, lists, tables and choices told apart by a field of theirs."""
+    annotation: Any = model
     field: FieldInfo | None = None
+    written: list[str | int] = []
     for step in path:
+        models, table = _models(annotation), _table_values(annotation)
+        chosen = [one for one in models if len(models) > 1 and _is_tag(one, step)]
         if isinstance(step, int):
+            pass
+        elif table is not None:
+            annotation, field = table, None
+        elif chosen:
+            annotation = chosen[0]
             continue
-        if model is None or step not in model.model_fields:
-            return None
-        field = model.model_fields[step]
-        model = _model(field.annotation)
-    return field
+        else:
+            field = next((one.model_fields[step] for one in models if step in one.model_fields), None)
+            annotation = None if field is None else field.annotation
+        written.append(step)
+    return Place(tuple(written), annotation, field)
 
 
-def model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel] | None:
-    """The model whose fields stand at `path`: `model` itself for the empty path."""
-    if not path:
-        return model
-    field = field_at(model, path)
-    return None if field is None else _model(field.annotation)
-
-
-def _model(annotation: Any) -> type[BaseModel] | None:
-    """The model inside an annotation, looking through `Optional`, `Annotated`, lists and tables."""
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models inside an annotation, looking through `Optional`, `Annotated`, lists and tables."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = (_model(argument) for argument in typing.get_args(annotation))
-    return next((model for model in found if model is not None), None)
+        return [annotation]
+    return [model for argument in typing.get_args(annotation) for model in _models(argument)]
+
+
+def _table_values(annotation: Any) -> Any:
+    """The type of a table's values; None for what is no table."""
+    if typing.get_origin(annotation) is dict:
+        return typing.get_args(annotation)[1]
+    found = (_table_values(argument) for argument in typing.get_args(annotation))
+    return next((values for values in found if values is not None), None)
+
+
+def _is_tag(model: type[BaseModel], step: str | int) -> bool:
+    """Whether `step` is the word by which a choice is known to be `model`."""
+    return any(_choices(field.annotation) == (step,) for field in model.model_fields.values())
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

@@ -110,7 +110,7 @@ class border:  # noqa: N801 (it is used as a statement)
         origin = _origin(self._part)
         if origin is None or origin.builtin:
             return
-        place = _place(trace, origin.package, error)
+        place = place_of(error, origin.package, trace)
         raise PluginError(f"{origin.name}: {self._call} raised {_told(error)}{place}") from error
 
 
@@ -237,7 +237,7 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
 
 
-def _place(trace: TracebackType | None, package: str, error: Exception) -> str:
+def place_of(error: Exception, package: str, trace: TracebackType | None) -> str:
     """Where an error came up, in words: in the plugin's code, or where the platform was given what it cannot use.
 
     Empty for a call that the plugin did not take.

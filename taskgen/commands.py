@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+import registry
 from registry.errors import ConfigError, TaskError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def generate(
     structure = with_files(family, cast(dict[str, Any], structure), overrides or ())
     built = build_family(family, structure, reward=reward)
     part = parse(Part, {"name": generator, **settings}, "overrides")
+    _refuse_misplaced(settings, built, generator)
     source = build_source(part, built, seed_sequence(seed, "tasks"))
     if reward is not None:
         refuse_unpaid(built, asked(build_source(part, built, seed_sequence(seed, "tasks")), 1)[0], generator)
@@ -226,6 +228,21 @@ def _own(data: dict[str, Any], generator: str) -> dict[str, Any]:
     return {**parts["source"], **structure, **{key: data[key] for key in ("reward",) if key in data}}
 
 
+def _refuse_misplaced(settings: Mapping[str, Any], family: "TaskFamily[Any]", generator: str) -> None:
+    """Raise `ConfigError` for settings that are the family's, where those of the generator stand."""
+    from taskgen.build import SOURCES
+
+    known = registry.catalogue().get(SOURCES, generator).config_class().model_fields
+    theirs = dict(family.config)
+    problems = [
+        f"{key}: no setting of {generator}. Did you mean 'family.{key}', of the family?"
+        for key in settings
+        if key not in known and key in theirs
+    ]
+    if problems:
+        raise ConfigError(problems, "overrides")
+
+
 def _part(value: object) -> dict[str, Any]:
     """A part as a table, where its name alone stands for it."""
     return dict(cast(dict[str, Any], value)) if isinstance(value, dict) else {"name": value}
@@ -280,17 +297,17 @@ def _different(ids: "array[int]") -> int:
 def _knob_line(name: str, value: object) -> str:
     from taskgen.space import readable
 
-    line = f"{name} = {readable(value)}"
+    return _cut(f"{name} = {readable(value)}")
+
+
+def _cut(line: str) -> str:
     return line if len(line) <= _LINE else f"{line[: _LINE - 4]} ..."
 
 
 def _numbers(value: object) -> Iterator[float]:
-    """All numbers inside a context value."""
-    if isinstance(value, (int, float)):
+    """All numbers of a context value, or of a list; a table or a truth has none that would lie on one axis."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         yield float(value)
-    elif isinstance(value, Mapping):
-        for item in cast(Mapping[str, object], value).values():
-            yield from _numbers(item)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for item in cast(Sequence[object], value):
             yield from _numbers(item)
@@ -314,7 +331,7 @@ def _choices(values: Sequence[object]) -> str:
 
     counts = Counter(map(readable, values))
     if len(counts) == 1:
-        return f"always {readable(values[0]) or 'empty'}"
+        return _cut(f"always {readable(values[0]) or 'empty'}")
     shown = [f"{value or 'empty'} in {count:,}" for value, count in counts.most_common(_CHOICES)]
     return ", ".join([*shown, *([f"{len(counts) - _CHOICES} others"] if len(counts) > _CHOICES else [])])
 

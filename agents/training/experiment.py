@@ -227,6 +227,10 @@ def load_experiment(name: str, overrides: Iterable[str] = ()) -> Plan[Experiment
     Raises `ConfigError` with every problem, `UserError` for an unknown name.
     """
     is_file = name.endswith(".toml") or Path(name).is_file()
+    if not is_file and not registry.catalogue().find("experiments", name) and Path(f"{name}.toml").is_file():
+        raise UserError(
+            f"{name!r} is not among the experiments; the file that is here is called by its name: {name}.toml"
+        )
     data = read_toml(name) if is_file else dict(registry.catalogue().get("experiments", name).load())
     overrides = list(overrides)
     data = overridden(data, overrides)
@@ -409,5 +413,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device = {name!r}: not available here ({error}). Use auto, cpu or cuda.") from None
+        reason = str(error).partition("\n")[0]
+        reason = "there is none of that name" if "at start of device string" in reason else reason
+        raise UserError(f"device = {name!r}: not available here ({reason}). Use auto, cpu or cuda.") from None
     return device

@@ -31,7 +31,7 @@ from registry.config import Part
 from registry.errors import CheckpointError, PluginError, UserError, brief
 from registry.plan import Plan
 from taskgen.batch import TaskBatch
-from taskgen.borders import border, broken, checked_metrics, name_of, state_of, told
+from taskgen.borders import border, broken, checked_metrics, name_of, remember, state_of, told
 from taskgen.engines.faults import Faulting, FaultLog
 from taskgen.interaction.agent import Anneals, Metrics, Trial
 from taskgen.interaction.guard import learned_from, planned
@@ -282,12 +282,15 @@ class _Books:
         item = registry.catalogue().get("trackers", part.name)
         refuse_untracked(item)
         tracker: Tracker = item.build(part.settings, directory=self._run.path)
+        remember(tracker, item)
         if isinstance(tracker, Rewinding):
-            tracker.truncate_after(done)
+            with border(tracker, "truncate_after"):
+                tracker.truncate_after(done)
         elif done:
             self._watcher.say(f"tracker {item.full_name} cannot forget: it has what comes after iteration {done} twice")
         if isinstance(tracker, KnowsConfiguration):
-            tracker.configured(self._plan.config.model_dump(mode="json", exclude_none=True))
+            with border(tracker, "configured"):
+                tracker.configured(self._plan.config.model_dump(mode="json", exclude_none=True))
         return tracker
 
     def cut(self) -> bool:
@@ -323,7 +326,8 @@ class _Books:
         self._seconds += sum(metrics[name] for name in metrics if name.startswith("time/"))
         metrics["charts/steps"] = self._steps
         for tracker in self._trackers:
-            tracker.log(iteration, metrics)
+            with border(tracker, "log"):
+                tracker.log(iteration, metrics)
         total = iteration if self.over(iteration) else expected(iteration, self._spent(iteration))
         self._watcher.iteration(iteration, settings.iterations or total, metrics)
         if self._writes:
@@ -390,7 +394,8 @@ class _Books:
         if not self._writes:
             return
         for tracker in self._trackers:
-            tracker.close()
+            with border(tracker, "close"):
+                tracker.close()
         registry.catalogue().notify("run_finished", directory=self._run.path)
 
     def _due(self, iteration: int) -> bool:
@@ -419,7 +424,8 @@ class _Books:
         self._run.append_evaluation(line)
         for tracker in self._trackers:
             if isinstance(tracker, KnowsEvaluations):
-                tracker.evaluated(iteration, line)
+                with border(tracker, "evaluated"):
+                    tracker.evaluated(iteration, line)
         registry.catalogue().notify("evaluation_finished", iteration=iteration, summary=line)
         interval = "" if trial["low"] is None else f" [{trial['low']:.3f}, {trial['high']:.3f}] over tasks"
         diverged = f"; {faults} episodes diverged" if faults else ""

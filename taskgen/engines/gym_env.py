@@ -254,7 +254,9 @@ def place_problem(place: str, description: Description) -> str | None:
     if kind == ATTRIBUTE and any(part.startswith("_") for part in name.split(".")):
         return "attributes that begin with _ are nobody's to set"
     if kind == KWARGS and name not in description.arguments and not description.takes_more:
-        return f"its constructor takes no number {name!r}. {suggest(name, description.arguments)}"
+        attribute = f'Its attribute of that name is meant by to = "{ATTRIBUTE}.{name}".'
+        advice = attribute if name in description.attributes else suggest(name, description.arguments)
+        return f"its constructor takes no number {name!r}. {advice}"
     if kind == ATTRIBUTE and "." not in name and name not in description.attributes:
         return f"it has no attribute {name!r} that is a number. {suggest(name, description.attributes)}"
     return None

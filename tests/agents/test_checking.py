@@ -115,6 +115,49 @@ def test_a_plugin_that_does_not_load_is_told_of(
     assert told in lines[1]
 
 
+def test_what_raises_is_told_with_its_place_and_what_it_was_tried_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD.replace("middles", "faller").replace("return super().ask(n)[1:]", 'return self.family.context["x"]')
+    (tmp_path / "faller.py").write_text(text)
+    line = 1 + text.splitlines().index('        return self.family.context["x"]')
+    _, lines = checked(tmp_path / "faller.py", capsys)
+    told = lines[lines.index("bad generators   faller/idle") + 1]
+    assert f"(faller.py, line {line})" in told
+
+
+PAYS = '''
+"""Pays for the second number of an observation."""
+
+from registry import Entry, hookimpl
+
+
+class Second:
+    """Needs two."""
+
+    def __init__(self, configs, *, family, device): ...
+
+    def __call__(self, observation, action, next_observation):
+        return next_observation[:, 1]
+
+    def descriptor(self): ...
+
+
+@hookimpl
+def register_rewards():
+    return [Entry("second", "second:Second", "Pays for the second.")]
+'''
+
+
+def test_a_reward_is_told_which_family_it_was_tried_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "second.py").write_text(PAYS)
+    code, lines = checked(tmp_path / "second.py", capsys)
+    assert code == 3
+    told = lines[lines.index("bad rewards      second/second") + 1]
+    assert "it raised IndexError" in told
+    assert "(second.py, line 13), tried on builtin/bandit: if that is not what it is for, say so" in told
+
+
 def test_memory_beyond_what_is_allowed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "big_one.py").write_text(
         GOOD.replace("middles", "big_one").replace("self.given += n", "bytearray(10**9)")

@@ -124,6 +124,8 @@ def test_describe_of_an_experiment_is_its_toml(capsys: pytest.CaptureFixture[str
 def test_describe_unknown_names_suggests(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", "bandti"]) == 2
     assert "nothing in the catalogue is called 'bandti'. Did you mean 'bandit'" in capsys.readouterr().err
+    assert main(["describe", "rewards"]) == 2
+    assert "'rewards' is a kind of entry: `taskgen list rewards` names those of it" in capsys.readouterr().err
     assert main(["describe", "agents/rl3"]) == 2
     assert "'rl3' is not among the agents" in capsys.readouterr().err
 
@@ -188,6 +190,11 @@ def test_a_path_that_cannot_stand_in_the_environment(tmp_path: Path, capsys: pyt
     path.touch()
     assert main(["--plugin", str(path), "list"]) == 2
     assert "the path must not contain" in capsys.readouterr().err
+
+
+def test_a_directory_is_no_plugin_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--plugin", str(tmp_path), "list"]) == 2
+    assert "a directory; name a file in it, or install it if it is a package" in capsys.readouterr().err
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@ import math
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
@@ -65,6 +65,49 @@ def test_nan_and_infinity_are_refused(value: float) -> None:
 
 def test_unknown_key_inside_a_list_points_to_its_element() -> None:
     assert problems({"inners": [{}, {"siz": 1}]}) == ("inners[1].siz: unknown key. Did you mean 'sizes'?",)
+
+
+class Square(Config):
+    """One of two kinds."""
+
+    kind: Literal["square"] = "square"
+    side: float = Field(default=1.0, gt=0, le=9, description="Side.")
+
+
+class Circle(Config):
+    """The other kind."""
+
+    kind: Literal["circle"] = "circle"
+    radius: float = Field(default=1.0, description="Radius.")
+
+
+class Drawing(Config):
+    """A table of choices, and settings inside."""
+
+    shapes: dict[str, Annotated[Square | Circle, Field(discriminator="kind")]] = Field(
+        default={}, description="Shapes."
+    )
+    pen: Inner = Field(default=Inner(), description="Pen.")
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"shapes": {"a": {"kind": "square", "sides": 1}}}, "shapes.a.sides: unknown key. Did you mean 'side'?"),
+        ({"shapes": {"square": {"kind": "circle", "x": 1}}}, "shapes.square.x: unknown key. Known: kind, radius."),
+        (
+            {"shapes": {"a": {"kind": "square", "side": 10}}},
+            "shapes.a.side = 10: should be less than or equal to 9 (allowed: > 0 and <= 9)",
+        ),
+        ({"shapes": {"a": {"kind": "sqare"}}}, "shapes.a.kind = 'sqare': is none. Did you mean 'square'?"),
+        ({"rate": 1.0}, "rate: unknown key. Did you mean 'pen.rate'?"),
+        ({"pen": {"colour": 1}}, "pen.colour: unknown key. Known: rate, sizes."),
+    ],
+)
+def test_problems_go_by_the_path_that_was_written(data: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Drawing, data)
+    assert caught.value.problems == (told,)
 
 
 class Contradicting(Config):

@@ -67,6 +67,18 @@ def test_generate_does_not_overwrite(tasks: Path, capsys: pytest.CaptureFixture[
         (["domain-randomization", "-f", "bandit", "family=bandit"], "name the family with --family"),
         (["domain-randomization", "-f", "bandit", "vari.x=1"], "Did you mean 'vary'?"),
         (["domain-randomization", "-f", "bandit", "vary.probability=1"], "Did you mean 'probabilities'?"),
+        (
+            ["domain-randomization", "-f", "bandit", "arms=3"],
+            "arms: no setting of domain-randomization. Did you mean 'family.arms'",
+        ),
+        (
+            ["domain-randomization", "-f", "bandit", "vary.probabilities.hihg=1"],
+            "vary.probabilities.hihg: unknown key. Did you mean 'high'?",
+        ),
+        (
+            ["domain-randomization", "-f", "bandit", 'vary.probabilities={kind="unifrom"}'],
+            "vary.probabilities.kind = 'unifrom': is none. Did you mean 'uniform'",
+        ),
         (["domain-randomization", "-f", "bandit", "vary.probabilities.high=2"], "allowed range is 0 to 1"),
         (["domain-randomization", "-f", "bandit", "vary.probabilities.high=nan"], "vary.probabilities"),
         (["domain-randomization", "-f", "bandit", "nonsense"], "expected key=value"),

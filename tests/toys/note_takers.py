@@ -2,6 +2,8 @@
 
 import json
 
+from pydantic import Field
+
 from registry import Entry, hookimpl
 from registry.config import Config
 
@@ -49,10 +51,29 @@ class Mute:
     def close(self): ...
 
 
+class Faller(Most):
+    """Raises in the method that is asked for."""
+
+    def __init__(self, config: "FallerConfig", *, directory):
+        super().__init__(config, directory=directory)
+
+        def fall(*given):
+            raise KeyError(config.method)
+
+        setattr(self, config.method, fall)
+
+
+class FallerConfig(Config):
+    """Settings of `Faller`."""
+
+    method: str = Field(default="log", description="Which method raises.")
+
+
 @hookimpl
 def register_trackers():
     return [
         Entry("least", "note_takers:Least", "Logs the steps."),
         Entry("most", "note_takers:Most", "Logs all there is."),
+        Entry("faller", "note_takers:Faller", "Raises.", config="note_takers:FallerConfig"),
         Entry("mute", "note_takers:Mute", "Logs nothing."),
     ]

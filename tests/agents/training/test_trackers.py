@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from agents.training.records import read_record
 from agents.training.run import RunDirectory
 from registry.cli import main
 from registry.discovery import FILES_VARIABLE
-from registry.errors import ConfigError
+from registry.errors import ConfigError, PluginError
 from registry.testing import check_plugin
 
 TOY = Path(__file__).parents[2] / "toys" / "note_takers.py"
@@ -118,9 +119,20 @@ def test_a_run_is_read_and_judged_without_the_plugin_of_its_tracker(
     assert list(grouped([read_record(one), read_record(other)])) == ["rl2-bandit"]
     assert main(["evaluate", str(one)]) == 0
     assert main(["report", str(one), str(other), "-o", str(tmp_path / "report.html")]) == 0
-    assert main(["compare", str(one), str(other)]) == 0
+    assert main(["compare", str(one), str(other), "-o", str(tmp_path / "comparison.html")]) == 0
     assert "note_takers" not in capsys.readouterr().err
     assert main(["train", str(one / "config.toml"), "--run", str(one), "--resume"]) == 2
     assert (
         "no plugin called 'note_takers' is here: install it, or name its file with --plugin" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("method", ["truncate_after", "configured", "log", "evaluated", "close"])
+def test_what_a_tracker_raises_is_told_by_method_and_line(method: str, tmp_path: Path) -> None:
+    plan = load_experiment("rl2-bandit", [*QUICK, f'trackers=[{{name="faller",method="{method}"}}, "jsonl"]'])
+    run = RunDirectory(tmp_path / "run")
+    run.create(plan)
+    line = 1 + TOY.read_text().splitlines().index("            raise KeyError(config.method)")
+    told = re.escape(f"note_takers/faller: {method} raised KeyError: '{method}' (note_takers.py, line {line})")
+    with pytest.raises(PluginError, match=f"^{told}"):
+        train(plan, run, Watcher())

@@ -224,6 +224,7 @@ def test_sources_vary_the_knobs(named: Any):
         ({"id": "Ant-v5", "kwargs": {"xml_file": "/etc/hosts"}}, "kwargs.xml_file = '/etc/hosts'.*neither files"),
         ({"id": "gym_toys:Corridor", "kwargs": {"a": {"b": ["c.d"]}}}, r"kwargs.a.b\[0\] = 'c.d'"),
         ({"id": "gym_toys:NeverEnds", "knobs": {"x": {"to": "kwargs.x"}}}, "takes no number 'x'"),
+        ({"id": "CartPole-v1", "knobs": {"length": {"low": 0.3, "high": 1.0}}}, 'meant by to = "attribute.length"'),
         ({"id": "gym_toys:Corridor", "knobs": {"lenght": {}}}, "Did you mean 'length'"),
         ({"id": "gym_toys:Corridor", "knobs": {"x": {"to": "attribute.lenght"}}}, "no attribute 'lenght'.*'length'"),
         ({"id": "gym_toys:Corridor", "knobs": {"x": {"to": "attribute.__class__.x"}}}, "begin with _ are nobody's"),
