@@ -251,6 +251,8 @@ def _sentence(model: type[BaseModel], details: ErrorDetails, prefix: str) -> str
         return f"{path}: is required"
     message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     message = message.replace("Input should", "should")
+    if details["type"] in ("list_type", "tuple_type") and isinstance(details["input"], str):
+        message = f"should be a list, such as {json.dumps([details['input']])}"
     if not inside and isinstance(details["input"], Mapping):  # settings contradict each other; the message names them
         return f"{path}: {message}" if path else message
     value = _shorten(repr(details["input"]))

@@ -104,7 +104,7 @@ class GymnasiumAnyConfig(Config):
         seen = _described(self)
         horizon = self.horizon or seen.limit
         if not horizon:
-            raise ValueError(f"horizon: {self.id} has no limit of steps of its own; say one")
+            raise ValueError(f"horizon: {self.id} has no limit of steps of its own; say family.horizon=200")
         knobs = {name: _completed(name, knob, seen, self.id) for name, knob in self.knobs.items()}
         object.__setattr__(self, "horizon", horizon)
         object.__setattr__(self, "knobs", knobs)

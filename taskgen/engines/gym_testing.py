@@ -155,7 +155,7 @@ class _Play:
                 raise BrokenAnswer(f"the info of step {step} has {size:,} bytes, more than {_INFO:,}")
             if terminated or truncated:
                 return digest.hexdigest()
-        advice = "say truncated, or register it with max_episode_steps"
+        advice = "say truncated, or register it with max_episode_steps; a family of it needs family.horizon"
         raise BrokenAnswer(f"an episode has not ended after {self._limit:,} steps: {advice}")
 
     def _reset(self, env: gym.Env[Any, Any], seed: int) -> Any:

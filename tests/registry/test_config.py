@@ -100,6 +100,8 @@ class Drawing(Config):
             "shapes.a.side = 10: should be less than or equal to 9 (allowed: > 0 and <= 9)",
         ),
         ({"shapes": {"a": {"kind": "sqare"}}}, "shapes.a.kind = 'sqare': is none. Did you mean 'square'?"),
+        ({"pen": {"sizes": "big"}}, "pen.sizes = 'big': should be a list, such as [\"big\"]"),
+        ({"pen": {"sizes": 3}}, "pen.sizes = 3: should be a valid array"),
         ({"rate": 1.0}, "rate: unknown key. Did you mean 'pen.rate'?"),
         ({"pen": {"colour": 1}}, "pen.colour: unknown key. Known: rate, sizes."),
     ],
