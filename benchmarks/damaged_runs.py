@@ -121,7 +121,7 @@ def _command(path: Path, verb: str) -> tuple[Said, str]:
         result = _digest(path)
     else:
         said = say("evaluate", path, "--json", *(["--tasks", path / TASKS] if verb == "tasks" else []))
-        result = said.out
+        result = said.out.replace(str(path.parent), "")
     return replace(said, error=said.error.replace(str(path.parent), "")), result
 
 
