@@ -113,6 +113,8 @@ def worlds(item: Item) -> list[str]:
     first = ["builtin/tabular-mdp", "builtin/point-navigation"]
     found: dict[type, str] = {}
     for name in [*first, *(name for name in FAMILIES if name not in first)]:
+        if name == "builtin/gymnasium":
+            continue  # offers every kind of action, and has those of the one environment that it is of
         if not catalogue.incompatibilities([item, catalogue.get("families", name)]):
             found.setdefault(type(small(name, 5).action_space), name)
     return list(found.values())

@@ -33,7 +33,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "GrowingMemory")) for n in WRONG])
 def test_what_is_wrong_is_named(name: str) -> None:
     found, _ = findings(f"gym_toys:{name}", {})
     assert any(re.search(WRONG[name], problem) for problem in found), found
