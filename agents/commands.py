@@ -1,6 +1,6 @@
 """The verbs that train and judge: `train`, `evaluate`, `report`, `compare`, `play`.
 
-Heavy imports wait until a verb runs.
+Heavy imports wait until a verb runs. Longer than most files here: half of it is what verbs say of their options.
 """
 
 import json

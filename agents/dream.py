@@ -170,7 +170,7 @@ class DREAM:
         self._pace = Pace(config.warm_up, config.updates_per_step)
         self._steps = 0
         self._updates_done = 0
-        self._begun = False
+        self._begun = torch.zeros((), dtype=torch.bool, device=problem.device)
         """Whether the encoder was scaled to the tasks."""
 
     @property
@@ -262,7 +262,8 @@ class DREAM:
         self._trials.load_state_dict(state["trials"])
         self.generator.set_state(state["generator"].cpu())
         self._updates_done = state["updates_done"]
-        self._steps, self._begun = state["explored"], state["begun"]
+        self._steps = state["explored"]
+        self._begun.fill_(state["begun"])
         self._pace.load_state_dict(state)
 
     def _seen(self, rollout: Rollout) -> Float[Tensor, "H+1 B I"]:
@@ -275,8 +276,7 @@ class DREAM:
         """Keep the trials: what exploration saw and did, and the steps of exploitation, all of one length."""
         explored, rest = trial.rounds[0], trial.rounds[1:]
         assert explored.descriptor is not None
-        if not self._begun:
-            self._begin(explored.descriptor)
+        self._begin(explored.descriptor)
         over = explored.terminated | explored.truncated
         rows = {
             "descriptor": explored.descriptor,
@@ -300,16 +300,16 @@ class DREAM:
 
     @torch.no_grad()
     def _begin(self, descriptor: Tensor) -> None:
-        """Shift and scale what the encoder makes of the first tasks that differ."""
+        """Shift and scale what the encoder makes of the first tasks that differ, without asking whether they do."""
         encoded, head = self._networks.encoder(descriptor), self._networks.encoder[-1]
         assert isinstance(head, nn.Linear)
         centre = encoded.mean(0)
         spread = (encoded - centre).square().mean()
-        if spread < _LEAST_SPREAD:  # one task, which says nothing of how far apart tasks are
-            return
-        self._begun, scale = True, spread.rsqrt()
+        first = ~self._begun & (spread >= _LEAST_SPREAD)  # one task says nothing of how far apart tasks are
+        scale = torch.where(first, spread.rsqrt(), 1)
         head.weight.mul_(scale)
-        head.bias.sub_(centre).mul_(scale)
+        head.bias.sub_(torch.where(first, centre, 0)).mul_(scale)
+        self._begun |= first
 
     def _update(self) -> dict[str, Tensor]:
         """One step of all networks; losses and figures, each a scalar."""

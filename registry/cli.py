@@ -1,6 +1,7 @@
 """The `taskgen` command: finds plugins, gathers their verbs, and turns errors into messages.
 
 The verbs here are about the catalogue itself; all others are entries of the kind "commands".
+Longer than most files here: the turning of every error into a message is in one place.
 """
 
 import dataclasses

@@ -8,6 +8,7 @@ import copy
 import json
 import logging
 import math
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,6 +79,19 @@ class Part(Config):
     def _plain(self) -> "Part":
         _refuse_unwritable(self.settings, self.name)
         return self
+
+
+def stated(variable: str, usual: int) -> int:
+    """The whole number that the environment variable states, or the `usual` one where it is not set.
+
+    Raises `ConfigError` for what is no whole number from 1 on.
+    """
+    text = os.environ.get(variable, "")
+    if not text:
+        return usual
+    if not re.fullmatch(r"0*[1-9]\d{0,17}", text, re.ASCII):
+        raise ConfigError([f"{variable} = {_shorten(repr(text))}: expected a whole number, 1 or more"], "environment")
+    return int(text)
 
 
 def waited_for(path: str | Path) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 from agents.reports.report import write_report
 from agents.training import checkpoint
 from agents.training.run import RunDirectory
+from registry.config import stated
 from registry.discovery import typed
 from registry.errors import CheckpointError, UserError
 from taskgen import seals
@@ -29,8 +30,8 @@ from taskgen.files import read_regular, write_atomically, write_durably
 
 FORMAT, VERSION = "taskgen-pack", 1
 MANIFEST = "pack.json"
-BUDGET = 4 * 2**30
-"""Bytes that all files of a pack may have together, unless TASKGEN_PACK_BYTES says otherwise."""
+VARIABLE, BUDGET = "TASKGEN_PACK_BYTES", 4 * 2**30
+"""Bytes that all files of a pack may have together, unless the environment variable says otherwise."""
 MEMBERS = 10_000
 """Files that a pack may have."""
 _MANIFEST_LIMIT = 16 * 2**20
@@ -133,7 +134,7 @@ def read(file: Path) -> dict[str, bytes]:
 def _members(file: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """By name, what the zip says that it holds, looked at before anything is read."""
     found: dict[str, zipfile.ZipInfo] = {}
-    budget = int(os.environ.get("TASKGEN_PACK_BYTES", BUDGET))
+    budget = stated(VARIABLE, BUDGET)
     if len(archive.infolist()) > MEMBERS:
         raise CheckpointError(f"{file} is refused: it has {len(archive.infolist()):,} files, more than {MEMBERS:,}")
     for member in archive.infolist():
@@ -150,8 +151,7 @@ def _members(file: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         raise CheckpointError(f"{file} is no pack: it has no {MANIFEST}. `taskgen pack` makes one")
     if (whole := sum(member.file_size for member in found.values())) > budget:
         raise CheckpointError(
-            f"{file} is refused: its files have {whole:,} bytes, more than {budget:,}. Raise TASKGEN_PACK_BYTES if you "
-            "trust it"
+            f"{file} is refused: its files have {whole:,} bytes, more than {budget:,}. Raise {VARIABLE} if you trust it"
         )
     return found
 

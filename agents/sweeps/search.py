@@ -51,11 +51,7 @@ class Axis:
         if self.values:
             return self.values[int(share * len(self.values))]
         low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
-        if self.logarithmic:
-            low = self.low if low <= 0 else low  # a whole number of 1 and more: from 0.5
-            value = low * (high / low) ** share
-        else:
-            value = low + (high - low) * share
+        value = low * (high / low) ** share if self.logarithmic else low + (high - low) * share
         return str(round(min(max(value, self.low), self.high))) if self.whole else repr(float(f"{value:.6g}"))
 
 

@@ -185,7 +185,12 @@ def carry_out(sweep: Sweep, place: SweepDirectory, crew: Crew, shown: Shown, aga
             `again`.
         Interrupted: `shown` asked for it.
     """
-    place.path.mkdir(parents=True, exist_ok=True)
+    try:
+        place.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{place.path} cannot hold a sweep ({error.strerror}): choose another place with --run"
+        ) from None
     with Lock(place.path):
         place.begin(sweep)
         left = [cell.name for cell in sweep.cells if not place.finished(cell.name)]

@@ -1,4 +1,7 @@
-"""Experiments: everything that decides a run, as one frozen configuration; a run is a function of it alone."""
+"""Experiments: everything that decides a run, as one frozen configuration; a run is a function of it alone.
+
+Longer than most files here: every setting says what it means, and what cannot go together is refused beside it.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

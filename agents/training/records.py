@@ -1,4 +1,7 @@
-"""What a run left on disk, read and checked for a report. Reads only; every refusal names the file and the remedy."""
+"""What a run left on disk, read and checked for a report. Reads only; every refusal names the file and the remedy.
+
+Longer than most files here: what one file says is checked against what the others do.
+"""
 
 import hashlib
 import math

@@ -4,11 +4,11 @@ Both are estimates from above of what MuJoCo allocates and computes. The limits 
 task, which is data: the environment variables `TASKGEN_MODEL_BYTES` and `TASKGEN_MODEL_OPERATIONS` raise them.
 """
 
-import os
 from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
-from registry.errors import ConfigError, TaskError, brief
+from registry.config import stated
+from registry.errors import TaskError, brief
 
 BYTES, OPERATIONS = "TASKGEN_MODEL_BYTES", "TASKGEN_MODEL_OPERATIONS"
 _LIMITS = {BYTES: 1 << 28, OPERATIONS: 10**9}
@@ -34,10 +34,7 @@ def check_budget(root: ET.Element, frame_skip: int, mesh_bytes: int) -> None:
 
 def limit(variable: str) -> int:
     """The limit that the environment states, or the usual one. Raises `ConfigError` for what is no number."""
-    stated = os.environ.get(variable, "")
-    if stated and not (stated.isascii() and stated.isdecimal() and int(stated)):
-        raise ConfigError([f"{variable} = {stated!r}: expected a whole number, 1 or more"], "environment")
-    return int(stated) if stated else _LIMITS[variable]
+    return stated(variable, _LIMITS[variable])
 
 
 def dofs(root: ET.Element) -> int:

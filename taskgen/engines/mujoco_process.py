@@ -8,7 +8,7 @@ from contextlib import suppress
 import mujoco
 from mujoco import _callbacks
 
-from registry.errors import ConfigError
+from registry.config import stated
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -34,7 +34,5 @@ def quiet() -> None:
 
 def default_threads() -> int:
     """Threads of a batch that was not told how many. Raises `ConfigError` for a TASKGEN_THREADS that is no number."""
-    stated = os.environ.get(THREADS_VARIABLE, "")
-    if stated and not (stated.isdecimal() and int(stated)):
-        raise ConfigError([f"{THREADS_VARIABLE} = {stated!r}: expected a number of threads, 1 or more"])
-    return int(stated) if stated else len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    own = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return stated(THREADS_VARIABLE, own)

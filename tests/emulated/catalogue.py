@@ -10,7 +10,7 @@ from torch import Tensor
 
 import registry
 from agents.reference.player import Player
-from registry.catalogue import Item
+from registry.catalogue import ACTIONS, Item
 from registry.config import Config
 from taskgen.build import build_family
 from taskgen.family import TaskFamily
@@ -113,9 +113,10 @@ def worlds(item: Item) -> list[str]:
     first = ["builtin/tabular-mdp", "builtin/point-navigation"]
     found: dict[type, str] = {}
     for name in [*first, *(name for name in FAMILIES if name not in first)]:
-        if name == "builtin/gymnasium":
-            continue  # offers every kind of action, and has those of the one environment that it is of
-        if not catalogue.incompatibilities([item, catalogue.get("families", name)]):
+        family = catalogue.get("families", name)
+        if not ACTIONS & set(family.entry.offers):
+            continue  # of whatever environment it is told of, and has its actions
+        if not catalogue.incompatibilities([item, family]):
             found.setdefault(type(small(name, 5).action_space), name)
     return list(found.values())
 

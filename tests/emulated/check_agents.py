@@ -18,7 +18,7 @@ device.install()
 
 LEARN_SYNCS = {
     "builtin/dqn": (8, "columns of the steps that were played, by mask; the log"),
-    "builtin/dream": (3, "how many steps were played; the log; until encodings are scaled, whether tasks differ"),
+    "builtin/dream": (2, "how many steps were played; the log"),
     "builtin/epg": (3, "what came of lives; which pairs are complete; the log"),
     "builtin/es": (4, "four figures for the log"),
     "builtin/hyperx": (11, "as varibad, and by mask what was visited; the log of the bonuses"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, model_validator
 
-from registry.config import Config, Part, apply_overrides, differing, inside, parse, read_toml, to_toml
+from registry.config import Config, Part, apply_overrides, differing, inside, parse, read_toml, stated, to_toml
 from registry.errors import ConfigError
 from registry.fields import settings
 
@@ -318,3 +318,18 @@ def test_where_two_configurations_differ() -> None:
 def test_what_is_inside_a_setting() -> None:
     assert all(inside(path, ["a.b"]) for path in ("a.b", "a.b.c", "a.b[0].c"))
     assert not any(inside(path, ["a.b"]) for path in ("a", "a.bc", "b", "a.c.b"))
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1e9", "2.0", " ", "many", "\u0663", "9" * 5000])
+def test_a_variable_that_states_no_whole_number_is_told(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKGEN_OF_A_TEST", value)
+    with pytest.raises(ConfigError, match="TASKGEN_OF_A_TEST = .*: expected a whole number, 1 or more"):
+        stated("TASKGEN_OF_A_TEST", 5)
+
+
+def test_a_variable_states_a_number_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stated("TASKGEN_OF_A_TEST", 5) == 5
+    monkeypatch.setenv("TASKGEN_OF_A_TEST", "")
+    assert stated("TASKGEN_OF_A_TEST", 5) == 5
+    monkeypatch.setenv("TASKGEN_OF_A_TEST", "012")
+    assert stated("TASKGEN_OF_A_TEST", 5) == 12

@@ -11,7 +11,7 @@ from agents.sweeps import packing
 from agents.training.judge import evaluate_run
 from agents.training.run import RunDirectory
 from registry.cli import main
-from registry.errors import CheckpointError, UserError
+from registry.errors import CheckpointError, ConfigError, UserError
 from taskgen import seals
 from tests.agents.training.test_loop import QUICK
 
@@ -143,6 +143,13 @@ def test_what_is_too_large_is_refused(packed, tmp_path, monkeypatch):
     refused(packed, tmp_path, f"its files have {whole:,} bytes, more than {whole - 1:,}. Raise TASKGEN_PACK_BYTES")
     monkeypatch.setenv("TASKGEN_PACK_BYTES", str(whole))
     packing.unpack(packed, tmp_path / "new")
+
+
+def test_a_budget_that_is_no_number_is_told(packed, tmp_path, monkeypatch):
+    monkeypatch.setenv("TASKGEN_PACK_BYTES", "4 GiB")
+    with pytest.raises(ConfigError, match="TASKGEN_PACK_BYTES = '4 GiB': expected a whole number, 1 or more"):
+        packing.unpack(packed, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_too_many_files_are_refused(packed, tmp_path, monkeypatch):

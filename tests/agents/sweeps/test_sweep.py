@@ -167,6 +167,13 @@ def test_a_directory_with_something_else_and_a_damaged_sweep_are_refused(whole, 
         carry_out(small(), place, Here(), Screen(), "again")
 
 
+def test_a_place_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "sweep"):
+        with pytest.raises(UserError, match=r"cannot hold a sweep \(.*\): choose another place with --run"):
+            carry_out(small(), SweepDirectory(place), Here(), Screen(), "again")
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [

@@ -1,4 +1,7 @@
-"""The family `gymnasium`: anybody's environment."""
+"""The family `gymnasium`: anybody's environment.
+
+Longer than most files here: all sides of one family, from its settings to its workers.
+"""
 
 import copy
 import gc

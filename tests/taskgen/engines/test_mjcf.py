@@ -188,9 +188,8 @@ def test_the_budget_is_looked_at_before_mujoco_is(monkeypatch):
         compile_mjcf(model())
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "1e9", "many", "٣"])
-def test_a_limit_that_is_no_number_is_said(monkeypatch, value):
-    monkeypatch.setenv(BYTES, value)
+def test_a_limit_that_is_no_number_is_said(monkeypatch):
+    monkeypatch.setenv(BYTES, "many")
     with pytest.raises(ConfigError, match=BYTES):
         limit(BYTES)
 
