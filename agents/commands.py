@@ -269,7 +269,7 @@ def play(
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
 ) -> None:
     """Play one trial of a task and write a film of it, or a transcript."""
-    from agents.reports.film import check_output, film, write
+    from agents.reports.film import called, check_output, film, write
     from taskgen.taskset import TaskSet
 
     specs = TaskSet.read(tasks)
@@ -277,8 +277,9 @@ def play(
         raise UserError(f"--index {index}: {tasks} holds {len(specs)} tasks, counted from 0")
     drawn = check_output(output, specs[index])
     watched = film(specs[index], agent, episodes=episodes, seed=seed, every=every if drawn else 0)
-    what = write(watched, output, player=agent, frames_per_second=fps, overwrite=force)
-    typer.echo(f"{output}: task {specs[index].id[:8]} played by {agent}, {what}")
+    player = called(agent)
+    what = write(watched, output, player=player, frames_per_second=fps, overwrite=force)
+    typer.echo(f"{output}: task {specs[index].id[:8]} played by {player}, {what}")
 
 
 def record(

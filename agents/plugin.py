@@ -56,7 +56,12 @@ def register_experiments() -> list[Entry]:
 def register_commands() -> list[Entry]:
     """Agent verbs."""
     return [
-        Entry("train", "agents.commands:train", "Train an agent as a shipped experiment or a TOML file says."),
+        Entry(
+            "train",
+            "agents.commands:train",
+            "Train an agent as a shipped experiment or a TOML file says.",
+            config="agents.training.experiment:Experiment",
+        ),
         Entry("evaluate", "agents.commands:evaluate", "Evaluate a run on held-out tasks, beside reference players."),
         Entry("report", "agents.commands:report", "Write one self-contained HTML page about one or more runs."),
         Entry("compare", "agents.commands:compare", "Compare the agents of several runs on the same tasks."),

@@ -17,7 +17,7 @@ from taskgen.batch import TaskBatch
 from taskgen.design import Design
 from taskgen.reward import complete_reward, moved_reward
 from taskgen.space import ContextSpace, readable
-from taskgen.spec import RewardSpec, TaskSpec, freeze, identical
+from taskgen.spec import MAX_SEED, RewardSpec, TaskSpec, freeze, identical
 from taskgen.split import Side, Split
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class TaskFamily(ABC, Generic[C]):
             raise TaskError(f"task {spec.id} belongs to family {spec.family}, not {self.name}")
         if self.reward is not None and spec.reward is None:
             raise TaskError(f"task {spec.id} is paid by its family, while the reward asked for is {self.reward.name}")
-        plain = self.reward is spec.reward is None and type(spec.seed) is int
+        plain = self.reward is spec.reward is None and type(spec.seed) is int and 0 <= spec.seed <= MAX_SEED
         if plain and identical(self._complete(spec.context), spec.context):
             return  # without making and hashing another task: there may be a million
         expected = self.spec(spec.context, seed=spec.seed, reward=spec.reward)
@@ -227,7 +227,10 @@ def _integer(seed: Any) -> int:
     """`seed` as a Python integer, whatever kind of integer it is, such as NumPy's."""
     if isinstance(seed, bool) or not isinstance(seed, SupportsIndex):
         raise TaskError(f"seed = {seed!r}: expected an integer")
-    return operator.index(seed)
+    number = operator.index(seed)
+    if not 0 <= number <= MAX_SEED:
+        raise TaskError(f"seed = {brief(number)}: expected an integer from 0 to 2**53 - 1")
+    return number
 
 
 def goal_of(family: TaskFamily[Any], context: Mapping[str, Any]) -> Goal:

@@ -14,7 +14,8 @@ JsonValue = Union[None, bool, int, float, str, Sequence["JsonValue"], Mapping[st
 
 _FIELDS = frozenset(("family", "context", "reward", "seed", "id"))
 _LEAVES = frozenset((type(None), bool, int, str))
-_MAX_SEED = 2**53 - 1  # the largest integer every JSON reader keeps exactly
+MAX_SEED = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class TaskSpec:
             raise TaskError(f"family = {brief(family)}: expected the name of a task family, such as 'builtin/bandit'")
         if not isinstance(context, (dict, Mapping)):
             raise TaskError(f"context = {brief(context)}: expected a JSON object of knob values")
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
             raise TaskError(f"seed = {brief(seed)}: expected an integer from 0 to 2**53 - 1")
         spec = cls(family, freeze(cast(JsonValue, context), "context"), _reward(fields.get("reward")), seed)
         if "id" in fields and (stated := fields["id"]) != spec.id:

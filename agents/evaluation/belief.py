@@ -13,7 +13,7 @@ from agents.evaluation.play import at_play
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Believes, Trial, judged
 from taskgen.interaction.collect import collect
-from taskgen.interaction.guard import planned
+from taskgen.interaction.guard import belief_variance, planned
 from taskgen.spec import TaskSpec
 
 TASKS = 256
@@ -34,7 +34,7 @@ def belief_course(
         plan = planned(player, episodes)
         trial = collect(player, family.batch(len(chosen) * plan.slots, device), chosen, plan=plan)
         assert isinstance(player, Believes)
-        variance = by_step(trial, torch.cat([player.belief_variance(rollout) for rollout in trial.rounds]))
+        variance = by_step(trial, torch.cat([belief_variance(player, rollout) for rollout in trial.rounds]))
     return {"variance": variance.tolist(), "tasks": len(chosen)}
 
 

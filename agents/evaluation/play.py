@@ -21,9 +21,9 @@ from agents.evaluation.watch import Watch
 from taskgen.borders import state_of
 from taskgen.engines.faults import Faulting
 from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent, exploration_of, judged
+from taskgen.interaction.agent import Agent, judged
 from taskgen.interaction.collect import collect
-from taskgen.interaction.guard import planned
+from taskgen.interaction.guard import exploration_of, planned
 from taskgen.spec import TaskSpec
 
 SLOTS = 4096

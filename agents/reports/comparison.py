@@ -33,8 +33,8 @@ from agents.training.trained import Trained, load_trained, trained_on
 from registry.errors import UserError
 from taskgen.build import task_key
 from taskgen.family import TaskFamily, same_structure
-from taskgen.interaction.agent import Agent, Problem, exploration_of, judged
-from taskgen.interaction.guard import planned
+from taskgen.interaction.agent import Agent, Problem, judged
+from taskgen.interaction.guard import exploration_of, planned
 from taskgen.spec import TaskSpec
 
 

@@ -127,6 +127,13 @@ def film(spec: TaskSpec, player: str, *, episodes: int | None = None, seed: int 
     return watch(spec, family, judged(agent), episodes, every)
 
 
+def called(player: str) -> str:
+    """`player` as a reader should know it: an agent of the catalogue that would learn has learned nothing yet."""
+    if (Path(player) / "config.toml").is_file() or "reference" in registry.catalogue().get("agents", player).entry.tags:
+        return player
+    return f"{player}, untrained"
+
+
 def watch(spec: TaskSpec, family: TaskFamily[Any], agent: Agent, episodes: int, every: int) -> Film:
     """One trial of `spec` by `agent`."""
     plan = planned(agent, episodes)

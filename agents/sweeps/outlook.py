@@ -16,7 +16,7 @@ from typing import Any
 from agents.evaluation.carry import size, weighed
 from agents.evaluation.tail import PART
 from agents.training.budget import BUDGETS
-from agents.training.experiment import Experiment, Parts, build_parts, refuse_too_short
+from agents.training.experiment import Experiment, Parts, build_parts, refuse_same_tasks, refuse_too_short
 from agents.training.judge import called
 from agents.training.loop import train
 from agents.training.run import RunDirectory
@@ -117,10 +117,12 @@ class Outlook:
 def outlook(plan: Plan[Experiment], *, probe: bool = False) -> Outlook:
     """What the run `plan` will be; with `probe` a few iterations of it are trained, and thrown away.
 
-    Raises `UserError` for parts that do not fit together, and for trials that the agent cannot play or adapt in.
+    Raises `UserError` for parts that do not fit together, for an agent that would be judged on its training tasks, and
+    for trials that it cannot play or adapt in.
     """
     experiment, training = plan.config, plan.config.training
     parts = build_parts(experiment)
+    refuse_same_tasks(experiment, parts)
     refuse_too_short(experiment, parts)
     agent = parts.learner or build_agent(experiment.agent, parts.problem)
     a_round = training.tasks * training.episodes * parts.family.horizon

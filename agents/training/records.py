@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from agents.training import configuration
 from registry.config import read_toml
 from registry.discovery import typed
-from registry.errors import CheckpointError, TaskError
+from registry.errors import CheckpointError, TaskError, UserError
 from taskgen import seals
 from taskgen.archive import Archive
 from taskgen.files import read_regular
@@ -250,11 +250,12 @@ def read_record(path: Path) -> Record:
     """Read the run directory `path`.
 
     Raises:
-        CheckpointError: it is not a run directory, or a file in it is missing or damaged.
+        UserError: it is not a run directory.
+        CheckpointError: a file in it is missing or damaged.
         ConfigError: config.toml is damaged.
     """
     if not (path / "config.toml").is_file():
-        raise CheckpointError(f"{path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
+        raise UserError(f"{path} is not a run directory: it has no config.toml. `taskgen train` makes one.")
     provenance = read_json(path, "provenance.json")  # first: lines are checked by its hash
     logged = list(json_lines(path, "metrics.jsonl", Line))
     metrics = [line.metrics for line in logged]

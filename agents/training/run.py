@@ -68,8 +68,10 @@ class RunDirectory:
     def refuse_taken(self) -> None:
         """Raise `UserError` if there is a run here already, or anything else that a run could be mixed up with."""
         if self.config.exists():
+            begun = "" if any(self.checkpoints.glob("[0-9]*")) else ", which has learned nothing yet"
             raise UserError(
-                f"{self.path} already holds a run: continue it with --resume, or choose another directory with --run"
+                f"{self.path} already holds a run{begun}: continue it with --resume"
+                f"{' as it was begun, remove it' if begun else ''}, or choose another directory with --run"
             )
         try:
             names = sorted(found.name for found in self.path.iterdir())

@@ -269,11 +269,6 @@ class Decoupled(Protocol):
     """How many."""
 
 
-def exploration_of(agent: Agent) -> int:
-    """Episodes at the start of a trial in which `agent` explores and does not mean to earn; 0 where it says nothing."""
-    return agent.exploration_episodes if isinstance(agent, Decoupled) else 0
-
-
 @runtime_checkable
 class Believes(Protocol):
     """An agent that holds a belief about its task, as a distribution over a latent of which the prior is N(0, 1)."""

@@ -10,8 +10,8 @@ from registry.config import Part
 from registry.errors import UserError
 from taskgen.borders import border, refuse_incomplete, remember
 from taskgen.family import Contextual, TaskFamily
-from taskgen.interaction.agent import Agent, Demanding, Problem, exploration_of
-from taskgen.interaction.guard import described, planned
+from taskgen.interaction.agent import Agent, Problem
+from taskgen.interaction.guard import described, exploration_of, least_episodes, planned
 from taskgen.spaces import played_space, refuse_unreadable
 from taskgen.spec import TaskSpec
 
@@ -36,7 +36,7 @@ def build_agent(part: Part, problem: Problem) -> Agent:
 
 def refuse_unadapted(agent: Agent, episodes: int, setting: str) -> None:
     """Raise `UserError` where trials of so many episodes, as `setting` has it, are too short for `agent` to adapt."""
-    least, why = agent.least_episodes() if isinstance(agent, Demanding) else (1, "")
+    least, why = least_episodes(agent)
     explores = exploration_of(agent)
     if 0 < explores >= episodes:
         raise UserError(

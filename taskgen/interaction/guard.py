@@ -14,7 +14,19 @@ from registry.errors import UserError, brief
 from taskgen.batch import TaskBatch, Transition
 from taskgen.borders import border, broken, checked_metrics, name_of
 from taskgen.interaction.acting import Acting
-from taskgen.interaction.agent import Action, Agent, Carry, CollectionPlan, Metrics, Trial
+from taskgen.interaction.agent import (
+    Action,
+    Agent,
+    Believes,
+    Carry,
+    CollectionPlan,
+    Critic,
+    Decoupled,
+    Demanding,
+    Metrics,
+    Rollout,
+    Trial,
+)
 from taskgen.interaction.observing import Observing
 from taskgen.spaces import is_whole, numbers_and_choices, row_shape
 from taskgen.spec import TaskSpec
@@ -174,3 +186,57 @@ def learned_from(agent: Agent, trial: Trial) -> Metrics:
     """`agent.learn(trial)`. Raises `PluginError` unless it gives numbers by name."""
     with border(agent, "learn"):
         return checked_metrics(agent, "learn", agent.learn(trial))
+
+
+def exploration_of(agent: Agent) -> int:
+    """Episodes at the start of a trial in which `agent` explores and does not mean to earn; 0 where it says nothing.
+
+    Raises `PluginError` for what is no number of episodes.
+    """
+    found = cast(object, agent.exploration_episodes) if isinstance(agent, Decoupled) else 0
+    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+        raise broken(agent, "exploration_episodes", f"{brief(found)}, a {type(found).__name__}", "a number of episodes")
+    return found
+
+
+def least_episodes(agent: Agent) -> tuple[int, str]:
+    """Fewest episodes of a trial in which `agent` adapts, and why; 1 where it says nothing.
+
+    Raises `PluginError` unless it gives a number of episodes and a text.
+    """
+    if not isinstance(agent, Demanding):
+        return 1, ""
+    with border(agent, "least_episodes"):
+        found: Any = agent.least_episodes()
+    match found:
+        case (int() as least, str() as why) if least >= 1 and isinstance(found, tuple):
+            return least, why
+        case _:
+            raise broken(agent, "least_episodes", brief(found), "a number of episodes and, in words, why")
+
+
+def belief_variance(agent: Believes, rollout: Rollout) -> Tensor:
+    """`agent.belief_variance(rollout)`. Raises `PluginError` unless it is a float for every step."""
+    with border(agent, "belief_variance"):
+        found = cast(object, agent.belief_variance(rollout))
+    return _by_step(agent, "belief_variance", found, rollout)
+
+
+def estimates(agent: Critic, rollout: Rollout, trace: float | None = None) -> tuple[Tensor, Tensor]:
+    """`agent.estimates(rollout, trace)`. Raises `PluginError` unless it is two floats for every step."""
+    with border(agent, "estimates"):
+        found: Any = agent.estimates(rollout, trace)
+    pair: Any = found
+    if not isinstance(found, tuple) or len(pair) != 2:
+        raise broken(agent, "estimates", f"{brief(pair)}, a {type(pair).__name__}", "(values, advantages)")
+    values, advantages = pair
+    return _by_step(agent, "estimates", values, rollout), _by_step(agent, "estimates", advantages, rollout)
+
+
+def _by_step(agent: object, call: str, found: object, rollout: Rollout) -> Tensor:
+    expected = f"a float tensor {list(rollout.valid.shape)}"
+    if not isinstance(found, Tensor):
+        raise broken(agent, call, f"{brief(found)}, a {type(found).__name__}", expected)
+    if found.shape != rollout.valid.shape or not found.is_floating_point():
+        raise broken(agent, call, f"a Tensor {list(found.shape)} {found.dtype}", expected)
+    return found

@@ -22,8 +22,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from registry.errors import UserError, suggest
+from taskgen.borders import broken
 from taskgen.family import TaskFamily
 from taskgen.interaction.agent import Agent, Critic, Trial
+from taskgen.interaction.guard import estimates
 from taskgen.source import TaskResult
 from taskgen.spec import TaskSpec
 
@@ -84,7 +86,7 @@ class Played:
     @cached_property
     def error(self) -> list[Tensor]:
         """[T, B] a round: the one-step temporal-difference error."""
-        return [self._critic.estimates(rollout, trace=0.0)[1] for rollout in self.trial.rounds]
+        return [estimates(self._critic, rollout, trace=0.0)[1] for rollout in self.trial.rounds]
 
     def mean(self, rounds: Sequence[Tensor]) -> Tensor:
         """[trials] mean over the valid steps of values that are [T, B] a round."""
@@ -105,7 +107,7 @@ class Played:
 
     @cached_property
     def _estimates(self) -> list[tuple[Tensor, Tensor]]:
-        return [self._critic.estimates(rollout) for rollout in self.trial.rounds]
+        return [estimates(self._critic, rollout) for rollout in self.trial.rounds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,8 @@ def check_scores(wanted: Collection[str], agent: Agent, family: TaskFamily[Any],
 def score(trial: Trial, agent: Agent, family: TaskFamily[Any], wanted: Collection[str] = ()) -> list[TaskResult]:
     """What the agent got on each task, with the `wanted` scores. One transfer from the device.
 
-    To be called before `agent.learn`, since values are those that the agent acted with.
+    To be called before `agent.learn`, since values are those that the agent acted with. Raises `PluginError` for values
+    that are no finite numbers.
     """
     names = sorted(wanted)
     with torch.no_grad():
@@ -217,6 +220,12 @@ def score(trial: Trial, agent: Agent, family: TaskFamily[Any], wanted: Collectio
         scores = [SCORES[name].of(played) for name in names]
         own = [] if trial.rounds[0].family_reward is None else list(played.family_returns)
         columns = torch.stack([*scores, *played.returns, *own])
+        columns = columns.cpu()
+    odd = ~columns[: len(names)].isfinite()
+    if bool(odd.any()):
+        place, number = (int(index) for index in odd.nonzero()[0])
+        given = f"values of which {names[place]} of task {trial.specs[number].id} is {columns[place, number].item()}"
+        raise broken(agent, "estimates", given, "finite numbers")
     rows = cast("list[list[float]]", columns.t().tolist())  # pyright: ignore[reportUnknownMemberType]
     own_from = len(names) + trial.plan.episodes
     return [

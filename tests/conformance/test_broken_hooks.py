@@ -16,8 +16,11 @@ from taskgen.build import build_family, build_source
 from taskgen.engines.toys import SpaceToy, SpaceToyConfig
 from taskgen.family import Goal
 from taskgen.hooks import METHODS, VALUES, watched
+from taskgen.interaction import guard
+from taskgen.interaction.agent import CollectionPlan
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
+from taskgen.interaction.score import score
 from taskgen.source import Length
 from taskgen.split import Split
 
@@ -209,3 +212,61 @@ def test_hooks_that_raise_say_where(parts, monkeypatch):
 def test_built_in_parts_are_left_as_they_are():
     family = build_family("maze", {})
     assert "mutate" not in vars(watched(family))
+
+
+RIGHT = {
+    "exploration_episodes": 1,
+    "least_episodes": (2, "two rounds"),
+    "belief_variance": torch.ones(3, TASKS),
+    "estimates": (torch.zeros(3, TASKS), torch.zeros(3, TASKS)),
+}
+"""What optional parts of agents may give, of rounds of three steps."""
+
+
+@pytest.fixture
+def player(parts):
+    family = build_family("broken_parts/world", {})
+    return build_agent(Part(name="broken_parts/player"), problem_of(family, episodes=2, seed=0, device="cpu")), family
+
+
+@pytest.mark.parametrize("hook", RIGHT)
+def test_optional_parts_of_agents(hook, player, monkeypatch):
+    agent, family = player
+    trial = collect(agent, family.batch(TASKS), [family.spec(seed=n) for n in range(TASKS)], plan=CollectionPlan(1, 1))
+    rollout = trial.rounds[0]
+    assert rollout.valid.shape == (3, TASKS)
+    asked_for = {
+        "exploration_episodes": lambda: guard.exploration_of(agent),
+        "least_episodes": lambda: guard.least_episodes(agent),
+        "belief_variance": lambda: guard.belief_variance(agent, rollout),
+        "estimates": lambda: guard.estimates(agent, rollout),
+    }[hook]
+
+    def given(value):
+        monkeypatch.setattr(
+            type(agent), hook, value if hook == "exploration_episodes" else lambda *_: value, raising=False
+        )
+        return asked_for()
+
+    given(RIGHT[hook])
+    odd = {**ODD, **wrong(RIGHT[hook]), "negative": -1, "yes": True}
+    if hook == "exploration_episodes":
+        del odd["number"]
+    for kind, value in odd.items():
+        with pytest.raises(PluginError, match=rf"broken_parts/player: {hook} gave .*, expected ") as caught:
+            given(value)
+        assert "\n" not in str(caught.value), kind
+
+
+def test_values_that_are_no_numbers_are_told_by_their_score_and_task(player, monkeypatch):
+    agent, family = player
+    trial = collect(agent, family.batch(TASKS), [family.spec(seed=n) for n in range(TASKS)], plan=CollectionPlan(1, 1))
+    values = torch.zeros(3, TASKS)
+    monkeypatch.setattr(type(agent), "estimates", lambda *_, **__: (values, values), raising=False)
+    assert score(trial, agent, family, ["gae"])[2].scores == {"gae": 0.0}
+    values[1, 2] = float("nan")
+    expected = (
+        rf"player: estimates gave values of which gae of task {trial.specs[2].id} is nan, expected finite numbers"
+    )
+    with pytest.raises(PluginError, match=expected):
+        score(trial, agent, family, ["gae"])

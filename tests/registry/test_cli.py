@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import registry
+from agents.training.experiment import Experiment
 from registry import doctor
 from registry.cli import main
 from registry.discovery import DISABLE_VARIABLE
+from registry.fields import settings
 
 VERB = '''
 from typing import Annotated
@@ -104,6 +106,14 @@ def test_describe_shows_settings_and_source(capsys: pytest.CaptureFixture[str]) 
     assert "integer" in row
     assert ">= 1" in row
     assert "Number of arms" in row
+
+
+def test_describe_shows_every_setting_of_an_experiment(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "train"]) == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()]
+    known = [setting.path for setting in settings(Experiment)]
+    assert {"seed", "training.deadline", "evaluation.players"} < set(known)
+    assert [word for word in shown if word in known] == known
 
 
 def test_describe_finds_names_alone_and_cites(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,15 @@
 """`TaskSpec`: canonical JSON, ids, and what a hostile file may not do."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import TaskError
+from taskgen.build import build_family
 from taskgen.spec import RewardSpec, TaskSpec, flat, freeze, identical
 
 
@@ -36,6 +39,16 @@ def test_id_depends_on_every_field() -> None:
 def test_a_seed_goes_up_to_the_largest_integer_that_all_readers_keep() -> None:
     for seed in (0, 2**53 - 1):
         assert TaskSpec.from_dict({"family": "f", "context": {}, "seed": seed}).seed == seed
+
+
+@pytest.mark.parametrize("seed", [-1, -(2**70), 2**53, 1.0, True, "1", None])
+def test_no_family_makes_a_task_that_could_not_be_read_again(seed: Any) -> None:
+    family = build_family("bandit")
+    with pytest.raises(TaskError, match=r"seed = .*: expected an integer"):
+        family.spec(seed=seed)
+    with pytest.raises(TaskError, match="seed = "):
+        family.check(replace(family.spec(), seed=seed))
+    assert TaskSpec.from_json(family.spec(seed=2**53 - 1).to_json()).seed == 2**53 - 1
 
 
 def test_context_is_read_only() -> None:

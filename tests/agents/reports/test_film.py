@@ -105,3 +105,11 @@ def test_a_trained_agent_plays_as_it_was_trained(bandits, mazes, tmp_path, capsy
     code, _, error = run(capsys, mazes, "--agent", trained, "-o", tmp_path / "no.txt")
     assert code == 2
     assert "plays other tasks" in error
+
+
+def test_whoever_has_learned_nothing_is_called_so(bandits, tmp_path, capsys):
+    for agent, called in (("rl2", "rl2, untrained"), ("builtin/random", "builtin/random"), ("greedy", "greedy")):
+        code, out, _ = run(capsys, bandits, "--agent", agent, "-o", tmp_path / "it.txt", "--force")
+        assert code == 0
+        assert f" played by {called}, 1 episode" in out
+        assert f"player {called}\n" in (tmp_path / "it.txt").read_text()

@@ -88,6 +88,11 @@ def test_trials_that_training_would_refuse_are_refused(episodes, said):
         outlook(load_experiment("epg-navigation", [f"training.episodes={episodes}"]))
 
 
+def test_an_agent_that_would_be_judged_on_its_training_tasks_is_refused():
+    with pytest.raises(UserError, match=r"both hold task .*evaluation.same_tasks=true"):
+        planned("family=bus", "evaluation.players=[]")
+
+
 def test_nothing_is_trained_or_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(agents.sweeps.outlook, "train", None)

@@ -178,6 +178,30 @@ def test_training_without_a_run_directory_is_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_never_came_far_may_be_removed(tmp_path):
+    start(tmp_path / "run")
+    expected = (
+        r"already holds a run, which has learned nothing yet: continue it with --resume as it was begun, remove it"
+    )
+    with pytest.raises(UserError, match=expected):
+        start(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "evaluate RUN",
+        *(f"{verb} RUN -o x" for verb in ("report", "compare", "pack", "record")),
+        "train RUN/config.toml",
+    ],
+)
+def test_a_run_that_is_not_there_is_no_damage(verb, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(verb.replace("RUN", "away").split()) == 2
+    assert "config.toml" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 HOLD = """
 import sys
 from pathlib import Path

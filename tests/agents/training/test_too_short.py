@@ -12,8 +12,9 @@ from registry.cli import main
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family
-from taskgen.interaction.agent import Decoupled, exploration_of
+from taskgen.interaction.agent import Decoupled
 from taskgen.interaction.build import build_agent, problem_of
+from taskgen.interaction.guard import exploration_of
 from tests.agents.training.test_loop import Quiet
 
 GRADIENT = ("maml", "promp", "reptile", "maesn")
