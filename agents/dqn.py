@@ -31,7 +31,7 @@ from torch.nn import functional
 
 from agents.common.context import Context, ContextEncoder
 from agents.common.exploration import epsilon_greedy
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay
 from agents.common.returns import n_step_returns
@@ -80,7 +80,7 @@ class DQN:
             sizes = (inputs, *config.hidden)
             self._values = nn.Sequential(*image, mlp(sizes), nn.Linear(sizes[-1], actions)).to(problem.device)
         self._older = copy.deepcopy(self._values)
-        self._optimizer = torch.optim.Adam(self._values.parameters(), lr=config.learning_rate, fused=True)
+        self._optimizer = Adam(self._values.parameters(), lr=config.learning_rate)
         self.generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._replay = Replay(config.capacity, problem.device)
         self._pace = Pace(config.warm_up, config.updates_per_step)
@@ -181,7 +181,7 @@ class DQN:
         inputs = self._inputs(batch["observation"], batch.get("descriptor"))
         value = self._values(inputs).gather(1, batch["action"][:, None])[:, 0]
         loss = functional.smooth_l1_loss(value, self._targets(batch))
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
         self._updates_done += 1

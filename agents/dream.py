@@ -43,7 +43,7 @@ from torch import Tensor, nn
 from agents.common.encoding import StepEncoder
 from agents.common.losses import weighted_mean
 from agents.common.off_policy import OffPolicy, off_policy
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay
 from agents.common.returns import n_step_returns
@@ -164,7 +164,7 @@ class DREAM:
             torch.manual_seed(problem.seed)
             self._networks = _Networks(config, problem, self._encode).to(problem.device)
         learned = [parameter for parameter in self._networks.parameters() if parameter.requires_grad]
-        self._optimizer = torch.optim.Adam(learned, lr=config.learning_rate, fused=True)
+        self._optimizer = Adam(learned, lr=config.learning_rate)
         self.generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._trials = Replay(config.capacity, problem.device)
         self._pace = Pace(config.warm_up, config.updates_per_step)
@@ -334,7 +334,7 @@ class DREAM:
         predicted = at_last(contents, lengths).detach()
         exploit_loss = self._exploit_loss(batch, torch.where(told, encoded + config.noise * noise, predicted))
 
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         (exploit_loss + explore_loss + decoder_loss + config.bottleneck_weight * bottleneck).backward()
         self._optimizer.step()
         self._updates_done += 1

@@ -49,7 +49,7 @@ from agents.common.fast_policy import Activation, FastPolicy
 from agents.common.gradient import counted
 from agents.common.inner_loop import Experience, experience, gradient_step, log_probability, policy_gradient_loss
 from agents.common.losses import approximate_kl, clipped_surrogate
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.common.parallel import mean_of_tasks
 from agents.common.side_by_side import abreast
 from registry.config import Config, Width
@@ -147,7 +147,7 @@ class MAESN:
         sizes += [config.policy_step_size] * (self.policy.size if config.adapt_policy else 0)
         self.log_steps = nn.Parameter(torch.tensor(sizes, device=problem.device).log())
         self._numbers = TaskNumbers(config.tasks, problem.descriptor_size, problem.device)
-        self._optimizer = torch.optim.Adam([self.weights, self.latents, self.log_steps], lr=config.learning_rate)
+        self._optimizer = Adam([self.weights, self.latents, self.log_steps], lr=config.learning_rate)
 
     def reseed(self, seed: int) -> None:
         """Draw latents and actions from the stream of `seed` from now on."""
@@ -221,7 +221,7 @@ class MAESN:
             for played, log_prob in zip(rounds, old, strict=True)
         ]
         for _ in range(self.config.epochs):
-            self._optimizer.zero_grad(set_to_none=True)
+            self._optimizer.zero_grad()
             with torch.enable_grad():
                 loss, divergence, _ = self.objective(numbers, rounds)
                 (loss + self.config.kl_weight * divergence).backward()

@@ -55,7 +55,7 @@ from agents.common.encoding import StepEncoder
 from agents.common.fast_policy import Activation, FastDistribution, FastMLP, FastPolicy
 from agents.common.inner_loop import gradient_step
 from agents.common.losses import weighted_mean
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.common.side_by_side import Played, abreast, played, returns_of
 from registry.config import Config, Width
 from registry.errors import UserError
@@ -158,12 +158,12 @@ class MetaGradient:
         parts = [self.policy.initial(self.generator), self.value.initial(self.generator, last=0.01)]
         self.parameters = torch.cat(parts)[None]
         self.critic = nn.Parameter(self.value.initial(self.generator, last=0.01)[None])
-        self._critic_optimizer = torch.optim.Adam([self.critic], lr=config.critic_rate)
+        self._critic_optimizer = Adam([self.critic], lr=config.critic_rate)
         first = torch.tensor([config.discount, config.trace], device=problem.device)
         self._learned, self._fixed = torch.tensor(learned, device=problem.device), first
         rows = 1 + (seen if config.eta == "state" else 0)
         self.eta = nn.Parameter(torch.cat([first.logit(_EDGE)[None], first.new_zeros(rows - 1, 2)]))
-        self._eta_optimizer = torch.optim.Adam([self.eta], lr=config.eta_rate)
+        self._eta_optimizer = Adam([self.eta], lr=config.eta_rate)
         self._start, self._history = self.parameters, list[Played]()
         self._scale = torch.ones((), device=problem.device)
         self._at_bounds = torch.zeros((), device=problem.device)

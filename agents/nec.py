@@ -36,7 +36,7 @@ from agents.common.encoding import StepEncoder
 from agents.common.episodic_memory import EpisodicConfig, Memory, StateCode, Steps
 from agents.common.exploration import epsilon_greedy
 from agents.common.nearest import nearest
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay
 from agents.common.returns import n_step_returns
@@ -88,7 +88,7 @@ class NEC:
             self._embedding = embedding.to(problem.device)
         generator = torch.Generator().manual_seed(problem.seed)
         self._code = StateCode(width, config.decimals, generator).to(problem.device)
-        self._optimizer = torch.optim.Adam(self._embedding.parameters(), lr=config.learning_rate, fused=True)
+        self._optimizer = Adam(self._embedding.parameters(), lr=config.learning_rate)
         self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._replay = Replay(config.trials, problem.device)
         self._pace = Pace(config.warm_up, config.updates_per_step)
@@ -201,7 +201,7 @@ class NEC:
         """One step of the embedding on replayed trials; its loss, a scalar."""
         trials = self._replay.draw(self.config.batch, self._generator)
         loss = self._loss(trials)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
         return {"losses/value_loss": loss}

@@ -39,10 +39,10 @@ from torch.nn import functional
 
 from agents.common.distributions import ActionBox, bounded_box
 from agents.common.encoding import StepEncoder
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay, Shelf
-from agents.common.soft_actor_critic import SoftActorCritic, adam
+from agents.common.soft_actor_critic import SoftActorCritic
 from agents.networks.mlp import mlp
 from registry.config import Config, Width
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
@@ -178,9 +178,9 @@ class PEARL:
                 averaging=config.averaging,
             ).to(problem.device)
         critic = [*self._encoder.parameters(), *self._model.critics.parameters()]
-        self._critic_optimizer = adam(critic, config.learning_rate)
+        self._critic_optimizer = Adam(critic, config.learning_rate)
         learned = [] if config.target_entropy is None else [self._model.log_temperature]
-        self._policy_optimizer = adam([*self._model.actor.parameters(), *learned], config.learning_rate)
+        self._policy_optimizer = Adam([*self._model.actor.parameters(), *learned], config.learning_rate)
         self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._shelf = Shelf(config.tasks)
         self._replay = Replay(config.capacity, problem.device, buffers=config.tasks)
@@ -343,14 +343,14 @@ class PEARL:
         seen = torch.cat([observation, latent], dim=-1)
         target = self._targets(batch, latent.detach())
         critic_loss, value = self._model.critic_loss(seen, self._box.to_unit(batch["action"]), target)
-        self._critic_optimizer.zero_grad(set_to_none=True)
+        self._critic_optimizer.zero_grad()
         (critic_loss + self.config.kl_weight * divergence).backward()
         self._critic_optimizer.step()
 
         policy_loss, entropy = self._model.policy_loss(inputs, self._generator)
         log_temperature = self._model.log_temperature
         surplus = entropy - (self.config.target_entropy or 0.0) * self._encoding.action_size
-        self._policy_optimizer.zero_grad(set_to_none=True)
+        self._policy_optimizer.zero_grad()
         (policy_loss + log_temperature * surplus).backward()
         self._policy_optimizer.step()
 

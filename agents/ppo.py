@@ -33,6 +33,7 @@ from agents.common.context import Context, ContextEncoder
 from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
 from agents.common.losses import approximate_kl, clipped_surrogate
+from agents.common.optimiser import Adam
 from agents.common.returns import generalized_advantages
 from agents.common.schedule import annealed, changing, final_rate, share_left
 from agents.common.vision import ImageConfig, vision
@@ -112,7 +113,7 @@ class PPO:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(problem.seed)
             self._model = _Model(config, problem, self._inputs.size).to(problem.device)
-        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=config.learning_rate, fused=True)
+        self._optimizer = Adam(self._model.parameters(), lr=config.learning_rate)
         self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._value_mean = torch.zeros((), device=problem.device)
         self._value_scale = torch.ones((), device=problem.device)

@@ -35,7 +35,7 @@ from torch import Tensor
 from agents.common.belief import BeliefModel, TrialDecoder, certainty, drawn, variance
 from agents.common.belief_agent import BeliefAgentConfig
 from agents.common.encoding import StepEncoder
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.common.trial_actor_critic import TrialActorCritic
 from registry.errors import UserError
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
@@ -86,7 +86,7 @@ class PredictionGain:
             self.informed = TrialDecoder(
                 problem.descriptor_size, seen, acted, config.decoder_hidden, states=config.decode_states
             ).to(problem.device)
-        self._optimizer = torch.optim.Adam(self.informed.parameters(), lr=config.informed_rate, fused=True)
+        self._optimizer = Adam(self.informed.parameters(), lr=config.informed_rate)
 
     def reseed(self, seed: int) -> None:
         """Draw actions, minibatches and latents from the stream of `seed` from now on."""
@@ -204,7 +204,7 @@ class PredictionGain:
             rows = torch.randint(len(steps["reward"]), count, generator=self.generator, device=rollout.reward.device)
             batch = {name: column[rows][None] for name, column in steps.items()}
             loss = 0.5 * torch.stack(list(self.informed.errors(batch["told"], batch).values())).sum(0).mean()
-            self._optimizer.zero_grad(set_to_none=True)
+            self._optimizer.zero_grad()
             loss.backward()
             self._optimizer.step()
             losses.append(loss.detach())

@@ -36,7 +36,7 @@ from agents.common.fast_policy import FastDistribution
 from agents.common.gradient import GradientAgent, GradientConfig, counted
 from agents.common.inner_loop import Experience
 from agents.common.losses import clipped_surrogate
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.common.parallel import mean_of_tasks, own_trial, total
 from taskgen.interaction.agent import Metrics, Problem, Trial
 
@@ -65,7 +65,7 @@ class ProMP(GradientAgent[ProMPConfig]):
     def __init__(self, config: ProMPConfig, problem: Problem) -> None:
         super().__init__(config, problem)
         self._start = nn.Parameter(self.parameters.clone())
-        self._optimizer = torch.optim.Adam([self._start], lr=config.learning_rate)
+        self._optimizer = Adam([self._start], lr=config.learning_rate)
         self._penalty = config.penalty
         if config.adaptive:
             self.initial_settings = self.initial_settings | {"penalty"}

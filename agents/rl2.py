@@ -35,6 +35,7 @@ from agents.common.distributions import Distribution, PolicyHead
 from agents.common.encoding import StepEncoder
 from agents.common.losses import approximate_kl, clipped_surrogate, weighted_mean
 from agents.common.normalisation import RunningNormalizer
+from agents.common.optimiser import Adam
 from agents.common.returns import generalized_advantages
 from agents.common.reward_scale import TrialStandard
 from agents.common.schedule import annealed, changing, final_rate, share_left
@@ -147,9 +148,7 @@ class RL2:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(problem.seed)
             self._model = _Model(config, problem, self._encoder).to(problem.device)
-        self._optimizer = torch.optim.Adam(
-            self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), fused=True
-        )
+        self._optimizer = Adam(self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
         self._generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._value_mean = torch.zeros(problem.horizon * problem.episodes, 1, device=problem.device)
         self._value_scale = torch.ones((), device=problem.device)

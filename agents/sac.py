@@ -37,10 +37,10 @@ from torch import Tensor
 
 from agents.common.context import Context, ContextEncoder
 from agents.common.distributions import ActionBox, bounded_box
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.common.pace import Pace, make_updates
 from agents.common.replay import Replay
-from agents.common.soft_actor_critic import SoftActorCritic, adam
+from agents.common.soft_actor_critic import SoftActorCritic
 from registry.config import Config, Width
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, RewardOf, Rollout, Step, Trial
 
@@ -95,8 +95,8 @@ class SAC:
                 averaging=config.averaging,
             ).to(problem.device)
         learned = [self._model.log_temperature] if config.temperature is None else []
-        self._critic_optimizer = adam(self._model.critics.parameters(), config.learning_rate)
-        self._policy_optimizer = adam([*self._model.actor.parameters(), *learned], config.learning_rate)
+        self._critic_optimizer = Adam(self._model.critics.parameters(), config.learning_rate)
+        self._policy_optimizer = Adam([*self._model.actor.parameters(), *learned], config.learning_rate)
         self.generator = torch.Generator(problem.device).manual_seed(problem.seed)
         self._replay = Replay(config.capacity, problem.device)
         self._pace = Pace(config.warm_up, config.updates_per_step)
@@ -190,14 +190,14 @@ class SAC:
         """One step of critics, policy, temperature and targets on `batch`; its losses and figures, each a scalar."""
         inputs = self._inputs(batch["observation"], batch.get("descriptor"))
         critic_loss, value = self._model.critic_loss(inputs, self._box.to_unit(batch["action"]), self._targets(batch))
-        self._critic_optimizer.zero_grad(set_to_none=True)
+        self._critic_optimizer.zero_grad()
         critic_loss.backward()
         self._critic_optimizer.step()
 
         policy_loss, entropy = self._model.policy_loss(inputs, self.generator)
         log_temperature = self._model.log_temperature
         surplus = entropy - self.config.target_entropy * self._actions
-        self._policy_optimizer.zero_grad(set_to_none=True)
+        self._policy_optimizer.zero_grad()
         (policy_loss + log_temperature * surplus).backward()
         self._policy_optimizer.step()
 

@@ -277,12 +277,15 @@ def hardness(family: TaskFamily[Any], context: Mapping[str, Any]) -> dict[str, f
 
 def same_structure(specs: Sequence[TaskSpec], family: "TaskFamily[Any]", source: str = "") -> None:
     """Raise `TaskError` unless all `specs`, which came of `source`, belong to `family` with its structural settings."""
+    name, structure = family.name, family.structure
+
+    def differs(number: int, what: str) -> TaskError:
+        place = f"{source}, task {number}" if source else f"task {specs[number].id[:8]}"
+        return TaskError(f"{place}: expected tasks of {name}{what}")
+
     for number, spec in enumerate(specs):
-        place = f"{source}, task {number}" if source else f"task {spec.id[:8]}"
-        if spec.family != family.name:
-            raise TaskError(f"{place}: expected tasks of {family.name}, found one of {spec.family}")
-        for name, value in family.structure.items():
-            if (found := spec.context.get(name)) != value:
-                raise TaskError(
-                    f"{place}: expected tasks of {family.name} with {name} = {brief(value)}, found {brief(found)}"
-                )
+        if spec.family != name:
+            raise differs(number, f", found one of {spec.family}")
+        for setting, value in structure.items():
+            if (found := spec.context.get(setting)) != value:
+                raise differs(number, f" with {setting} = {brief(value)}, found {brief(found)}")

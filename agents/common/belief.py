@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from agents.common.encoding import StepEncoder
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.common.replay import Replay
 from agents.networks.mlp import mlp
 from registry.config import Config, Width
@@ -151,7 +151,7 @@ class BeliefModel:
         self.encoder = BeliefEncoder(encode.size, config.encoder_width, config.latent)
         self.decoder = TrialDecoder(config.latent, seen, acted, config.decoder_hidden, states=config.decode_states)
         self.networks = nn.ModuleList([self.encoder, self.decoder]).to(problem.device)
-        self._optimizer = torch.optim.Adam(self.networks.parameters(), lr=config.encoder_rate, fused=True)
+        self._optimizer = Adam(self.networks.parameters(), lr=config.encoder_rate)
         self._trials = Replay(config.kept, problem.device)
         self._steps = problem.horizon * problem.episodes
 
@@ -197,7 +197,7 @@ class BeliefModel:
             beliefs, which = self.encoder.sequence(steps["inputs"]), (share * steps["judged"].sum(0)).to(torch.int64)
             terms = evidence_terms(beliefs, self.decoder, steps, steps["valid"], which, noise)
             loss = terms["reward"] + config.kl_weight * terms["kl"] + terms.get("state", 0.0)
-            self._optimizer.zero_grad(set_to_none=True)
+            self._optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.networks.parameters(), config.encoder_norm)
             self._optimizer.step()

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from agents.common.optimiser import Optimizer
 from agents.common.parallel import add_gradients, own, total
 from taskgen.interaction.agent import Metrics
 
 
 def descend(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     minibatches: Iterable[Tensor],
     losses: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]],
     *,
@@ -31,7 +32,7 @@ def descend(
         mine, share = _part(rows, weight)
         loss, figures = losses(mine)
         names = list(figures)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         (loss * share).backward()
         add_gradients(model.parameters())
         norms.append(nn.utils.clip_grad_norm_(model.parameters(), longest))

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from agents.common.normalisation import RunningNormalizer
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.networks.mlp import mlp
 
 
@@ -48,7 +48,7 @@ class Novelty:
         self._observed = observed
         self._normalizer = RunningNormalizer(observed).to(device)
         self._learning_rate = learning_rate
-        self._optimizer = torch.optim.Adam(self._predictor.parameters(), lr=learning_rate, fused=True)
+        self._optimizer = Adam(self._predictor.parameters(), lr=learning_rate)
         self._unit = torch.ones((), device=device)
         self._visits = 0
 
@@ -68,7 +68,7 @@ class Novelty:
         self._visits += 1
         for _ in range(updates):
             rows = torch.randint(len(x), (batch,), generator=generator, device=x.device)
-            self._optimizer.zero_grad(set_to_none=True)
+            self._optimizer.zero_grad()
             self._errors(x[rows]).mean().backward()
             self._optimizer.step()
 

@@ -11,7 +11,6 @@ Axes: N transitions, I inputs, A action dimensions, 2 critics.
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -98,11 +97,6 @@ class SoftActorCritic(nn.Module):
     def average(self) -> None:
         """Move the targets towards the critics."""
         self._average(list(self.targets.parameters()), list(self.critics.parameters()), 0)
-
-
-def adam(parameters: Any, learning_rate: float) -> torch.optim.Adam:
-    """Adam that updates all tensors in one call."""
-    return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
 
 
 def _mean(values: Float[Tensor, "*axes N"], weight: Float[Tensor, "N"] | None) -> Float[Tensor, "*axes"]:

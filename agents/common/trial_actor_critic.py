@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
 from agents.common.losses import approximate_kl, clipped_surrogate, weighted_mean
-from agents.common.optimiser import load_optimizer
+from agents.common.optimiser import Adam, load_optimizer
 from agents.common.returns import generalized_advantages
 from agents.common.schedule import share_left
 from agents.networks.mlp import mlp
@@ -63,7 +63,7 @@ class TrialActorCritic:
         self._updates = problem.updates
         self.generator = generator
         self.networks = _Networks(config, problem, inputs).to(problem.device)
-        self._optimizer = torch.optim.Adam(self.networks.parameters(), lr=config.learning_rate, fused=True)
+        self._optimizer = Adam(self.networks.parameters(), lr=config.learning_rate)
         self._value_mean = torch.zeros(problem.horizon * problem.episodes, 1, device=problem.device)
         self._value_scale = torch.ones((), device=problem.device)
         self._updates_done = 0

@@ -20,6 +20,8 @@ from taskgen.streams import integer_seed
 class Plays(NamedTuple):
     """A list of tasks as it is played."""
 
+    specs: Sequence[TaskSpec]
+    """[plays] the list."""
     tasks: tuple[TaskSpec, ...]
     """The distinct ones, N, in the order in which they come first."""
     place: NDArray[np.int64]
@@ -44,13 +46,13 @@ class Plays(NamedTuple):
 
     def halves(self, returns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """As `averaged`, of every other play of each task and of the rest, [K, N] both; None unless all repeat."""
+        if np.bincount(self.place, minlength=len(self.tasks)).min() < 2:
+            return None
         times = np.zeros(len(self.tasks), dtype=np.int64)
         second = np.empty(len(self.place), dtype=bool)
         for play, place in enumerate(self.place):
             second[play] = times[place] % 2
             times[place] += 1
-        if times.min() < 2:
-            return None
         first, other = (self._replace(place=self.place[part]).averaged(returns[:, part]) for part in (~second, second))
         return first, other
 
@@ -79,4 +81,4 @@ def plays(specs: Sequence[TaskSpec]) -> Plays:
         place[number] = tasks[key]
         seeds.append(integer_seed(spec.seed, "luck", spec.id, number) if spec.seed in met else spec.seed)
         met.add(spec.seed)
-    return Plays(tuple(distinct), place, tuple(seeds))
+    return Plays(specs, tuple(distinct), place, tuple(seeds))

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.luck import plays
+from agents.evaluation.luck import Plays, plays
 from agents.evaluation.statistics import Interval, after_exploration, intervals
-from agents.evaluation.tail import ranked_tasks, ranking_luck, tail_interval, tail_tasks, tail_values
+from agents.evaluation.tail import Ranked, ranked, tail_interval, tail_tasks, tail_values
 from agents.evaluation.watch import Watch
 from taskgen.borders import state_of
 from taskgen.engines.faults import Faulting
@@ -82,11 +82,11 @@ def play_distinct(
 def play_ranking(
     agent: Agent,
     family: TaskFamily[Any],
-    specs: Sequence[TaskSpec],
+    plays: Plays,
+    ranked: Ranked,
     episodes: int,
     device: Any = "cpu",
     *,
-    share: float,
     watch: Watch | None = None,
 ) -> tuple[NDArray[np.float64], int, NDArray[np.float64]]:
     """As `play_distinct`; also the `tail_values` of the trial's return, [M] of the tasks ranked, which may be none.
@@ -94,18 +94,17 @@ def play_ranking(
     Tasks that repeat are ranked by every other play and measured on the rest; others are played once more, after the
     trial that is measured, so that the agent's own luck is other luck too.
     """
-    distinct = plays(specs)
-    ranked = distinct.tasks[: ranked_tasks(len(distinct.tasks), share)]
+    number = len(ranked.tasks)
     with at_play(agent) as player:
-        returns, faults = _played(player, family, specs, episodes, device, watch, distinct.seeds)
-        halves, returns = distinct.halves(returns), distinct.averaged(returns)
-        if not ranked:
+        returns, faults = _played(player, family, plays.specs, episodes, device, watch, plays.seeds)
+        halves, returns = plays.halves(returns), plays.averaged(returns)
+        if not number:
             return returns, faults, np.zeros(0)
         if halves is not None:
-            ranking, measured = (half[:, : len(ranked)].sum(0) for half in halves)
-            return returns, faults, tail_values(ranking, measured, share)
-        again, _ = _played(player, family, ranked, episodes, device, watch, seeds=ranking_luck(ranked))
-    return returns, faults, tail_values(again.sum(0), returns[:, : len(ranked)].sum(0), share)
+            ranking, measured = (half[:, :number].sum(0) for half in halves)
+            return returns, faults, tail_values(ranking, measured, ranked.share)
+        again, _ = _played(player, family, ranked.tasks, episodes, device, watch, ranked.seeds)
+    return returns, faults, tail_values(again.sum(0), returns[:, :number].sum(0), ranked.share)
 
 
 @contextmanager
@@ -190,13 +189,15 @@ def evaluate(
     mean return of a trial without the episodes in which any of them explores.
     """
     exploration = max([exploration_of(agent) for agent in players.values()], default=0)
+    played = plays(specs)
+    to_rank = ranked(played.tasks, tail)
     summaries: dict[str, Any] = {}
     returns: dict[str, NDArray[np.float64]] = {}
     tails: dict[str, NDArray[np.float64]] = {}
     for name, agent in players.items():
         if watch is not None:
             watch.what = name
-        returns[name], faults, values = play_ranking(agent, family, specs, episodes, device, share=tail, watch=watch)
+        returns[name], faults, values = play_ranking(agent, family, played, to_rank, episodes, device, watch=watch)
         summary = summarise(returns[name], planned(judged(agent), episodes).rounds)
         if len(values):
             summary["tail"], tails[name] = _tail(values, tail), values

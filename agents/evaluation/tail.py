@@ -10,6 +10,7 @@ than too low: it is the mean of the tasks that *would be called* worst by one tr
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +40,20 @@ def tail_tasks(ranked: int, share: float) -> int:
     return math.floor(share * ranked + 1e-9)
 
 
-def ranking_luck(specs: Sequence[TaskSpec]) -> list[int]:
-    """Noise seeds of the ranking trial of each task: a stream of the task, the same for everybody."""
-    return [integer_seed(spec.seed, "ranking", spec.id) for spec in specs]
+class Ranked(NamedTuple):
+    """The tasks that are ranked, and how."""
+
+    tasks: tuple[TaskSpec, ...]
+    seeds: tuple[int, ...]
+    """Of the noise of each task's ranking trial: a stream of the task, the same for everybody."""
+    share: float
+    """Of them the tail."""
+
+
+def ranked(tasks: Sequence[TaskSpec], share: float) -> Ranked:
+    """Those of the distinct `tasks` that are ranked for a tail of this `share`, maybe none."""
+    chosen = tuple(tasks[: ranked_tasks(len(tasks), share)])
+    return Ranked(chosen, tuple(integer_seed(spec.seed, "ranking", spec.id) for spec in chosen), share)
 
 
 def tail_values(ranking: NDArray[np.float64], measured: NDArray[np.float64], share: float) -> NDArray[np.float64]:

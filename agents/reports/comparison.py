@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.luck import plays
+from agents.evaluation.luck import Plays, plays
 from agents.evaluation.play import json_end, play_ranking
 from agents.evaluation.statistics import Interval, after_exploration, basis, intervals
-from agents.evaluation.tail import tail_interval
+from agents.evaluation.tail import Ranked, ranked, tail_interval
 from agents.evaluation.watch import Watch
 from agents.reference.guest import Policy
 from agents.reports.results import grouped
@@ -227,12 +227,13 @@ def compare(
     say = say or (lambda _: None)
     tail = first.trained.experiment.evaluation.tail
     everybody = len(contenders) + sum(map(len, players.values()))
-    watch = watch_over(onlooker, everybody * sum(trials(specs, tail) for specs in tasks.values()))
+    distinct = {name: plays(specs) for name, specs in tasks.items()}
+    watch = watch_over(onlooker, everybody * sum(trials(played, tail) for played in distinct.values()))
     explorers = _explorers(agents, players)
     explored = max(explorers.values(), default=0)
     sets: dict[str, list[Course]] = {}
     for name, specs in tasks.items():
-        game = _Game(first.family, specs, tail, watch, explored)
+        game = _Game(first.family, distinct[name], ranked(distinct[name].tasks, tail), watch, explored)
         courses: list[Course] = []
         for label, members in agents.items():
             say(f"{name}: {label} plays {len(specs)} tasks with {len(members)} seed{'s' * (len(members) != 1)} ...")
@@ -241,12 +242,12 @@ def compare(
             say(f"{name}: {label} plays ...")
             courses.append(_played(label, seeds, game, problem, trained=False))
         sets[name] = sorted(courses, key=lambda course: -course.mean[-1].value)
-    distinct = {name: len(plays(specs).tasks) for name, specs in tasks.items()}
+    different = {name: len(played.tasks) for name, played in distinct.items()}
     every = {name: len(specs) for name, specs in tasks.items()}
     remarks = [f"{label} is left out: {reason}" for label, reason in left_out.items()]
     remarks += [*_overlong(agents, episodes), *_remarks(tasks, contenders)]
     remarks += _unused(explorers, sets)
-    return Comparison(agents, distinct, every, sets, remarks, tail, explorers)
+    return Comparison(agents, different, every, sets, remarks, tail, explorers)
 
 
 @dataclass(frozen=True)
@@ -254,8 +255,8 @@ class _Game:
     """What everybody plays."""
 
     family: TaskFamily[Any]
-    specs: Sequence[TaskSpec]
-    tail: float
+    plays: Plays
+    ranked: Ranked
     watch: Watch | None
     exploration: int
     """Episodes in which any of them explores."""
@@ -297,12 +298,12 @@ def _course(label: str, members: Sequence[Contender], game: _Game, episodes: int
 
 def _played(label: str, agents: Sequence[Agent], game: _Game, problem: Problem, *, trained: bool) -> Course:
     """The agents of all seeds play; their returns by stretch."""
-    episodes, specs = problem.episodes, game.specs
+    episodes = problem.episodes
     plan = planned(agents[0], episodes)
     if game.watch is not None:
         game.watch.what = label
     played = [
-        play_ranking(agent, game.family, specs, episodes, problem.device, share=game.tail, watch=game.watch)
+        play_ranking(agent, game.family, game.plays, game.ranked, episodes, problem.device, watch=game.watch)
         for agent in agents
     ]
     returns = np.stack([found for found, _, _ in played])
@@ -321,7 +322,7 @@ def _played(label: str, agents: Sequence[Agent], game: _Game, problem: Problem, 
         trial=intervals(returns.sum(axis=1))[0],
         samples=by_stretch,
         faults=sum(faults for _, faults, _ in played),
-        tail=_tail(np.stack([values for _, _, values in played]), game.tail),
+        tail=_tail(np.stack([values for _, _, values in played]), game.ranked.share),
         exploitation=after_exploration(returns, game.exploration),
     )
 

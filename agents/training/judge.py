@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import registry
 from agents.evaluation.belief import belief_course
-from agents.evaluation.luck import plays
+from agents.evaluation.luck import Plays, plays
 from agents.evaluation.play import evaluate
 from agents.evaluation.tail import ranked_tasks
 from agents.evaluation.watch import Watch
@@ -85,18 +85,19 @@ def evaluate_run(
         others, left_out = reference_players(experiment, replace(parts.problem, episodes=count), specs)
         players |= others
     players |= welcomed(guests, parts.family, replace(parts.problem, episodes=count), players)
+    distinct = {name: plays(specs) for name, (_, specs) in sets.items()}
     summary: dict[str, Any] = {
         "iteration": trained.iteration,
         "steps": trained.steps,
         "episodes": count,
-        "tasks": len(plays(next(iter(sets.values()))[1]).tasks),
+        "tasks": len(next(iter(distinct.values())).tasks),
         "left_out": left_out,
         "sets": {},
     }
     returns: dict[str, Any] = {}
     known = trained_on(run)
     tail = experiment.evaluation.tail
-    watch = watch_over(onlooker, len(players) * sum(trials(specs, tail) for _, specs in sets.values()))
+    watch = watch_over(onlooker, len(players) * sum(trials(played, tail) for played in distinct.values()))
     for name, (source, specs) in sets.items():
         summaries, arrays, tails = evaluate(
             players,
@@ -107,14 +108,15 @@ def evaluate_run(
             tail=tail,
             watch=watch,
         )
-        if tail and not ranked_tasks(len(plays(specs).tasks), tail):
-            few = f"not one of {len(plays(specs).tasks)} tasks ({name}) would be among them"
+        tasks_of_set = distinct[name].tasks
+        if tail and not ranked_tasks(len(tasks_of_set), tail):
+            few = f"not one of {len(tasks_of_set)} tasks ({name}) would be among them"
             left_out[f"mean of the worst {100 * tail:g}% of tasks"] = few
-        summary["sets"][name] = {"source": source, **plays(specs).summary(), "players": summaries}
+        summary["sets"][name] = {"source": source, **distinct[name].summary(), "players": summaries}
         lead = next(iter(players))
         if (belief := belief_course(parts.player, parts.family, specs, count, parts.problem.device)) is not None:
             summaries[lead]["belief"] = belief
-        if met := sum(task_key(spec) in known for spec in plays(specs).tasks):
+        if met := sum(task_key(spec) in known for spec in tasks_of_set):
             summary["sets"][name]["trained_on"] = met
         returns |= {f"{name}/{player}": array for player, array in arrays.items()}
         returns |= {f"tail/{name}/{player}": array for player, array in tails.items()}
@@ -130,9 +132,9 @@ def evaluate_run(
     return summary
 
 
-def trials(specs: Sequence[TaskSpec], tail: float) -> int:
-    """Trials of one player on the set `specs`, with those that rank tasks for its tail."""
-    return len(specs) + ranked_tasks(len(plays(specs).tasks), tail)
+def trials(played: Plays, tail: float) -> int:
+    """Trials of one player on a set, with those that rank tasks for its tail."""
+    return len(played.specs) + ranked_tasks(len(played.tasks), tail)
 
 
 def watch_over(onlooker: Onlooker | None, trials: int) -> Watch | None:

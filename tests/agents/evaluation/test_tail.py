@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import registry
+from agents.evaluation.luck import plays
 from agents.evaluation.play import evaluate, play, play_ranking
 from agents.evaluation.statistics import seeds_interval, spread_of
-from agents.evaluation.tail import ranked_tasks, ranking_luck, tail_interval, tail_tasks, tail_values
+from agents.evaluation.tail import ranked, ranked_tasks, tail_interval, tail_tasks, tail_values
 from taskgen.build import build_family
 from taskgen.interaction.build import problem_of
 
@@ -82,7 +83,7 @@ def test_equal_tasks_have_no_tail(probabilities) -> None:
     """All luck is the environment's, or all the player's: neither makes one of equal tasks a bad one."""
     family, specs = bandit(probabilities, 4000)
     player, episodes = random_player(family, 8), 8
-    returns, _, values = play_ranking(player, family, specs, episodes, share=0.1)
+    returns, _, values = play_ranking(player, family, plays(specs), ranked(plays(specs).tasks, 0.1), episodes)
     total = returns.sum(0)
     error = total.std() / np.sqrt(100)
     assert len(values) == 1000
@@ -110,7 +111,7 @@ def test_what_is_measured_is_the_evaluation_and_nothing_else_changes() -> None:
     player = random_player(family, 4)
     before = player.state_dict()["generator"].clone()
     plain = play(player, family, specs, 4)
-    returns, _, values = play_ranking(player, family, specs, 4, share=0.1)
+    returns, _, values = play_ranking(player, family, plays(specs), ranked(plays(specs).tasks, 0.1), 4)
     assert (plain == returns).all()
     assert len(values) == 60
     assert (player.state_dict()["generator"] == before).all()
@@ -126,6 +127,6 @@ def test_what_is_measured_is_the_evaluation_and_nothing_else_changes() -> None:
 
 def test_ranking_has_luck_of_its_own_that_is_the_tasks() -> None:
     _, specs = bandit((0.2, 0.7), 50)
-    luck = ranking_luck(specs)
+    luck = ranked(specs, 0.4).seeds
     assert len({*luck, *(spec.seed for spec in specs)}) == 100
-    assert ranking_luck(specs[::-1]) == luck[::-1]
+    assert ranked(specs[::-1], 0.4).seeds == luck[::-1]

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from agents.common.optimiser import Adam
 from agents.training.experiment import load_experiment
 from agents.training.judge import evaluate_run, player_label
 from agents.training.loop import train
@@ -156,13 +157,13 @@ def test_an_agent_that_its_last_update_broke_is_neither_kept_nor_judged(tmp_path
     """Figures of an update are from before its step: they can be fine when the agent that it leaves is not."""
     import torch
 
-    descended = torch.optim.Adam.step
+    descended = Adam.step
 
     def step(self):
         descended(self)
         self.param_groups[0]["params"][0].data[0] = torch.inf
 
-    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    monkeypatch.setattr(Adam, "step", step)
     settings = ["agent.epochs=1", "agent.minibatches=1", "training.checkpoint_every=9", "training.evaluate_every=9"]
     plan, run = start(tmp_path / "run", *settings, f"training.{due}=1")
     broken = (
