@@ -14,7 +14,8 @@ these weights theta, every training task's (mu_i, sigma_i) before adaptation, an
 Both gradients of L_i that `latent_gradient` offers are unbiased. The paper's goes through the actions, d log pi(a | s,
 mu + sigma eps) A: it hears of how actions strayed at the latents that were drawn, little where one latent of ten finds
 the goal. That by likelihood ratio, d log N(z; mu, sigma) R, hears of which latents earned; it is taken as the natural
-gradient, which does not blow up as sigma shrinks.
+gradient, which does not blow up as sigma shrinks. The outer gradient goes through either: gains of latents weigh by
+N(z; mu, sigma) over the density that they were drawn with, which is 1 but for its derivative.
 
 Tasks are told apart by their descriptor, in training alone. When it is judged it is told nothing: every task begins at
 the prior N(0, 1), with the meta-learned weights, and latents and actions are drawn. To train on a dense reward what is
@@ -82,6 +83,10 @@ class MAESNConfig(Config):
     kl_weight: float = Field(0.1, ge=0, description="Weight of the latents' divergence from the prior (paper: .1, .5).")
 
 
+_ROUNDING = 1e-5
+"""Spread of returns, in their largest, below which they differ by rounding alone."""
+
+
 class _Adapting(NamedTuple):
     """The carry."""
 
@@ -100,7 +105,16 @@ class Round(NamedTuple):
     latent: Tensor
     """[B, E, L] the latents as they were played."""
     gain: Tensor
-    """[B, E] discounted return of each episode, of mean 0 and standard deviation 1 within a task."""
+    """[B, E] discounted return of each episode, of mean 0 and standard deviation 1 within a task; 0 where all earned
+    the same but for rounding."""
+    density: Tensor | None = None
+    """[B, E] log-density of the latents where they were drawn; None: where the inner step is taken from."""
+
+
+def log_density(latents: Float[Tensor, "B 2L"], latent: Float[Tensor, "B E L"]) -> Float[Tensor, "B E"]:
+    """Of N(mean, std^2) at the latents, but for a constant."""
+    mean, log_std = latents[:, None].chunk(2, -1)
+    return -(0.5 * ((latent - mean) / log_std.exp()).square() + log_std).sum(-1)
 
 
 def natural_gradient(
@@ -215,11 +229,7 @@ class MAESN:
         rounds = [self.round(rollout, tasks) for rollout in trial.rounds]
         with torch.no_grad():
             chain = self.adapted(self._begun(numbers @ self.latents), rounds)
-            old = [self._log_prob(fast, played) for fast, played in zip(chain, rounds, strict=True)]
-        rounds = [
-            played._replace(data=replace(played.data, log_prob=log_prob))
-            for played, log_prob in zip(rounds, old, strict=True)
-        ]
+            rounds = [self._as_played(*pair) for pair in zip(chain, rounds, strict=True)]
         for _ in range(self.config.epochs):
             self._optimizer.zero_grad()
             with torch.enable_grad():
@@ -270,7 +280,10 @@ class MAESN:
         """One step of policy gradient on latents, and on the policy where it adapts, by the learned step sizes."""
         sizes, width = self.log_steps.exp(), 2 * self.config.latent
         latents = fast[:, :width]
-        stepped = latents - sizes[:width] * natural_gradient(latents, played.latent, played.gain)
+        gain = played.gain
+        if played.density is not None:  # that their mean moves with where the latents begin is part of the gradient
+            gain = gain * (log_density(latents, played.latent) - played.density).exp()
+        stepped = latents - sizes[:width] * natural_gradient(latents, played.latent, gain)
         by_ratio = self.config.latent_gradient == "likelihood-ratio"
         if by_ratio and not self.config.adapt_policy:
             return stepped
@@ -329,11 +342,18 @@ class MAESN:
         config = self.config
         data = experience(rollout, self.encoder, tasks, discount=config.discount, trace=config.trace)
         fading = config.discount ** torch.arange(len(rollout.reward), device=rollout.reward.device)
-        gain = (rollout.reward * rollout.valid * fading[:, None]).sum(0).view(tasks, -1)
-        gain = gain - gain.mean(1, keepdim=True)
-        gain = gain / (gain.square().mean(1, keepdim=True).sqrt() + 1e-8)
+        earned = (rollout.reward * rollout.valid * fading[:, None]).sum(0).view(tasks, -1)
+        gain = earned - earned.mean(1, keepdim=True)
+        spread = gain.square().mean(1, keepdim=True).sqrt()
+        differ = spread > _ROUNDING * earned.abs().amax(1, keepdim=True)
+        gain = torch.where(differ, gain / spread.clamp(min=1e-8), 0.0)
         drawn_by, latent = (rollout.record[name][0].unflatten(0, (tasks, -1)) for name in ("noise", "latent"))
         return Round(data, drawn_by, latent, gain)
+
+    def _as_played(self, fast: Float[Tensor, "B F"], played: Round) -> Round:
+        """With the probabilities of what was done and drawn by tasks that were played with `fast`."""
+        density = log_density(fast[:, : 2 * self.config.latent], played.latent)
+        return played._replace(data=replace(played.data, log_prob=self._log_prob(fast, played)), density=density)
 
     def _seen(self, fast: Tensor, played: Round) -> Experience:
         """Its data with the latents that `fast` makes of the noise beside the observations."""

@@ -309,7 +309,9 @@ class RL2:
         """[T, 1] or [1, 1] what value targets [T, B] are shifted by."""
         if self.config.value_centre == "trial":
             return weighted_mean(returns, valid).view(1, 1)
-        return (returns * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
+        played = valid.sum(1, keepdim=True)
+        mean = (returns * valid).sum(1, keepdim=True) / played.clamp(min=1)
+        return torch.where(played > 0, mean, self._value_mean[: len(returns)])  # of steps that nobody played: as before
 
     def _anneal(self) -> float:
         """Set the learning rate; the share of training that is left, 1 where no end is planned."""

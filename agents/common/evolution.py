@@ -13,6 +13,8 @@ from torch import Tensor
 MOMENTS, SMALLEST = (0.9, 0.999), 1e-8
 """Adam's decay rates and the number that keeps it from dividing by zero."""
 
+RESOLUTION = 2**17
+
 Moments = tuple[Tensor, Tensor]
 """Adam's running means of slopes and of their squares, each [P]."""
 
@@ -20,10 +22,13 @@ Moments = tuple[Tensor, Tensor]
 def centred_ranks(returns: Float[Tensor, "M B"]) -> Float[Tensor, "M B"]:
     """Ranks within each column, from -0.5 for the worst to 0.5 for the best; ties share the mean of their ranks.
 
-    What is not finite, NaN or an infinity, is worst.
+    Numbers are ties where they differ by less than a `RESOLUTION`th of the largest: sums of the same rewards in another
+    order do. What is not finite, NaN or an infinity, is worst.
     """
     finite = returns.isfinite()
-    columns = torch.where(finite, returns, -torch.inf).T.contiguous()
+    largest = torch.where(finite, returns, 0.0).abs().amax(0).clamp(min=torch.finfo(returns.dtype).tiny)
+    told_apart = (returns / largest * RESOLUTION).round()
+    columns = torch.where(finite, told_apart, -torch.inf).T.contiguous()
     ordered = columns.sort(dim=1).values
     below, up_to = (torch.searchsorted(ordered, columns, right=right) for right in (False, True))
     return ((below + up_to - 1).T / 2) / (len(returns) - 1) - 0.5

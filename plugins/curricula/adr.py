@@ -56,8 +56,8 @@ class Adr(Placed):
         self._ends = np.stack([self._default, self._default])
         """[2, D] low and high end of every range."""
         self._queues: list[deque[float]] = [deque() for _ in range(self._ends.size)]
-        self._waiting: dict[str, int] = {}
-        """Number of the end that a task lies at, by task, until it is told."""
+        self._waiting: dict[str, list[int]] = {}
+        """Numbers of the ends that a task lies at, one for each time that it was given out, until it is told."""
 
     @property
     def ranges(self) -> Floats:
@@ -68,9 +68,12 @@ class Adr(Placed):
         """Results at the ends fill their queues; full queues move the ends."""
         super().tell(results)
         for result in results:
-            end = self._waiting.pop(result.spec.id, None)
-            if end is None:
+            ends = self._waiting.get(result.spec.id)
+            if not ends:
                 continue
+            end = ends.pop(0)
+            if not ends:
+                del self._waiting[result.spec.id]
             self._queues[end].append(performance(result))
             if len(self._queues[end]) >= self._config.queue:
                 self._move(end, float(np.mean(self._queues[end])))
@@ -87,7 +90,11 @@ class Adr(Placed):
     def state_dict(self) -> dict[str, Any]:
         """Ends, queues and tasks that are waited for, beside the source."""
         queues = [list(queue) for queue in self._queues]
-        own = {"ends": self._ends.tolist(), "queues": queues, "waiting": dict(self._waiting)}
+        own = {
+            "ends": self._ends.tolist(),
+            "queues": queues,
+            "waiting": {task: list(ends) for task, ends in self._waiting.items()},
+        }
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -98,7 +105,7 @@ class Adr(Placed):
         super().load_state_dict(state)
         self._ends = ends
         self._queues = [deque(queue) for queue in state["queues"]]
-        self._waiting = dict(state["waiting"])
+        self._waiting = {task: list(ends) for task, ends in state["waiting"].items()}
 
     def _choose(self, uniform: Floats) -> Floats:
         low, high = self._ends
@@ -112,7 +119,7 @@ class Adr(Placed):
     def _given_out(self, spec: TaskSpec, uniform: Floats) -> None:
         end = self._end(uniform)
         if end is not None:
-            self._waiting[spec.id] = end
+            self._waiting.setdefault(spec.id, []).append(end)
             if len(self._waiting) > _REMEMBERED:
                 del self._waiting[next(iter(self._waiting))]
 

@@ -141,7 +141,7 @@ class SamplingForLearnability(Wrapper):
         if 0.0 < share < 1.0:
             self._best = [(known, value) for known, value in self._best if known.id != spec.id]
             self._best.append((spec, share))
-            self._best.sort(key=lambda pair: -learnability(pair[1]))  # stable: of equals the first is kept
+            self._best.sort(key=lambda pair: -round(learnability(pair[1]), 9))  # stable: of equals the first is kept
             del self._best[self._settings.kept :]
 
     def learns_from(self, specs: Sequence[TaskSpec]) -> list[bool]:

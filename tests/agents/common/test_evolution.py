@@ -18,6 +18,15 @@ def test_ties_share_the_mean_of_their_ranks():
     assert centred_ranks(columns).T.tolist() == [[-0.125, 0.375, -0.125, -0.5, 0.375], [0.0] * 5]
 
 
+def test_what_differs_by_rounding_is_a_tie():
+    parts = torch.full((20,), -0.1)
+    sums = torch.stack([parts.sum(), parts[:7].sum() + parts[7:].sum(), sum(parts), torch.tensor(-2.0)])
+    assert len(set(sums.tolist())) > 1
+    assert centred_ranks(sums[:, None]).flatten().tolist() == [0.0] * 4
+    assert centred_ranks(torch.tensor([[2.0], [2.0001], [-1.0]])).flatten().tolist() == [0.0, 0.5, -0.5]
+    assert centred_ranks(torch.zeros(3, 1)).flatten().tolist() == [0.0] * 3
+
+
 def test_what_is_not_finite_is_worst():
     column = torch.tensor([[math.nan], [-100.0], [math.inf], [5.0], [-math.inf]])
     assert centred_ranks(column).flatten().tolist() == [-0.25, 0.25, -0.25, 0.5, -0.25]

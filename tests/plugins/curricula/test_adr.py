@@ -16,12 +16,18 @@ FORCE = {"force": {"low": 5.0, "high": 15.0}}  # the default is 10; a step of th
 def tell(source: Any, specs: Any, low: float, high: float) -> None:
     """`low` is returned at the low end, `high` at the high end, 50 inside."""
     returned = {0: low, 1: high, None: 50.0}
-    source.tell([TaskResult(spec, (returned[source._waiting.get(spec.id)],)) for spec in specs])
+    source.tell([TaskResult(spec, (returned[end_of(source, spec)],)) for spec in specs])
+
+
+def end_of(source: Any, spec: Any) -> int | None:
+    """Where the task lies that was given out once."""
+    (end,) = source._waiting.get(spec.id, [None])
+    return end
 
 
 def at_ends(source: Any, specs: Any) -> list[list[Any]]:
     """The tasks at the low end and those at the high end."""
-    return [[spec for spec in specs if source._waiting.get(spec.id) == end] for end in (0, 1)]
+    return [[spec for spec in specs if end_of(source, spec) == end] for end in (0, 1)]
 
 
 def test_it_begins_at_the_defaults(make: Any) -> None:
@@ -52,6 +58,20 @@ def test_full_queues_widen_and_narrow(make: Any) -> None:
     assert source.metrics()["tasks/high_force"] == pytest.approx(12.0)
 
 
+def test_of_tasks_that_are_the_same_every_result_counts(make: Any) -> None:
+    """One varied knob and one seed for all: tasks at an end are one task, given out again and again."""
+    drawn = {"name": "domain-randomization", "task_seed": 0}
+    source = make("adr", ranges=FORCE, boundary=1.0, source=drawn, **{**RULE, "queue": 100})
+    specs = source.ask(64)
+    assert len({spec.id for spec in specs}) == 1  # both ends begin at the default
+    (ends,) = (list(waiting) for waiting in source._waiting.values())
+    assert len(ends) == 64
+    source.tell([TaskResult(spec, (float(number),)) for number, spec in enumerate(specs)])
+    assert not source._waiting
+    for end, queue in enumerate(source._queues):
+        assert list(queue) == [number for number, other in enumerate(ends) if other == end] != []
+
+
 def test_a_queue_is_averaged_and_emptied(make: Any) -> None:
     source = make("adr", ranges=FORCE, boundary=1.0, **RULE)
     _, high = at_ends(source, source.ask(40))
@@ -72,7 +92,7 @@ def test_tasks_lie_at_one_end_or_inside(make: Any) -> None:
     source._ends = np.array([[0.2, 0.3, 0.4], [0.8, 0.7, 0.6]])
     specs = source.ask(4000)
     points = source.knobs.points(specs)
-    ends = [source._waiting.get(spec.id) for spec in specs]
+    ends = [end_of(source, spec) for spec in specs]
     for end in range(6):
         side, number = divmod(end, 3)
         mine = points[[other == end for other in ends]]

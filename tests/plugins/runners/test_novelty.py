@@ -50,3 +50,9 @@ def test_a_failed_evaluation_ranks_lowest_and_one_agent_has_rank_zero() -> None:
     assert performance_vector([np.nan, 100.0], 50.0, 300.0).tolist() == [-0.5, 0.5]
     assert performance_vector([np.inf, 100.0], 50.0, 300.0).tolist() == [0.5, -0.5]
     assert performance_vector([77.0], 50.0, 300.0).tolist() == [0.0]
+
+
+def test_what_differs_by_rounding_has_one_rank() -> None:
+    once, other = float(np.float32(-2.0)), float(np.nextafter(np.float32(-2.0), np.float32(-3.0)))
+    assert performance_vector([once, other, once, other], -10.0, 10.0).tolist() == [0.0] * 4
+    assert performance_vector([0.0, 0.0], -10.0, 10.0).tolist() == [0.0] * 2
