@@ -32,8 +32,8 @@ def distance(one: Floats, other: Floats) -> float:
 def performance_vector(scores: Sequence[float], low: float, high: float) -> Floats:
     """PATA-EC: [A] what agents earn on a task, clipped to [low, high], as centred ranks from -0.5 to 0.5.
 
-    Equal scores have equal ranks (the release ranks them by place), and so have those that differ by rounding. A score that is not a number counts as the lowest.
-    One agent alone has rank 0.
+    Equal scores have equal ranks (the release ranks them by place), and so have those that differ by rounding. A score
+    that is not a number counts as the lowest. One agent alone has rank 0.
     """
     clipped = np.clip(np.nan_to_num(np.asarray(scores, dtype=np.float64), nan=low, posinf=high, neginf=low), low, high)
     if len(clipped) < 2:
