@@ -60,11 +60,7 @@ def test_full_queues_widen_and_narrow(make: Any) -> None:
 
 def test_of_tasks_that_are_the_same_every_result_counts(make: Any) -> None:
     """One varied knob and one seed for all: tasks at an end are one task, given out again and again."""
-    drawn = {
-        "name": "domain-randomization",
-        "task_seed": 0,
-        "vary": {"force": {"kind": "uniform", "low": 5.0, "high": 15.0}},
-    }
+    drawn = {"name": "domain-randomization", "task_seed": 0, "fixed": {"pole_mass": 0.1, "half_length": 0.5}}
     source = make("adr", ranges=FORCE, boundary=1.0, source=drawn, **{**RULE, "queue": 100})
     specs = source.ask(64)
     assert len({spec.id for spec in specs}) == 1  # both ends begin at the default
