@@ -126,6 +126,8 @@ class Evaluation(Stored):
     sets: dict[str, PlayedSet] = Field(min_length=1)
     returns_sha256: str | None = None
     """Of evaluation.safetensors; None of runs of before it was kept."""
+    run: str | None = None
+    """The hash of the run's provenance.json; None of runs of before it was kept."""
 
     @model_validator(mode="after")
     def _lengths(self) -> "Evaluation":
@@ -272,6 +274,8 @@ def read_record(path: Path) -> Record:
     specs, marks = _archived(path)
     checkups = tuple(json_lines(path, "evaluations.jsonl", Checkup))
     evaluation = _parse(Evaluation, read_json(path, "evaluation.json"), path / "evaluation.json")
+    if evaluation.run not in (None, seals.first(path)):
+        raise _unread(path / "evaluation.json", path, "it is that of another run")
     remark_end(path / "metrics.jsonl", logged[-1].step, evaluation.iteration)
     finished = _finished(config["training"], evaluation)  # and was evaluated at its end
     until = max(marks.get("evaluations.jsonl", (0, ""))[0], finished * evaluation.iteration)

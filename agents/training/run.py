@@ -217,7 +217,8 @@ class RunDirectory:
         """Keep the last evaluation and what is behind it: returns [episodes, tasks] and values of tails [tasks]."""
         data = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in returns.items()})
         write_atomically(self.path / RETURNS, data)
-        self.write_json("evaluation.json", {**summary, "returns_sha256": hashlib.sha256(data).hexdigest()})
+        marks = {"returns_sha256": hashlib.sha256(data).hexdigest(), "run": seals.first(self.path)}
+        self.write_json("evaluation.json", {**summary, **marks})
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Replace the file `name`; what it holds carries a hash of its own, whichever `value` has."""

@@ -95,6 +95,23 @@ def test_lines_of_another_run_are_told(finished_run, tmp_path, name):
         read_record(other.path)
 
 
+def test_the_evaluation_of_another_run_is_told(finished_run, tmp_path):
+    plan, other = start(tmp_path / "other", "seed=5")
+    train(plan, other, Quiet())
+    evaluate_run(other)
+    for name in ("evaluation.json", "evaluation.safetensors"):
+        shutil.copytree(finished_run.path, tmp_path / name)
+        shutil.copy(other.path / "evaluation.json", tmp_path / name)
+        if "safetensors" in name:  # both of them
+            shutil.copy(other.path / name, tmp_path / name)
+        with pytest.raises(
+            CheckpointError, match=r"evaluation.json cannot be read \(it is that of another run\): write"
+        ):
+            read_record(tmp_path / name)
+    evaluate_run(RunDirectory(tmp_path / name))
+    read_record(tmp_path / name)
+
+
 def test_the_archive_of_another_run_is_told(finished_run, tmp_path):
     plan, other = start(tmp_path / "run", "seed=4")
     assert train(plan, other, Quiet())
