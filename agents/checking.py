@@ -28,6 +28,8 @@ from taskgen.spec import RewardSpec
 ENVIRONMENT = "environment"
 _FIRST = ("bandit", "point-navigation", "grid-navigation", "cartpole")
 """Families that parts are tried on, where they fit; else the first that does."""
+_SEEN = ("point-navigation", "grid-navigation", "cartpole", "bandit")
+"""For rewards, of what is seen: those first in which that differs from row to row."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _family(item: Item) -> str:
     catalogue = registry.catalogue()
     known = catalogue.items("families")
     own = [one for one in known if one.plugin is item.plugin]
-    first = [catalogue.get("families", name) for name in _FIRST]
+    first = [catalogue.get("families", name) for name in (_SEEN if item.kind == "rewards" else _FIRST)]
     for family in (*own, *first, *known):
         if not catalogue.incompatibilities([item, family]):
             return family.full_name

@@ -74,10 +74,13 @@ def train(
     given += [] if start is None else beginning_with(start)
     plan = load_experiment(experiment, given)
     directory = RunDirectory(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}")
+    if not any(tracker.name == "builtin/jsonl" for tracker in plan.config.trackers):
+        raise UserError('trackers: "jsonl" is not among them, which writes what the report is drawn from: add it')
     with parallel.joined() as first, Progress(quiet=not first) as progress:
-        if resume and not directory.config.exists():
-            progress.say(f"there is no run in {directory.path} to go on with: one begins")
+        begins = resume and not directory.config.exists()
         plan, parts = started(plan, directory, resume=resume)
+        if begins:
+            progress.say(f"there was no run in {directory.path} to go on with: one begins")
         if parts.agent is not None:
             _say_left_out(plan, parts, progress)
         finished = train_run(plan, directory, progress, parts)

@@ -74,6 +74,11 @@ class Item:
         found = self._resolve(self.entry.config)
         if not (isinstance(found, type) and issubclass(found, Config)):
             raise PluginError(f"{self._place}: {self.entry.config} is not a subclass of registry.config.Config")
+        if "name" in found.model_fields and self.kind not in ("commands", "experiments"):
+            raise PluginError(
+                f"{self._place}: {self.entry.config} has a setting `name`, which is what experiments call the part by: "
+                "give it another name"
+            )
         return found
 
     def configure(self, settings: Mapping[str, Any] | None = None, prefix: str = "") -> Config:

@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         named = announce_files(files)
         command = typer.main.get_command(_application(rest, named))
         command.main(args=rest, prog_name="taskgen")
+    except KeyboardInterrupt:
+        return 130
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     except (UserError, OSError) as error:

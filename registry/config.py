@@ -267,9 +267,9 @@ def _sentence(model: type[BaseModel], details: ErrorDetails, prefix: str) -> str
     message = message.replace("Input should", "should")
     if details["type"] in ("list_type", "tuple_type") and isinstance(details["input"], str):
         message = f"should be a list, such as {json.dumps([details['input']])}"
-    if not inside and isinstance(details["input"], Mapping):  # settings contradict each other; the message names them
-        return f"{path}: {message}" if path else message
-    value = _shorten(repr(details["input"]))
+    if isinstance(details["input"], Mapping) and details["type"] == "value_error":
+        return f"{path}: {message}" if path else message  # settings contradict each other; the message names them
+    value = _shorten(repr(cast(object, details["input"])))
     stated = f"{path} = {value}" if path else value
     field = place.field
     limits = allowed(field) if field is not None and not isinstance(location[-1], int) else ""

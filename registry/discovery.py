@@ -206,6 +206,10 @@ def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
     callers = manager.get_hookcallers(module) or []
     if not callers and not environments(module):
         raise PluginError("has no function marked @registry.hookimpl, so it registers nothing")
+    for name in known:
+        function = vars(module).get(name) if inspect.ismodule(module) else None
+        if inspect.isfunction(function) and not hasattr(function, f"{PROJECT}_impl"):
+            raise PluginError(f"{name} is not marked with @registry.hookimpl, so what it registers would be missing")
     for caller in callers:
         if caller.name not in known:
             close = difflib.get_close_matches(caller.name, known, n=1, cutoff=0.5)

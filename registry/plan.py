@@ -5,13 +5,17 @@ A field that names catalogue entries says of which kind: `Field(Part(name="gru")
 another part too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
+
+from pydantic import ValidationError
 
 from registry.catalogue import Catalogue, Item
 from registry.config import Config, Part, parse
 from registry.errors import ConfigError, UserError
+from registry.fields import nested_model
 
 C = TypeVar("C", bound=Config)
 
@@ -39,6 +43,13 @@ def resolve(config: C, catalogue: Catalogue, where: str = "configuration") -> Pl
     return Plan(parse(type(config), data, where), tuple(walk.items), frozenset(walk.incidental))
 
 
+def problems_of_parts(model: type[Config], data: Mapping[str, Any], catalogue: Catalogue) -> list[str]:
+    """What is wrong with the parts in `data`, of which `model` makes nothing for other reasons."""
+    walk = _Walk(catalogue)
+    walk.plain(model, data, "")
+    return walk.problems
+
+
 class _Walk:
     """Collects items, incidental settings and problems on the way through a configuration."""
 
@@ -59,6 +70,18 @@ class _Walk:
             if name in data:
                 data[name] = self._value(getattr(config, name), data[name], kind, f"{path}{name}")
         return data
+
+    def plain(self, model: type[Config], data: Mapping[str, Any], path: str) -> None:
+        """Look at the parts in `data` that are parts, whatever else there is."""
+        for name, field in model.model_fields.items():
+            extra = cast(dict[str, Any], field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {})
+            value, kind, inner = data.get(name), str(extra.get("kind", "")), nested_model(field)
+            if kind:
+                for place, part in _parts(value, f"{path}{name}"):
+                    with suppress(ValidationError):
+                        self._part(Part.model_validate(part), kind, place)
+            elif inner is not None and issubclass(inner, Config) and isinstance(value, Mapping):
+                self.plain(inner, cast(Mapping[str, Any], value), f"{path}{name}.")
 
     def _value(self, value: object, plain: Any, kind: str, path: str) -> Any:
         if isinstance(value, Part):
@@ -85,3 +108,13 @@ class _Walk:
             self.items.append(item)
             return {"name": item.full_name, **self.model(settings, f"{path}.")}
         return {"name": part.name, **part.settings}
+
+
+def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """What may be parts in the plain `value` of a setting that holds one, a list or a table of them; where each is."""
+    if isinstance(value, list):
+        yield from ((f"{path}[{i}]", item) for i, item in enumerate(cast("list[Any]", value)))
+    elif isinstance(value, Mapping) and "name" not in value:
+        yield from ((f"{path}.{key}", item) for key, item in cast("Mapping[str, Any]", value).items())
+    else:
+        yield path, value

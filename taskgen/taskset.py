@@ -174,7 +174,7 @@ def staged(path: Path, *, overwrite: bool = False) -> Generator[BinaryIO]:
     Raises `TaskError` where the file exists, unless `overwrite`, or cannot be written.
     """
     if path.exists() and not overwrite:
-        raise TaskError(f"{path} exists; name another file or overwrite it with --force (overwrite=True)")
+        raise TaskError(f"{path} exists; name another file or overwrite it with --force (in Python: overwrite=True)")
     staging = path.with_name(f".{path.name}.{os.getpid()}.staging")
     made = [folder for folder in path.parents if not folder.exists()]
     try:

@@ -3,14 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 import registry
+from registry.catalogue import Item
 from registry.config import Part
 from registry.errors import UserError
+from taskgen.borders import border, broken, is_foreign, refuse_incomplete, remember
 
 Memory: TypeAlias = tuple[Tensor, ...]
 """Hidden state: tensors [B, ...]."""
@@ -75,11 +77,12 @@ class RecurrentNetwork(nn.Module, ABC):
 def build_network(part: Part, inputs: Inputs, family: str) -> RecurrentNetwork:
     """The network `part` of the catalogue, to read `inputs` of tasks of `family`.
 
-    Raises `UserError` where it remembers by cue and there is none, or one that is no part of the observation.
+    Raises `UserError` where it remembers by cue and there is none, or one that is no part of the observation;
+    `PluginError` for one whose outputs are not of the shapes that it promises.
     """
     item = registry.catalogue().get("networks", part.name)
     if not getattr(item.load(), "by_cue", False):
-        return cast(RecurrentNetwork, item.build(part.settings, input_size=inputs.size))
+        return _tried(item.build(part.settings, input_size=inputs.size), inputs, item)
     if not inputs.cue:
         raise UserError(
             f"network {item.full_name} remembers by a cue, and {family} with these settings shows none: take a family "
@@ -90,7 +93,31 @@ def build_network(part: Part, inputs: Inputs, family: str) -> RecurrentNetwork:
             f"{family} says that entry {strange[0]} of its observation belongs to the cue, but it has "
             f"{inputs.observation} entries, from 0: `taskgen.testing.check_family` finds such families"
         )
-    return cast(RecurrentNetwork, item.build(part.settings, inputs=inputs))
+    return _tried(item.build(part.settings, inputs=inputs), inputs, item)
+
+
+@torch.no_grad()
+def _tried(network: Any, inputs: Inputs, item: Item) -> RecurrentNetwork:
+    """`network`, of which a plugin's gives what it promises: two steps of two sequences, in turn and at once."""
+    refuse_incomplete(
+        network, ("initial", "step", "sequence"), contract="agents.networks.base.RecurrentNetwork", name=item.full_name
+    )
+    remember(network, item)
+    if not is_foreign(network):
+        return network
+    rows = torch.zeros(2, 2, inputs.size)
+    with border(network, "step"):
+        found: Any = network.step(rows[0], network.initial(2))
+    if not isinstance(found, tuple) or len(cast("tuple[Any, ...]", found)) != 2:
+        raise broken(network, "step", f"a {type(found).__name__}", "(output, memory)")
+    with border(network, "sequence"):
+        outputs = {"step": found[0], "sequence": network.sequence(rows)}
+    for call, output in outputs.items():
+        expected = [*rows.shape[call == "step" : 2], getattr(network, "output_size", None)]
+        if not isinstance(output, Tensor) or list(output.shape) != expected:
+            came = list(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+            raise broken(network, call, str(came), f"{expected}, of which output_size is the last")
+    return network
 
 
 def _stacked(parts: tuple[Tensor, ...]) -> Tensor:

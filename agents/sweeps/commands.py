@@ -123,10 +123,12 @@ def pack(
     """Pack a run into one file: weights, configuration, report, evaluation, curves; with hashes, without code."""
     from agents.sweeps import packing
 
-    files = packing.pack(run, output)
+    files, left_out = packing.pack(run, output)
     typer.echo(
         f"{output}: {files} files, {output.stat().st_size / 2**20:.2f} MiB; {typed('unpack')} {output} --run NEW"
     )
+    if left_out:
+        typer.echo(f"Left out, since no command reads it: {', '.join(left_out[:5])}{', ...' * (len(left_out) > 5)}")
 
 
 def unpack(

@@ -47,8 +47,10 @@ _NAME = re.compile(
 """What a file of a pack may be called."""
 
 
-def pack(run: Path, output: Path) -> int:
-    """Write the run at `run` to the file `output`, replacing it; returns the number of its files.
+def pack(run: Path, output: Path) -> tuple[int, list[str]]:
+    """Write the run at `run` to the file `output`, replacing it; returns the number of its files, and what is left out.
+
+    Left out is what the directory holds beside the files of a run, such as those of trackers.
 
     Its report is written anew first. Raises `UserError` for a run that is not trained and judged, or where `output`
     cannot be written; `CheckpointError` for damage.
@@ -69,7 +71,8 @@ def pack(run: Path, output: Path) -> int:
         write_atomically(output, _zipped(plan.config.name, content))
     except OSError as error:
         raise UserError(f"{run} could not be packed into {output} ({error})") from None
-    return len(content)
+    beside = {path.relative_to(run).parts[0] for path in run.iterdir()} - {"lock", "checkpoints", "artefacts"}
+    return len(content), sorted(beside - content.keys() - {"archive.sqlite-shm", *_OTHERS})
 
 
 def _holds(path: Path) -> bool:
@@ -96,7 +99,7 @@ def unpack(file: Path, run: Path) -> int:
     Nothing is written where it raises: `UserError` where a run is there already or the disk refuses, `CheckpointError`
     for what is no pack, is damaged, or has files that none should have.
     """
-    RunDirectory(run).refuse_taken()
+    RunDirectory(run).refuse_taken(resumable=False)
     content = read(file)
     staging = run.with_name(f".{run.name}.{os.getpid()}.staging")
     try:

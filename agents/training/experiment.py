@@ -17,8 +17,8 @@ from agents.evaluation.tail import PART
 from agents.training.budget import BUDGETS, ITERATIONS, overridden
 from agents.training.held_out import HeldOut, source_apart
 from registry.config import INCIDENTAL, Config, Part, parse, read_toml
-from registry.errors import UserError
-from registry.plan import Plan, resolve
+from registry.errors import ConfigError, UserError
+from registry.plan import Plan, problems_of_parts, resolve
 from taskgen.borders import asked, refuse_incomplete, remember
 from taskgen.build import SOURCES, build_family, build_source, refuse_unpaid, with_files
 from taskgen.family import TaskFamily
@@ -240,7 +240,12 @@ def load_experiment(name: str, overrides: Iterable[str] = ()) -> Plan[Experiment
     family = data.get("family")
     if isinstance(family, dict) and isinstance(family.get("name"), str):
         data["family"] = with_files(family["name"], family, overrides)
-    return resolve(parse(Experiment, data, name), registry.catalogue(), name)
+    try:
+        experiment = parse(Experiment, data, name)
+    except ConfigError as error:
+        others = problems_of_parts(Experiment, data, registry.catalogue())
+        raise ConfigError(dict.fromkeys([*error.problems, *others]), name) from None
+    return resolve(experiment, registry.catalogue(), name)
 
 
 @dataclass(frozen=True)

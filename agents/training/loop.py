@@ -23,6 +23,7 @@ from agents.training.experiment import Experiment, Parts, build_parts, refuse_to
 from agents.training.held_out import SAME_TASKS
 from agents.training.highlights import keep_highlights
 from agents.training.lock import Lock
+from agents.training.repeating import refuse_forgetful
 from agents.training.run import RunDirectory
 from agents.training.sharing import collect_shared, refuse_unshared
 from agents.training.trained import begin
@@ -83,7 +84,7 @@ def train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: Pa
             newest = checkpoint.latest(run.checkpoints)
             if newest is None:
                 raise
-            kept = f"{newest.name} is kept: mend the plugin, then go on from there with `--resume`"
+            kept = f"the checkpoint of iteration {int(newest.name)} is kept: mend the plugin and go on with `--resume`"
             raise PluginError(f"{error}. {kept}") from error
 
 
@@ -244,7 +245,7 @@ class _Books:
         self._log: FaultLog | None = None
         self._faults = 0
         self._quarantined = 0
-        self._cut = False
+        self._cut = self._saved = False
         self._decided, self._over = -1, False
 
     def restore(self, batch: TaskBatch | None = None) -> int:
@@ -256,8 +257,11 @@ class _Books:
         self._log = batch.faults if isinstance(batch, Faulting) else None
         tree = self._run.restore()
         done = 0
+        logged = self._run.logged()
         if tree is None:
             begin(self._plan.config, self._parts)
+            if logged:
+                self._watcher.say(f"{self._run.checkpoints} has no checkpoint: training begins at iteration 1 again")
         else:
             done, self._steps = tree["iteration"], tree["steps"]
             self._seconds = tree.get("seconds", 0.0)
@@ -270,15 +274,15 @@ class _Books:
         if not self._writes:
             return done
         for part in self._plan.config.trackers:
-            self._trackers.append(self._tracker(part, done))
+            self._trackers.append(self._tracker(part, done, logged))
         catalogue.notify("run_started", plan=self._plan.config.model_dump(mode="json"), directory=self._run.path)
         self._run.remark_lost()
         if self._due(done) and self._run.evaluated() < done:
             self._evaluate(done)
         return done
 
-    def _tracker(self, part: Part, done: int) -> Tracker:
-        """The tracker `part` of a run that has `done` so many iterations."""
+    def _tracker(self, part: Part, done: int, logged: int) -> Tracker:
+        """The tracker `part` of a run that has `done` so many iterations, of which that many were `logged`."""
         item = registry.catalogue().get("trackers", part.name)
         refuse_untracked(item)
         tracker: Tracker = item.build(part.settings, directory=self._run.path)
@@ -286,7 +290,7 @@ class _Books:
         if isinstance(tracker, Rewinding):
             with border(tracker, "truncate_after"):
                 tracker.truncate_after(done)
-        elif done:
+        elif logged > done:
             self._watcher.say(f"tracker {item.full_name} cannot forget: it has what comes after iteration {done} twice")
         if isinstance(tracker, KnowsConfiguration):
             with border(tracker, "configured"):
@@ -357,12 +361,15 @@ class _Books:
     def save(self, iteration: int) -> None:
         """Checkpoint agent, source and counts; keep what a runner says of its tasks.
 
-        Raises `UserError` for an agent whose state is not finite.
+        Raises `UserError` for an agent whose state is not finite, or, of a plugin's, does not make it.
         """
         self._refuse_broken(iteration)
         if not self._writes:
             return
         self._refuse_lost()
+        if not self._saved or self.over(iteration):
+            refuse_forgetful(self._plan.config, self._parts)
+        self._saved = True
         if self._parts.runner is not None:
             runner = self._parts.runner
             with border(runner, "records"):

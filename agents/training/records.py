@@ -267,12 +267,13 @@ def read_record(path: Path) -> Record:
     late = [value for row in metrics[-math.ceil(len(metrics) / 10) :] if (value := row.get(OPTIMISM)) is not None]
     if not len(curve):
         raise CheckpointError(
-            f"{path / 'metrics.jsonl'} holds no line with {STEPS} and {RETURN}: train for an iteration first, "
-            "with the tracker jsonl among `trackers`"
+            f"{path / 'metrics.jsonl'} holds no whole line with {STEPS} and {RETURN}: train for an iteration first, "
+            "with the tracker jsonl among `trackers`; or restore it from a copy, where it is cut"
         )
     config = _config(path, provenance.pop(configuration.KEY, None))
     specs, marks = _archived(path)
-    checkups = tuple(json_lines(path, "evaluations.jsonl", Checkup))
+    looked = (path / "evaluations.jsonl").exists()  # a run that was stopped early has had no evaluation of its own
+    checkups = tuple(json_lines(path, "evaluations.jsonl", Checkup)) if looked else ()
     evaluation = _parse(Evaluation, read_json(path, "evaluation.json"), path / "evaluation.json")
     if evaluation.run not in (None, seals.first(path)):
         raise _unread(path / "evaluation.json", path, "it is that of another run")
@@ -336,7 +337,7 @@ _REMEDIES = {
     "evaluations.jsonl": "it is written when the first evaluation is over: go on with `taskgen train ... --resume`",
     "evaluation.json": "write it with `{evaluate}`",
     "highlights.jsonl": "it is written at every checkpoint of a curriculum: restore the directory from a copy",
-    ARCHIVE: "it is written after the first iteration: go on with `taskgen train ... --resume`",
+    ARCHIVE: "it is written after the first iteration: train for one, or restore it from a copy",
 }
 
 

@@ -65,14 +65,15 @@ class RunDirectory:
         """Held-out tasks and a sample of the training tasks."""
         return self.path / ARCHIVE
 
-    def refuse_taken(self) -> None:
-        """Raise `UserError` if there is a run here already, or anything else that a run could be mixed up with."""
+    def refuse_taken(self, *, resumable: bool = True) -> None:
+        """Raise `UserError` if there is a run here already, or anything else that a run could be mixed up with.
+
+        Whether it could be gone on with instead, where it is `resumable`, the message says.
+        """
         if self.config.exists():
             begun = "" if any(self.checkpoints.glob("[0-9]*")) else ", which has learned nothing yet"
-            raise UserError(
-                f"{self.path} already holds a run{begun}: continue it with --resume"
-                f"{' as it was begun, remove it' if begun else ''}, or choose another directory with --run"
-            )
+            goes_on = f"continue it with --resume{' as it was begun, remove it' * bool(begun)}, or " * resumable
+            raise UserError(f"{self.path} already holds a run{begun}: {goes_on}choose another directory with --run")
         try:
             names = sorted(found.name for found in self.path.iterdir())
         except FileNotFoundError:
@@ -224,6 +225,10 @@ class RunDirectory:
         """Replace the file `name`; what it holds carries a hash of its own, whichever `value` has."""
         text = json.dumps(seals.sealed(value), indent=1, allow_nan=False)
         write_atomically(self.path / name, f"{text}\n".encode())
+
+    def logged(self) -> int:
+        """The iteration of the last line of metrics.jsonl, 0 without one."""
+        return max((int(line["step"]) for line in self._lines("metrics.jsonl")), default=0)
 
     def evaluated(self) -> int:
         """The iteration of the last line of evaluations.jsonl, 0 without one."""

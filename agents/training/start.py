@@ -2,6 +2,7 @@
 
 from agents.common import parallel
 from agents.training.experiment import Experiment, Parts, build_parts, refuse_same_tasks, refuse_too_short
+from agents.training.repeating import refuse_unrepeatable
 from agents.training.run import RunDirectory
 from agents.training.sharing import refuse_unshared
 from agents.training.trained import begin
@@ -12,7 +13,7 @@ def started(plan: Plan[Experiment], directory: RunDirectory, *, resume: bool = F
     """The plan to train, that of the run in `directory` where it goes on, and its parts; the directory is there.
 
     Raises `UserError` for what does not fit: a directory that is taken, other settings than the run's, an agent that
-    would be judged on its training tasks, trials too short to adapt.
+    would be judged on its training tasks, trials too short to adapt; `PluginError` for a source that does not repeat.
     """
     refuse_unshared(plan.config)
     resumed = parallel.by_first(lambda: resume and directory.config.exists())
@@ -21,6 +22,7 @@ def started(plan: Plan[Experiment], directory: RunDirectory, *, resume: bool = F
     else:
         parallel.by_first(directory.refuse_taken)
     parts = build_parts(plan.config)
+    refuse_unrepeatable(plan, parts)
     refuse_same_tasks(plan.config, parts)
     refuse_too_short(plan.config, parts)
     if not resumed:

@@ -58,6 +58,17 @@ class KnobConfig(Config):
     integer: bool | None = Field(None, description="Whether it is whole; left out: if default and limits are.")
     help: str = Field("", description="What it is.")
 
+    @model_validator(mode="after")
+    def _in_order(self) -> "KnobConfig":
+        stated = [self.low, self.high] if self.default is None else [self.low, self.high, self.default]
+        if self.low > self.high:
+            raise ValueError(f"low = {self.low:g} is above high = {self.high:g}")
+        if self.default is not None and not self.low <= self.default <= self.high:
+            raise ValueError(f"default = {self.default:g} lies outside of {self.low:g} to {self.high:g}")
+        if self.integer and not all(number.is_integer() for number in stated):
+            raise ValueError(f"integer = true, while {', '.join(f'{one:g}' for one in stated)} are not all whole")
+        return self
+
 
 class GymnasiumAnyConfig(Config):
     """Structural settings of `GymnasiumAny`."""
@@ -237,7 +248,7 @@ def _problems(key: str) -> tuple[str, ...]:
 
 
 def _knob(settings: KnobConfig) -> Knob:
-    """Raises `ConfigError` for limits that are none."""
+    """Of complete settings."""
     low, high, default = settings.low, settings.high, settings.default
     assert default is not None
     vary = IntegerRange(low=int(low), high=int(high)) if settings.integer else Uniform(low=low, high=high)
@@ -249,18 +260,15 @@ def _completed(name: str, settings: KnobConfig, seen: Description, id_: str) -> 
     to = settings.to or f"{KWARGS}.{name}"
     if problem := gym_env.place_problem(to, seen):
         raise ValueError(f"knobs.{name}: {id_}: {problem}")
-    if settings.low > settings.high:
-        raise ValueError(f"knobs.{name}: low = {settings.low:g} is above high = {settings.high:g}")
     kind, _, rest = to.partition(".")
     own = {KWARGS: seen.arguments, ATTRIBUTE: seen.attributes}.get(kind, {}).get(rest)
     default = own if settings.default is None else settings.default
     if default is None:
         raise ValueError(f"knobs.{name}: {id_} does not say what {to} is by default; say `default`")
     if not settings.low <= default <= settings.high:
-        whose = "the environment's own" if settings.default is None else "default ="
         raise ValueError(
-            f"knobs.{name}: {whose} {default:g} lies outside of {settings.low:g} to {settings.high:g}; say another "
-            "`default` or other limits"
+            f"knobs.{name}: the environment's own {default:g} lies outside of {settings.low:g} to {settings.high:g}; "
+            "say another `default` or other limits"
         )
     whole = isinstance(own, int) and all(float(one).is_integer() for one in (settings.low, settings.high, default))
     return KnobConfig(

@@ -1,6 +1,5 @@
 """What a family shows, looked at: whether its observation space holds it. Axes: N rows, P numbers of a row."""
 
-from functools import lru_cache
 from logging import getLogger
 
 import torch
@@ -12,6 +11,8 @@ from taskgen.borders import broken
 from taskgen.spaces import bounds, image_shape, misfit
 
 _log = getLogger(__name__)
+_REMARKED: set[tuple[str, str]] = set()
+"""Families and their calls of which something was said."""
 
 
 class Observing:
@@ -67,6 +68,9 @@ class Observing:
         return self._single if rows.dtype == torch.float32 else self._double  # rounded as what is shown
 
 
-@lru_cache(maxsize=64)
 def _remark(family: str, call: str, told: str) -> None:
+    """Once a family and call: the numbers differ from step to step."""
+    if (family, call) in _REMARKED:
+        return
+    _REMARKED.add((family, call))
     _log.warning("%s: %s gave an observation with %s; agents read it as it is", family, call, told)

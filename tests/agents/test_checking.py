@@ -127,18 +127,18 @@ def test_what_raises_is_told_with_its_place_and_what_it_was_tried_on(
 
 
 PAYS = '''
-"""Pays for the second number of an observation."""
+"""Pays for the fifth number of an observation."""
 
 from registry import Entry, hookimpl
 
 
 class Second:
-    """Needs two."""
+    """Needs five."""
 
     def __init__(self, configs, *, family, device): ...
 
     def __call__(self, observation, action, next_observation):
-        return next_observation[:, 1]
+        return next_observation[:, 4]
 
     def descriptor(self): ...
 
@@ -155,7 +155,29 @@ def test_a_reward_is_told_which_family_it_was_tried_on(tmp_path: Path, capsys: p
     assert code == 3
     told = lines[lines.index("bad rewards      second/second") + 1]
     assert "it raised IndexError" in told
-    assert "(second.py, line 13), tried on builtin/bandit: if that is not what it is for, say so" in told
+    assert "(second.py, line 13), tried on builtin/point-navigation: if that is not what it is for, say so" in told
+
+
+def test_a_reward_that_looks_at_other_rows_is_tried_where_rows_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = PAYS.replace("second", "mixed").replace("Second", "Mixed")
+    text = text.replace("def __init__(self, configs, *, family, device): ...", MIXES)
+    text = text.replace(
+        "return next_observation[:, 4]", "return next_observation.sum(1) - next_observation.sum(1).mean()"
+    )
+    (tmp_path / "mixed.py").write_text(
+        text.replace("def descriptor(self): ...", "def descriptor(self): return self.none")
+    )
+    code, lines = checked(tmp_path / "mixed.py", capsys)
+    assert code == 3, lines
+    assert any("behaves otherwise when it is alone in a batch" in line for line in lines), lines
+
+
+MIXES = """def __init__(self, configs, *, family, device):
+        import torch
+
+        self.none = torch.zeros(len(configs), 0)"""
 
 
 def test_memory_beyond_what_is_allowed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

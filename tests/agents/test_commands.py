@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,3 +112,40 @@ def test_interrupt_checkpoints_and_says_how_to_go_on(tmp_path, number):
     assert resume == ["train", f"{directory}/config.toml", "--run", str(directory), "--resume"]
     assert subprocess.run([*command[:3], *resume], stdout=subprocess.PIPE, timeout=240, check=False).returncode == 0
     assert list((directory / "checkpoints").glob("0*"))
+
+
+def test_what_the_report_is_drawn_from_is_not_left_out(tmp_path, capsys):
+    assert _train(tmp_path / "run", "trackers=[]") == 2
+    assert 'trackers: "jsonl" is not among them' in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_problems_of_the_experiment_and_of_its_parts_are_told_together(tmp_path, capsys):
+    wrong = ["training.iteration=3", "agent.lerning_rate=1", "famly=bandit", "agent.network=7"]
+    wrong += ['evaluation.players=[{name="randm"}, {name="greedy", x=1}]']
+    assert _train(tmp_path / "run", *wrong) == 2
+    said = capsys.readouterr().err
+    for word in ("training.iteration:", "agent.lerning_rate:", "famly:", "agent.network = 7", "randm"):
+        assert said.count(word) == 1, said
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_that_contradict_each_other_are_told_without_their_table(tmp_path, capsys):
+    assert _train(tmp_path / "run", "training.steps=10") == 2
+    said = capsys.readouterr().err
+    assert "training: " in said
+    assert "{" not in said
+
+
+def test_where_checkpoints_are_gone_it_is_said_that_training_begins_again(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert main(["train", str(tmp_path / "run" / "config.toml"), "--run", str(tmp_path / "run"), "--resume"]) == 0
+    assert "checkpoints has no checkpoint: training begins at iteration 1 again" in capsys.readouterr().out
+
+
+def test_a_run_that_is_judged_before_its_first_evaluation_is_reported(run, tmp_path, caplog):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "evaluations.jsonl").unlink()
+    assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "page.html")]) == 0
+    assert "evaluations.jsonl is missing or empty, which went up to iteration 6" in caplog.text

@@ -324,3 +324,23 @@ def test_a_plugin_that_cannot_describe_is_named(monkeypatch: pytest.MonkeyPatch)
     for implementation in found._manager.hook.describe_entry.get_hookimpls():
         monkeypatch.setattr(implementation, "function", broken)
     assert list(found.described(item).values()) == ["ValueError: no networks builtin/lstm"]
+
+
+def test_a_hook_without_its_mark_is_told(tmp_path: Path) -> None:
+    unmarked = "\n\ndef register_rewards():\n    return []\n"
+    (record,) = [
+        one for one in load([plugin(tmp_path, "half", registering(agent("a")) + unmarked)]).plugins if one.error
+    ]
+    assert (
+        record.error == "register_rewards is not marked with @registry.hookimpl, so what it registers would be missing"
+    )
+
+
+def test_a_setting_that_would_take_the_parts_name_is_refused(tmp_path: Path) -> None:
+    body = registering("Entry('a', 'collections:OrderedDict', 'A.', config='named:Named')")
+    body += "\n\nfrom registry.config import Config\n\n\nclass Named(Config):\n    name: str = ''\n"
+    item = load([plugin(tmp_path, "named", body)]).get("agents", "a")
+    with pytest.raises(
+        PluginError, match="named:Named has a setting `name`, which is what experiments call the part by"
+    ):
+        item.config_class()

@@ -146,7 +146,7 @@ class Source:
     feedback = True
 
     def __init__(self, config, *, family, seed):
-        self.fault, self.family, self.state = config.fault, family, 0
+        self.fault, self.family = config.fault, family
         self.rng = np.random.Generator(np.random.PCG64(seed))
         if self.fault == "init raises":
             _raise()
@@ -181,10 +181,12 @@ class Source:
         pass
 
     def state_dict(self):
-        return {"state none": None, "state odd": {"a": object()}, "state list": [1]}.get(self.fault, {"n": self.state})
+        return {"state none": None, "state odd": {"a": object()}, "state list": [1]}.get(
+            self.fault, {"rng": self.rng.bit_generator.state}
+        )
 
     def load_state_dict(self, state):
-        self.state = state["n"]
+        self.rng.bit_generator.state = state["rng"]
 
 
 class Player(RandomPolicy):

@@ -145,6 +145,15 @@ def test_what_is_too_large_is_refused(packed, tmp_path, monkeypatch):
     packing.unpack(packed, tmp_path / "new")
 
 
+def test_what_is_left_out_is_said(packed, tmp_path, capsys):
+    packing.unpack(packed, tmp_path / "run")
+    (tmp_path / "run" / "lines.txt").write_text("of a tracker")
+    assert main(["pack", str(tmp_path / "run"), "-o", str(tmp_path / "again.zip")]) == 0
+    assert "Left out, since no command reads it: lines.txt" in capsys.readouterr().out
+    assert main(["unpack", str(tmp_path / "again.zip"), "--run", str(tmp_path / "run")]) == 2
+    assert "already holds a run: choose another directory" in capsys.readouterr().err
+
+
 def test_a_budget_that_is_no_number_is_told(packed, tmp_path, monkeypatch):
     monkeypatch.setenv("TASKGEN_PACK_BYTES", "4 GiB")
     with pytest.raises(ConfigError, match="TASKGEN_PACK_BYTES = '4 GiB': expected a whole number, 1 or more"):

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FILES_VARIABLE, str(TOY))
 
 
-def test_what_a_tracker_may_have_is_used_and_what_it_lacks_is_said(tmp_path: Path) -> None:
+def test_what_a_tracker_may_have_is_used_and_what_it_lacks_is_said(tmp_path: Path, monkeypatch: Any) -> None:
     plan = load_experiment("rl2-bandit", [*QUICK, 'trackers=["least", "most", "jsonl"]'])
     run = RunDirectory(tmp_path / "run")
     run.create(plan)
@@ -55,6 +56,7 @@ def test_what_a_tracker_may_have_is_used_and_what_it_lacks_is_said(tmp_path: Pat
     assert not train(plan, run, first)
     with (run.path / "most.txt").open("a") as file:
         file.write("2\n")  # as if the process had been killed after the next iteration
+    monkeypatch.setattr(RunDirectory, "logged", lambda _: 2)
     again = Watcher()
     assert train(run.open(), run, again)
     evaluations = [json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()]

@@ -30,6 +30,7 @@ from registry.errors import ConfigError, TaskError, UserError
 from taskgen.engines import gym_recipe
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
+from taskgen.spec import TaskSpec
 from taskgen.testing import check_family
 
 
@@ -234,6 +235,9 @@ def test_sources_vary_the_knobs(named: Any):
         ({"id": "gym_toys:Corridor", "knobs": {"x": {"to": "length"}}}, "expected kwargs.NAME, attribute.NAME"),
         ({"id": "gym_toys:Corridor", "knobs": {"length": {"low": 6.0, "high": 7.0}}}, "own 5 lies outside of 6 to 7"),
         ({"id": "gym_toys:Corridor", "knobs": {"length": {"low": 7.0, "high": 6.0}}}, "low = 7 is above high = 6"),
+        ({"knobs": {"length": {"low": 0.6, "default": 0.5}}}, "default = 0.5 lies outside of 0.6 to 1"),
+        ({"knobs": {"length": {"high": 2.0, "default": 3.0}}}, "default = 3 lies outside of 0 to 2"),
+        ({"knobs": {"length": {"low": 0.5, "high": 2.0, "integer": True}}}, "integer = true, while 0.5, 2 are not all"),
         ({"id": "gym_toys:Corridor", "knobs": {"x": {"to": "options.start"}}}, "say `default`"),
         ({"id": "gym_toys:Corridor", "knobs": {"horizon": {"default": 1.0, "to": "options.x"}}}, "name it otherwise"),
     ],
@@ -504,3 +508,12 @@ def test_an_agent_plays_it_in_workers_as_in_this_process():
 def _random(made: Any) -> Any:
     problem = problem_of(made, episodes=3, seed=0, device=torch.device("cpu"))
     return build_agent(Part(name="random"), problem)
+
+
+@pytest.mark.parametrize(("key", "value"), [("low", 1.25), ("default", -0.5), ("high", 0.3), ("integer", True)])
+def test_a_task_whose_knob_has_limits_that_are_none_is_told(key: str, value: object) -> None:
+    spec = taskgen.build_family("gymnasium").spec().to_dict()
+    knobs = {"length": {**spec["context"]["knobs"]["length"], key: value}}
+    task = TaskSpec.from_dict({**spec, "context": {**spec["context"], "knobs": knobs}})
+    with pytest.raises(TaskError, match=r"knobs.length"):
+        taskgen.build.family_of(task)
