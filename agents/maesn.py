@@ -15,7 +15,7 @@ Both gradients of L_i that `latent_gradient` offers are unbiased. The paper's go
 mu + sigma eps) A: it hears of how actions strayed at the latents that were drawn, little where one latent of ten finds
 the goal. That by likelihood ratio, d log N(z; mu, sigma) R, hears of which latents earned; it is taken as the natural
 gradient, which does not blow up as sigma shrinks. The outer gradient goes through either: gains of latents weigh by
-N(z; mu, sigma) over the density that they were drawn with, which is 1 but for its derivative.
+N(z; mu, sigma) over the density that they were drawn with, clipped as the policy's ratio is.
 
 Tasks are told apart by their descriptor, in training alone. When it is judged it is told nothing: every task begins at
 the prior N(0, 1), with the meta-learned weights, and latents and actions are drawn. To train on a dense reward what is
@@ -282,7 +282,8 @@ class MAESN:
         latents = fast[:, :width]
         gain = played.gain
         if played.density is not None:  # that their mean moves with where the latents begin is part of the gradient
-            gain = gain * (log_density(latents, played.latent) - played.density).exp()
+            ratio = (log_density(latents, played.latent) - played.density).exp()
+            gain = gain * ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
         stepped = latents - sizes[:width] * natural_gradient(latents, played.latent, gain)
         by_ratio = self.config.latent_gradient == "likelihood-ratio"
         if by_ratio and not self.config.adapt_policy:

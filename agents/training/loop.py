@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from logging import getLogger
 from typing import NoReturn, Protocol
 
 import numpy as np
@@ -49,6 +50,7 @@ MEASURED_KL = ("losses/kl", "losses/approx_kl")
 """Metrics that say by how many nats an update moved the policy."""
 SAMPLED_TASKS = 512
 """Training tasks kept in the run's archive, to show their distribution."""
+_remarks = getLogger(__name__)
 
 
 class Watcher(Protocol):
@@ -261,7 +263,7 @@ class _Books:
         if tree is None:
             begin(self._plan.config, self._parts)
             if logged:
-                self._watcher.say(f"{self._run.checkpoints} has no checkpoint: training begins at iteration 1 again")
+                _remarks.warning("%s has no checkpoint: training begins at iteration 1 again", self._run.checkpoints)
         else:
             done, self._steps = tree["iteration"], tree["steps"]
             self._seconds = tree.get("seconds", 0.0)

@@ -137,11 +137,11 @@ def test_settings_that_contradict_each_other_are_told_without_their_table(tmp_pa
     assert "{" not in said
 
 
-def test_where_checkpoints_are_gone_it_is_said_that_training_begins_again(run, tmp_path, capsys):
+def test_where_checkpoints_are_gone_it_is_said_that_training_begins_again(run, tmp_path, caplog):
     shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     assert main(["train", str(tmp_path / "run" / "config.toml"), "--run", str(tmp_path / "run"), "--resume"]) == 0
-    assert "checkpoints has no checkpoint: training begins at iteration 1 again" in capsys.readouterr().out
+    assert "checkpoints has no checkpoint: training begins at iteration 1 again" in caplog.text
 
 
 def test_a_run_that_is_judged_before_its_first_evaluation_is_reported(run, tmp_path, caplog):
