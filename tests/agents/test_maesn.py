@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from agents.common.inner_loop import policy_gradient_loss
-from agents.maesn import MAESN, MAESNConfig, log_density, natural_gradient
+from agents.maesn import MAESN, MAESNConfig, natural_gradient
 from registry.errors import UserError
 from taskgen.build import build_family
 from taskgen.interaction.agent import judged
@@ -101,28 +101,6 @@ def test_the_natural_gradient_is_that_of_the_likelihood_ratio_through_the_invers
     slope = differences(surrogate, latents[0])
     expected = slope * torch.cat([latents[0, 2:].exp().square(), torch.full((2,), 0.5)])
     torch.testing.assert_close(natural_gradient(latents, latent, gain)[0], expected, atol=1e-7, rtol=1e-6)
-
-
-@pytest.mark.parametrize(("mean", "log_std", "goal"), [(0.0, 0.0, 1.0), (0.5, -1.0, 1.0), (-0.3, 0.4, 2.0)])
-def test_the_outer_gradient_knows_that_other_latents_would_have_been_drawn(mean, log_std, goal):
-    """Against differences of the step of 1,000,000 latents, drawn anew for each, whose gain is a function of them."""
-    agent, family, specs = made(step_size=0.3, latent=1)
-    played = agent.round(play(agent, family, specs[:1]).rounds[0], 1)
-    agent = doubled(agent)
-    noise = torch.randn(1_000_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-
-    def round_of(at):
-        latent = (at[0] + at[1].exp() * noise).detach()
-        gain = 1.5 - 0.5 * (latent - goal).square()
-        return played._replace(latent=latent[None, :, None], gain=gain[None])
-
-    at = torch.tensor([mean, log_std], dtype=torch.float64)
-    drawn_here = round_of(at)._replace(density=log_density(at[None], round_of(at).latent))
-    with torch.enable_grad():
-        found = torch.autograd.functional.jacobian(lambda at: agent.inner_step(at[None], drawn_here)[0], at)
-    for row in range(2):
-        expected = differences(lambda at, row=row: agent.inner_step(at[None], round_of(at))[0, row].detach(), at, 1e-3)
-        torch.testing.assert_close(found[row], expected, atol=0.02, rtol=0.02)
 
 
 def test_where_all_episodes_earned_the_same_nothing_moves():
