@@ -214,8 +214,14 @@ class Resume:
     @property
     def notes(self) -> str:
         """Which parts were measured at another commit than the present one."""
-        others = {key: part["commit"] for key, part in self._parts.items() if part["commit"] != self._commit}
-        return "; ".join(f"{key} was measured at commit {commit}" for key, commit in others.items())
+        others: dict[tuple[str, str], list[str]] = {}
+        for key, part in self._parts.items():
+            if part["commit"] != self._commit:
+                others.setdefault((key.partition(" ")[0], part["commit"]), []).append(key)
+        return "; ".join(
+            f"{keys[0] if len(keys) == 1 else f'{len(keys)} parts of {kind}'} measured at commit {commit}"
+            for (kind, commit), keys in others.items()
+        )
 
     def done(self) -> None:
         """Forget the parts: the result is recorded."""

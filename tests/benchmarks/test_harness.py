@@ -104,7 +104,7 @@ def test_finished_parts_are_not_measured_again(results: Path, monkeypatch: pytes
     assert again.part("seed 0", lambda: measure("0")) == ["0"]
     assert again.part("seed 1", lambda: measure("1")) == ["1"]
     assert measured == ["0", "1"]
-    assert again.notes == "seed 0 was measured at commit first"
+    assert again.notes == "seed 0 measured at commit first"
     assert harness.Resume("toy", {"tasks": 20}).part("seed 0", lambda: measure("other")) == ["other"]
     again.done()
     assert harness.Resume("toy", {"tasks": 20}).part("seed 0", lambda: measure("fresh")) == ["fresh"]
