@@ -22,16 +22,17 @@ Moments = tuple[Tensor, Tensor]
 def centred_ranks(returns: Float[Tensor, "M B"]) -> Float[Tensor, "M B"]:
     """Ranks within each column, from -0.5 for the worst to 0.5 for the best; ties share the mean of their ranks.
 
-    Numbers are ties where they differ by less than a `RESOLUTION`th of the largest: sums of the same rewards in another
-    order do. What is not finite, NaN or an infinity, is worst.
+    So do neighbours that differ by less than a `RESOLUTION`th of themselves, as sums of the same rewards do in another
+    order. What is not finite, NaN or an infinity, is worst.
     """
     finite = returns.isfinite()
-    largest = torch.where(finite, returns, 0.0).abs().amax(0).clamp(min=torch.finfo(returns.dtype).tiny)
-    told_apart = (returns / largest * RESOLUTION).round()
-    columns = torch.where(finite, told_apart, -torch.inf).T.contiguous()
-    ordered = columns.sort(dim=1).values
-    below, up_to = (torch.searchsorted(ordered, columns, right=right) for right in (False, True))
-    return ((below + up_to - 1).T / 2) / (len(returns) - 1) - 0.5
+    ordered, order = torch.where(finite, returns, -torch.inf).T.sort(dim=1)
+    low, high = ordered[:, :-1], ordered[:, 1:]
+    apart = (high - low > torch.maximum(low.abs(), high.abs()) / RESOLUTION) | (low.isinf() & high.isfinite())
+    groups = torch.cat([torch.zeros_like(order[:, :1]), apart.cumsum(1)], 1)
+    below, up_to = (torch.searchsorted(groups, groups, right=right) for right in (False, True))
+    ranks = torch.empty_like(ordered).scatter_(1, order, (below + up_to - 1).to(ordered.dtype) / 2)
+    return ranks.T / (len(returns) - 1) - 0.5
 
 
 def search_gradient(utility: Float[Tensor, "M"], noise: Float[Tensor, "n P"], std: float) -> Float[Tensor, "P"]:

@@ -14,6 +14,9 @@ from scipy.stats import rankdata
 
 Floats: TypeAlias = NDArray[np.float64]
 
+RESOLUTION = 2**17
+"""Neighbouring scores are told apart where they differ by more than this part of themselves."""
+
 
 def novelty(point: Floats, others: Sequence[Floats], neighbours: int) -> float:
     """Mean distance from `point` to the nearest `neighbours` of `others`, to all where there are fewer; 0 to none."""
@@ -38,5 +41,9 @@ def performance_vector(scores: Sequence[float], low: float, high: float) -> Floa
     clipped = np.clip(np.nan_to_num(np.asarray(scores, dtype=np.float64), nan=low, posinf=high, neginf=low), low, high)
     if len(clipped) < 2:
         return np.zeros(len(clipped))
-    told_apart = np.round(clipped / max(np.abs(clipped).max(), np.finfo(np.float64).tiny) * 2**17)
-    return (rankdata(told_apart) - 1.0) / (len(clipped) - 1) - 0.5
+    order = np.argsort(clipped, kind="stable")
+    ordered = clipped[order]
+    apart = np.diff(ordered) > np.maximum(np.abs(ordered[1:]), np.abs(ordered[:-1])) / RESOLUTION
+    groups = np.empty(len(clipped))
+    groups[order] = np.concatenate([[0], np.cumsum(apart)])
+    return (rankdata(groups) - 1.0) / (len(clipped) - 1) - 0.5

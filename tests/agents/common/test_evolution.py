@@ -25,6 +25,8 @@ def test_what_differs_by_rounding_is_a_tie():
     assert centred_ranks(sums[:, None]).flatten().tolist() == [0.0] * 4
     assert centred_ranks(torch.tensor([[2.0], [2.0001], [-1.0]])).flatten().tolist() == [0.0, 0.5, -0.5]
     assert centred_ranks(torch.zeros(3, 1)).flatten().tolist() == [0.0] * 3
+    far = torch.tensor([[-1e9], [2.0], [1.0], [2.0]])  # one that is far away leaves the others told apart
+    assert centred_ranks(far).flatten().tolist() == pytest.approx([-0.5, 1 / 3, -1 / 6, 1 / 3])
 
 
 def test_what_is_not_finite_is_worst():

@@ -56,3 +56,4 @@ def test_what_differs_by_rounding_has_one_rank() -> None:
     once, other = float(np.float32(-2.0)), float(np.nextafter(np.float32(-2.0), np.float32(-3.0)))
     assert performance_vector([once, other, once, other], -10.0, 10.0).tolist() == [0.0] * 4
     assert performance_vector([0.0, 0.0], -10.0, 10.0).tolist() == [0.0] * 2
+    assert performance_vector([1.0, 1e9, 1.5], -1e9, 1e9).tolist() == [-0.5, 0.5, 0.0]
