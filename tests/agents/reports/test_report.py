@@ -279,15 +279,14 @@ def test_a_band_without_interval_is_drawn(tmp_path: Path) -> None:
         ("config.toml", "not a run directory: it has no config.toml"),
         ("provenance.json", "restore it from a copy"),
         ("metrics.jsonl", "tracker jsonl"),
-        ("evaluations.jsonl", "--resume"),
         ("evaluation.json", "taskgen evaluate"),
-        ("archive.sqlite", "--resume"),
+        ("archive.sqlite", "restore it from a copy"),
     ],
 )
 def test_a_missing_file_is_named_with_its_remedy(tmp_path: Path, name: str, remedy: str) -> None:
     run = make_run(tmp_path / "run", iterations=6)
     (run / name).unlink()
-    with pytest.raises(CheckpointError, match=f"{re.escape(name)}.*{re.escape(remedy)}|{re.escape(remedy)}"):
+    with pytest.raises(UserError, match=f"{re.escape(name)}.*{re.escape(remedy)}|{re.escape(remedy)}"):
         write_report([run], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
@@ -298,7 +297,7 @@ def test_a_missing_file_is_named_with_its_remedy(tmp_path: Path, name: str, reme
         ("provenance.json", "[]", "it is not a JSON object"),
         ("provenance.json", "[" * 100_000, "provenance.json is damaged"),
         ("metrics.jsonl", '{"step": 1, "metrics": {}}\n{"step": "two", "metrics": {}}\n', r"line 2: step: "),
-        ("metrics.jsonl", '{"step": 1, "metrics": {"x": 1}}\n', "holds no line with charts/steps"),
+        ("metrics.jsonl", '{"step": 1, "metrics": {"x": 1}}\n', "holds no whole line with charts/steps"),
         ("metrics.jsonl", "{}}\n", "line 1: Extra data"),
         ("evaluations.jsonl", '{"iteration": 1}\n', r"line 1: steps: Field required"),
         ("evaluation.json", "{", "evaluation.json is damaged: Expecting property name"),
