@@ -114,6 +114,7 @@ def kit(memory: float, kind: str, name: str, beat: Beat = silent) -> list[str] |
     except Exception as error:  # noqa: BLE001 - it is the plugin's
         package = item.entry.target.partition(":")[0].partition(".")[0]
         told = f"it raised {type(error).__name__}: {error}{place_of(error, package, error.__traceback__)}"
+        told = ", ".join([told, *getattr(error, "__notes__", [])])
         if kind in ("rewards", "generators", "curricula"):
             told += f", tried on {_family(item)}: if that is not what it is for, say so by the `needs` of its entry"
         return [told]

@@ -123,7 +123,11 @@ def check_spaces(
             refused[family.name] = str(error)
             problems += [f"{family.name}: refused without naming it: {error}"] if family.name not in str(error) else []
             continue
-        problems += [f"{family.name}: {found}" for found in _space_problems(agent, family, problem, episodes)]
+        try:
+            problems += [f"{family.name}: {found}" for found in _space_problems(agent, family, problem, episodes)]
+        except Exception as error:
+            error.add_note(f"tried on observations {problem.observation_space} and actions {problem.action_space}")
+            raise
     if problems:
         raise AssertionError("\n".join([f"{name}:", *(f"  - {problem}" for problem in problems)]))
     return refused

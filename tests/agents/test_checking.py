@@ -180,6 +180,31 @@ MIXES = """def __init__(self, configs, *, family, device):
         self.none = torch.zeros(len(configs), 0)"""
 
 
+ONE_SPACE = """
+import torch
+from agents.random_policy import RandomPolicy
+from registry import Entry, hookimpl
+
+
+class Narrow(RandomPolicy):
+    def act(self, carry, step):
+        torch.zeros(len(step.observation), 2) + step.observation.reshape(len(step.observation), -1)
+        return super().act(carry, step)
+
+
+@hookimpl
+def register_agents():
+    return [Entry("narrow", "narrow_one:Narrow", "Knows two numbers.")]
+"""
+
+
+def test_an_agent_is_told_which_spaces_it_was_tried_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "narrow_one.py").write_text(ONE_SPACE)
+    code, lines = checked(tmp_path / "narrow_one.py", capsys)
+    assert code == 3
+    assert any("it raised RuntimeError" in line and "tried on observations " in line for line in lines), lines
+
+
 def test_memory_beyond_what_is_allowed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "big_one.py").write_text(
         GOOD.replace("middles", "big_one").replace("self.given += n", "bytearray(10**9)")
