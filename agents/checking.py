@@ -110,7 +110,7 @@ def kit(memory: float, kind: str, name: str, beat: Beat = silent) -> list[str] |
     try:
         play(item)
     except (AssertionError, UserError) as error:
-        return str(error).splitlines()
+        return [*str(error).splitlines(), *getattr(error, "__notes__", [])]
     except Exception as error:  # noqa: BLE001 - it is the plugin's
         package = item.entry.target.partition(":")[0].partition(".")[0]
         told = f"it raised {type(error).__name__}: {error}{place_of(error, package, error.__traceback__)}"
