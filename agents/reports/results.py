@@ -87,6 +87,8 @@ def grouped(runs: Iterable[R]) -> dict[str, list[R]]:
     found: dict[str, list[R]] = {}
     for run in runs:
         same = {key: value for key, value in essential_of(run.path, run.config).items() if key != "seed"}
+        if isinstance(looked := same.get("evaluation"), Mapping):  # how many tasks it was looked at with on the way
+            same["evaluation"] = {key: value for key, value in looked.items() if key != "tasks"}
         found.setdefault(json.dumps(same, sort_keys=True, default=str), []).append(run)
     firsts = [members[0] for members in found.values()]
     labels = labelled(firsts)
