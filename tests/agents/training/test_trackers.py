@@ -112,7 +112,7 @@ def test_events_hold_the_evaluations_and_the_configuration(tmp_path: Path) -> No
 def test_a_run_is_read_and_judged_without_the_plugin_of_its_tracker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Trackers are for training alone; like looks on the way, and all that changes no result, they make no other run."""
+    """Trackers are for training alone; like looks on the way they change no result, and make no other run."""
     one, other = tmp_path / "one", tmp_path / "other"
     own = ['trackers=["least", "jsonl"]', "training.deadline=33.0", "training.evaluate_every=1"]
     assert main(["train", "rl2-bandit", *QUICK, *own, "--run", str(one)]) == 0
