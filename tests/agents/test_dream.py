@@ -105,7 +105,7 @@ def test_trials_of_exploration_alone_are_refused():
 
 
 def _gradients(agent, loss):
-    agent._optimizer.zero_grad(set_to_none=True)
+    agent._optimizer.zero_grad()
     loss.backward()
     parts = ("exploit", "explore", "encoder", "decoder")
     return {name for name in parts if any(p.grad is not None for p in getattr(agent._networks, name).parameters())}

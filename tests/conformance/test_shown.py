@@ -13,7 +13,7 @@ from registry.errors import PluginError, UserError
 from taskgen.engines.toys import OBSERVED, SpaceToy, SpaceToyConfig
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
-from taskgen.interaction.observing import _remark
+from taskgen.interaction.observing import _REMARKED
 from taskgen.interaction.playing import TrialPlayer
 from taskgen.spaces import bounds, leaves, pack
 
@@ -79,7 +79,7 @@ def with_number(place, value):
 def test_a_number_that_the_space_does_not_hold(name, place, value, whole, agent, from_step, caplog):
     toy = family(OBSERVED[name])
     toy.odd, toy.from_step = with_number(place, value), from_step
-    _remark.cache_clear()
+    _REMARKED.clear()
     said = rf"gave an observation with {re.escape(f'{value:g}')}( in its part \S+)?, which .* does not hold"
     if whole:
         with pytest.raises(PluginError, match=rf"(reset|step) {said}"):

@@ -101,7 +101,7 @@ def test_evaluation_is_repeatable_and_beside_players(finished):
     assert len(players["rl2"]["returns"]["mean"]) == 3
     assert first["tasks"] == 32
     stored = json.loads((finished.path / "evaluation.json").read_text())
-    assert {key: value for key, value in stored.items() if key not in ("digest", "returns_sha256")} == first
+    assert {key: value for key, value in stored.items() if key not in ("digest", "returns_sha256", "run")} == first
 
 
 def test_more_episodes_than_in_training(finished):
@@ -178,7 +178,7 @@ def test_an_agent_that_its_last_update_broke_is_neither_kept_nor_judged(tmp_path
 def test_every_problem_of_a_plan_at_once():
     with pytest.raises(ConfigError) as caught:
         load_experiment("rl2-bandit", ["agent.learning_rat=1", "family.arms=0", "training.iterations=0", "seeed=3"])
-    assert len(caught.value.problems) == 2  # the experiment's own keys first: parts are looked up in a sound plan
+    assert len(caught.value.problems) == 4
     with pytest.raises(ConfigError) as caught:
         load_experiment("rl2-bandit", ["agent.learning_rat=1", "family.arms=0", "agent.network.name=gruu"])
     text = str(caught.value)
