@@ -1,7 +1,7 @@
 """Adam, whose learning rate is a setting, whatever state it goes on from.
 
-`torch.optim.Adam`, to the bit and with the same state, without `torch._dynamo`, which that imports when it is made: 1.5 s
-and 70 MiB of every process that learns anything (torch 2.13, findings/torch_optimiser_imports_compiler.sh).
+`torch.optim.Adam`, to the bit and with the same state, without `torch._dynamo`, which that imports when it is made:
+1.5 s and 70 MiB of every process that learns anything (torch 2.13, findings/torch_optimiser_imports_compiler.sh).
 """
 
 from collections.abc import Iterable
