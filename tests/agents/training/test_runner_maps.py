@@ -15,7 +15,7 @@ from agents.training.experiment import build_parts, load_experiment
 from agents.training.loop import train
 from agents.training.run import RunDirectory
 from plugins.runners.work import Examination
-from taskgen import lineage
+from taskgen import lineage, maps
 from tests.agents.training.test_loop import Quiet, digest
 from tests.agents.training.test_runner_runs import archived
 from tests.taskgen.test_maps import RAY, wait_until_gone
@@ -128,7 +128,7 @@ class Killer(Quiet):
         if done == self.AFTER:
             waiting = [*self._crew._idle, *self._crew._starting]
             wait([worker.ready for worker in waiting])
-            self.idle = [self._ask[worker](os.getpid, ()).result() for worker in waiting]
+            self.idle = [maps._result(self._ask[worker](os.getpid, ())) for worker in waiting]
             for pid in self.idle:
                 os.kill(pid, signal.SIGKILL)
 
