@@ -114,9 +114,10 @@ def train(
         plan = load_experiment(str(experiment), overrides)
     directory = RunDirectory(Path(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}"))
     with _watched(watcher) as watching:
-        if resume and not directory.config.exists():
-            watching.say(f"there is no run in {directory.path} to go on with: one begins")
-        plan, parts = started(plan, directory, resume=resume)
+        begins = resume and not directory.config.exists()
+        plan, parts = started(plan, directory, resume=resume, reported=judge)
+        if begins:
+            watching.say(f"there was no run in {directory.path} to go on with: one begins")
         finished = train_run(plan, directory, watching, parts)
         if not (finished and judge):
             return directory.path

@@ -74,11 +74,9 @@ def train(
     given += [] if start is None else beginning_with(start)
     plan = load_experiment(experiment, given)
     directory = RunDirectory(run or Path("runs") / f"{plan.config.name}-{plan.config.seed}")
-    if not any(tracker.name == "builtin/jsonl" for tracker in plan.config.trackers):
-        raise UserError('trackers: "jsonl" is not among them, which writes what the report is drawn from: add it')
     with parallel.joined() as first, Progress(quiet=not first) as progress:
         begins = resume and not directory.config.exists()
-        plan, parts = started(plan, directory, resume=resume)
+        plan, parts = started(plan, directory, resume=resume, reported=True)
         if begins:
             progress.say(f"there was no run in {directory.path} to go on with: one begins")
         if parts.agent is not None:
@@ -272,7 +270,7 @@ def play(
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
 ) -> None:
     """Play one trial of a task and write a film of it, or a transcript."""
-    from agents.reports.film import called, check_output, film, write
+    from agents.reports.film import check_output, film, introduced, write
     from taskgen.taskset import TaskSet
 
     specs = TaskSet.read(tasks)
@@ -280,7 +278,7 @@ def play(
         raise UserError(f"--index {index}: {tasks} holds {len(specs)} tasks, counted from 0")
     drawn = check_output(output, specs[index])
     watched = film(specs[index], agent, episodes=episodes, seed=seed, every=every if drawn else 0)
-    player = called(agent)
+    player = introduced(agent)
     what = write(watched, output, player=player, frames_per_second=fps, overwrite=force)
     typer.echo(f"{output}: task {specs[index].id[:8]} played by {player}, {what}")
 

@@ -25,10 +25,9 @@ Strategies", section 4, algorithm 1.
 
 Differences from the paper: inner steps go by likelihood ratio unless `latent_gradient` is "pathwise", and the outer
 gradient then takes which latents were drawn, and what they earned, as given: it lacks that another start would have
-drawn others (with that, sparse point navigation diverged within 130 to 170 iterations of 400); the outer loop is PPO's
-clipped surrogate with Adam, not TRPO; deviations adapt and are learned as their logarithms; of training tasks a bounded
-number has latents of its own, and those beyond it begin at the prior. Natural gradients: Wierstra et al. 2014, "Natural
-Evolution Strategies", section 3.
+drawn others (with that, training diverged); the outer loop is PPO's clipped surrogate with Adam, not TRPO; deviations
+adapt and are learned as their logarithms; of training tasks a bounded number has latents of its own, and those beyond
+it begin at the prior. Natural gradients: Wierstra et al. 2014, "Natural Evolution Strategies", section 3.
 
 Axes: T time, B tasks, E episodes of a task side by side, L latent dimensions, F numbers that adapt: 2 L, or 2 L + P
 with the policy's, P parameters of the policy, N numbered tasks.

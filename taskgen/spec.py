@@ -14,7 +14,6 @@ JsonValue = Union[None, bool, int, float, str, Sequence["JsonValue"], Mapping[st
 
 _FIELDS = frozenset(("family", "context", "reward", "seed", "id"))
 _LEAVES = frozenset((type(None), bool, int, str))
-_PLAIN = _LEAVES | {float}
 MAX_SEED = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly."""
 
@@ -153,9 +152,6 @@ def identical(one: Any, other: Any) -> bool:
         return first.keys() == second.keys() and all(identical(first[key], second[key]) for key in first)
     if isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):
         items, others = cast(Sequence[Any], one), cast(Sequence[Any], other)
-        kinds = set(map(type, items))
-        if len(kinds) == 1 and kinds <= _PLAIN and kinds == set(map(type, others)) and 0.0 not in items:
-            return tuple(items) == tuple(others)  # without a look at each
         return len(items) == len(others) and all(map(identical, items, others))
     return False
 

@@ -127,7 +127,7 @@ def film(spec: TaskSpec, player: str, *, episodes: int | None = None, seed: int 
     return watch(spec, family, judged(agent), episodes, every)
 
 
-def called(player: str) -> str:
+def introduced(player: str) -> str:
     """`player` as a reader should know it: an agent of the catalogue that would learn has learned nothing yet."""
     if (Path(player) / "config.toml").is_file() or "reference" in registry.catalogue().get("agents", player).entry.tags:
         return player

@@ -16,11 +16,11 @@ from typing import Any
 from agents.evaluation.carry import size, weighed
 from agents.evaluation.tail import PART
 from agents.training.budget import BUDGETS
-from agents.training.experiment import Experiment, Parts, build_parts, refuse_same_tasks, refuse_too_short
+from agents.training.experiment import Experiment, Parts, build_parts
 from agents.training.judge import called
 from agents.training.loop import train
 from agents.training.run import RunDirectory
-from agents.training.start import started
+from agents.training.start import refuse_misfits, started
 from registry.plan import Plan
 from taskgen.borders import asked, state_of
 from taskgen.build import SOURCES, build_source
@@ -117,13 +117,11 @@ class Outlook:
 def outlook(plan: Plan[Experiment], *, probe: bool = False) -> Outlook:
     """What the run `plan` will be; with `probe` a few iterations of it are trained, and thrown away.
 
-    Raises `UserError` for parts that do not fit together, for an agent that would be judged on its training tasks, and
-    for trials that it cannot play or adapt in.
+    Raises `UserError` for what training would refuse; see `agents.training.start.started`.
     """
     experiment, training = plan.config, plan.config.training
     parts = build_parts(experiment)
-    refuse_same_tasks(experiment, parts)
-    refuse_too_short(experiment, parts)
+    refuse_misfits(plan, parts)
     agent = parts.learner or build_agent(experiment.agent, parts.problem)
     a_round = training.tasks * training.episodes * parts.family.horizon
     most = training.iterations and training.iterations * a_round

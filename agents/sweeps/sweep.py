@@ -321,7 +321,7 @@ def one_run(settings: str, place: str, name: str) -> str | None:
     run = directory.run(name)
     try:
         plan = resolve(parse(Experiment, tomllib.loads(settings), name), catalogue(), name)
-        plan, parts = started(plan, run, resume=True)
+        plan, parts = started(plan, run, resume=True, reported=True)
         train(plan, run, _Silent(), parts)
         if parts.agent is not None:
             evaluate_run(run)

@@ -259,11 +259,8 @@ class _Books:
         self._log = batch.faults if isinstance(batch, Faulting) else None
         tree = self._run.restore()
         done = 0
-        logged = self._run.logged()
         if tree is None:
             begin(self._plan.config, self._parts)
-            if logged:
-                _remarks.warning("%s has no checkpoint: training begins at iteration 1 again", self._run.checkpoints)
         else:
             done, self._steps = tree["iteration"], tree["steps"]
             self._seconds = tree.get("seconds", 0.0)
@@ -275,6 +272,9 @@ class _Books:
         self.over(done)  # all processes ask this together
         if not self._writes:
             return done
+        logged = self._run.logged()
+        if logged and tree is None:
+            _remarks.warning("%s has no checkpoint: training begins at iteration 1 again", self._run.checkpoints)
         for part in self._plan.config.trackers:
             self._trackers.append(self._tracker(part, done, logged))
         catalogue.notify("run_started", plan=self._plan.config.model_dump(mode="json"), directory=self._run.path)

@@ -10,7 +10,9 @@ import time
 
 import pytest
 
+import agents.api
 from registry.cli import main
+from registry.errors import UserError
 from tests.agents.training.test_loop import QUICK
 
 
@@ -115,9 +117,16 @@ def test_interrupt_checkpoints_and_says_how_to_go_on(tmp_path, number):
 
 
 def test_what_the_report_is_drawn_from_is_not_left_out(tmp_path, capsys):
+    said = 'trackers: "jsonl" is not among them'
     assert _train(tmp_path / "run", "trackers=[]") == 2
-    assert 'trackers: "jsonl" is not among them' in capsys.readouterr().err
+    assert said in capsys.readouterr().err
+    with pytest.raises(UserError, match=said):
+        agents.api.train("rl2-bandit", *QUICK, "trackers=[]", run=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    assert main(["sweep", "rl2-bandit", *QUICK, "trackers=[]", "--workers", "1", "--run", str(tmp_path / "sweep")]) == 2
+    assert said in capsys.readouterr().err
+    assert not list((tmp_path / "sweep" / "runs").iterdir())
+    agents.api.train("rl2-bandit", *QUICK, "trackers=[]", run=tmp_path / "run", judge=False)
 
 
 def test_problems_of_the_experiment_and_of_its_parts_are_told_together(tmp_path, capsys):

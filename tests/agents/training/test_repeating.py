@@ -9,8 +9,12 @@ import torch
 
 import agents.api
 import registry
+from agents.sweeps.outlook import outlook
+from agents.training.experiment import Experiment
+from registry.config import parse
 from registry.discovery import FILES_VARIABLE
 from registry.errors import PluginError
+from registry.plan import resolve
 from taskgen.interaction.agent import Action
 
 
@@ -45,6 +49,14 @@ def test_a_source_whose_state_lacks_something_also_inside_of_another(parts, tmp_
         with pytest.raises(PluginError, match=r"^broken_parts/source: a source made anew of its `state_dict` asks for"):
             train(parts, tmp_path / "run", source=source)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_training_would_refuse_the_plan_refuses(parts, monkeypatch):
+    monkeypatch.setattr(parts.Source, "state_dict", lambda self: {})
+    monkeypatch.setattr(parts.Source, "load_state_dict", lambda self, state: None)
+    plan = resolve(parse(Experiment, parts.experiment()), registry.catalogue())
+    with pytest.raises(PluginError, match=r"^broken_parts/source: a source made anew of its `state_dict` asks for"):
+        outlook(plan)
 
 
 def learns(parts, monkeypatch, *, keeps):

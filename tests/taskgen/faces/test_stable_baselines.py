@@ -95,4 +95,4 @@ def test_a_memory_learns_which_arm_pays():
         "MlpLstmPolicy", VecMonitor(SlotVecEnv(trials)), seed=0, policy_kwargs={"lstm_hidden_size": 32}, **how
     )
     model.learn(60_000)
-    assert np.mean([info["r"] for info in model.ep_info_buffer]) > 9.0
+    assert np.mean([info["r"] for info in model.ep_info_buffer]) > 9.4  # on some machines 30,000 steps end at 8.76
