@@ -437,7 +437,10 @@ def archive_of(run: Path, *, write: bool = False) -> Archive:
 
 
 def _damaged(file: Path, reason: str) -> CheckpointError:
-    return CheckpointError(f"{file} is damaged: {reason}. Restore it from a copy, or train again; it was not changed.")
+    again = (
+        f"write it anew with `{typed(f'evaluate {file.parent}')}`" if file.name == "evaluation.json" else "train again"
+    )
+    return CheckpointError(f"{file} is damaged: {reason}. Restore it from a copy, or {again}; it was not changed.")
 
 
 def _unread(file: Path, run: Path, reason: str) -> CheckpointError:
