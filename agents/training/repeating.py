@@ -1,12 +1,14 @@
 """Plugins' parts that would not repeat, found by making them twice: a run would go on, or be judged, as another one."""
 
 import copy
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
 from agents.evaluation.play import play
 from agents.training.experiment import Experiment, Parts
+from registry.config import Part
 from registry.discovery import BUILTIN
 from registry.errors import PluginError
 from registry.plan import Plan
@@ -23,17 +25,29 @@ TASKS = 8
 def refuse_unrepeatable(plan: Plan[Experiment], parts: Parts) -> None:
     """Raise `PluginError` for a plugin's source that gives other tasks when made again, or made of its state.
 
-    It is not the source of the run that is asked, but others made as it was.
+    It is not the sources of the run that are asked, but others made as they were; those that it is judged by too.
     """
-    own = [item.full_name for item in plan.items if item.kind in ("generators", "curricula")]
-    if not (own := [name for name in own if not name.startswith(f"{BUILTIN}/")]):
+    experiment, evaluation = plan.config, plan.config.evaluation
+    training = seed_sequence(experiment.seed, "source")
+    _refuse_source(experiment.source, "source", training, parts)
+    held_out = {"evaluation.source": evaluation.source}
+    held_out |= {
+        f"evaluation.out_of_distribution.{name}": part for name, part in evaluation.out_of_distribution.items()
+    }
+    for setting, part in held_out.items():
+        if part is not None:
+            _refuse_source(part, setting, seed_sequence(evaluation.seed, "held-out"), parts)
+
+
+def _refuse_source(part: Part, setting: str, seed: np.random.SeedSequence, parts: Parts) -> None:
+    names = ", ".join(dict.fromkeys(_of_plugins(part.model_dump(mode="json"))))
+    if not names:
         return
-    one, two, three = (_source(plan.config, parts) for _ in range(3))
-    names = ", ".join(dict.fromkeys(own))
+    one, two, three = (build_source(part, parts.family, seed) for _ in range(3))
     if _ids(one, parts) != _ids(two, parts):
         raise PluginError(
-            f"{names}: made twice with the same seed, a source asks for other tasks, so that no run would repeat: draw "
-            "from the `seed` that it is built with"
+            f"{names}: made twice with the same seed, a source ({setting}) asks for other tasks, so that no run would "
+            "repeat: draw from the `seed` that it is built with"
         )
     state = copy.deepcopy(state_of(one))
     with border(three, "load_state_dict"):
@@ -41,12 +55,22 @@ def refuse_unrepeatable(plan: Plan[Experiment], parts: Parts) -> None:
     if _ids(one, parts) != _ids(three, parts):
         raise PluginError(
             f"{names}: a source made anew of its `state_dict` asks for other tasks, so that a resumed run would be "
-            "another one: `state_dict` lacks something, such as the state of the source inside"
+            f"another one ({setting}): `state_dict` lacks something, such as the state of the source inside"
         )
 
 
-def _source(experiment: Experiment, parts: Parts) -> TaskSource:
-    return build_source(experiment.source, parts.family, seed_sequence(experiment.seed, "source"))
+def _of_plugins(value: Any) -> Iterator[str]:
+    """Full names of the plugins' parts in the plain settings of a part, its own and those inside."""
+    if isinstance(value, Mapping):
+        inside = cast("Mapping[str, Any]", value)
+        provider, slash, _ = str(inside.get("name", "")).partition("/")
+        if slash and provider != BUILTIN:
+            yield str(inside["name"])
+        for item in inside.values():
+            yield from _of_plugins(item)
+    elif isinstance(value, list | tuple):
+        for item in cast("Sequence[Any]", value):
+            yield from _of_plugins(item)
 
 
 def _ids(source: TaskSource, parts: Parts) -> list[str]:

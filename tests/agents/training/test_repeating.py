@@ -36,8 +36,18 @@ def test_a_source_that_draws_from_no_seed(parts, tmp_path, monkeypatch):
         self.rng = np.random.default_rng()
 
     monkeypatch.setattr(parts.Source, "__init__", unseeded)
-    with pytest.raises(PluginError, match=r"^broken_parts/source: made twice with the same seed, a source asks"):
+    with pytest.raises(PluginError, match=r"^broken_parts/source: made twice with the same seed, a source"):
         train(parts, tmp_path / "run")
+    own, drawn = {"name": "broken_parts/source"}, {"name": "domain-randomization"}
+    judged = {"tasks": 4, "final_tasks": 4, "tail": 0.0, "players": [], "same_tasks": True}
+    for setting, place in (
+        ("source", {"source": own}),
+        (r"out_of_distribution.x", {"out_of_distribution": {"x": own}}),
+    ):
+        with pytest.raises(
+            PluginError, match=rf"made twice with the same seed, a source \(evaluation.{setting}\) asks for"
+        ):
+            train(parts, tmp_path / "run", source=drawn, evaluation=judged | place)
     assert not (tmp_path / "run").exists()
 
 
