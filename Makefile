@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo poet test test-slow test-floors check format bench figures rooms clean
+.PHONY: help install demo poet test test-slow test-floors check format bench figures rooms docs clean
 
 help:
 	@echo "make demo               train an agent on generated bandits, evaluate it, write demo/report.html"
@@ -14,6 +14,7 @@ help:
 	@echo "make check              lint, formatting, types, import layers"
 	@echo "make bench NAME=...     run one benchmark; without NAME those of the speed table, and print it"
 	@echo "make figures            write docs/figures.md and the README's figures from the recorded results"
+	@echo "make docs               build the site of the documentation in site/ (python -m http.server -d site shows it)"
 	@echo "make rooms              write the table of rooms and arrows in docs/architecture.md"
 
 install: $(STAMP)
@@ -68,5 +69,9 @@ figures: $(STAMP)
 rooms: $(STAMP)
 	$(BIN)/python -m tests.architecture.arrows
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --config-file website/mkdocs.yml
+	@echo "site/index.html; with search: $(BIN)/python -m http.server -d site"
+
 clean:
-	rm -rf build dist demo poet .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist demo poet site .pytest_cache .ruff_cache .import_linter_cache .hypothesis

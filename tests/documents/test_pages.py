@@ -17,13 +17,16 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (
     *("bring-your-environment", "python", "first-experiment", "run-directory", "keep-your-learner"),
     "many-runs",
+    pytest.param("examples", marks=pytest.mark.slow),
 )
 SMALL = (
     *("training.iterations=2", "training.tasks=8", "training.episodes=2", "training.evaluate_every=1"),
     *("evaluation.tasks=8", "evaluation.final_tasks=8", "evaluation.tail=0"),
 )
 """What is said last to every training; its budget first, where the page gives none."""
-LEAST = {"many-runs": 8}
+NEEDS = {"maml-navigation": ("training.episodes=40",)}
+"""What an experiment cannot do without, said after `SMALL`."""
+LEAST = {"many-runs": 8, "examples": 17}
 """Of a page without Python, how many commands it has at least."""
 _BLOCK = re.compile(r"((?:[^\n]+\n)*)\n?```(\w*)\n(.*?)```", re.DOTALL)
 
@@ -63,7 +66,8 @@ def test_a_page_works_from_top_to_bottom(
                     where = ["--run", f"runs/{commands}"] if again else []  # the page shows the command twice
                     budget = any(word.startswith(("training.steps=", "training.minutes=")) for word in words)
                     small = SMALL[budget:] if set(words) & {"train", "plan", "sweep"} else ()
-                    assert main([*words[1:], *where, *small]) == 0, f"{line}\n{capsys.readouterr().err}"
+                    needs = NEEDS.get(words[2], ()) if small else ()
+                    assert main([*words[1:], *where, *small, *needs]) == 0, f"{line}\n{capsys.readouterr().err}"
     assert commands + pieces >= LEAST.get(page, 4)
     assert pieces >= 1 or page in LEAST
     files = {Path(name).stem for name in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if name}
