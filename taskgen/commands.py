@@ -187,24 +187,29 @@ def split(
 
 
 def import_tasks(
-    table: Annotated[Path, typer.Argument(help="CSV file with a column for each knob, or JSON list of objects.")],
+    table: Annotated[
+        Path, typer.Argument(help="CSV file with a column for each knob, JSON list of objects, or file in --form.")
+    ],
     family: Annotated[str, typer.Option("--family", "-f", help="Name of a task family (`taskgen list families`).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Task file to write.")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Settings of the family: `family.arms=5`.", show_default=False),
     ] = None,
+    form: Annotated[
+        str, typer.Option("--form", help="Whose form the file has; of maze: jaxued, minimax, dcd.", show_default=False)
+    ] = "",
     delimiter: Annotated[str, typer.Option("--delimiter", help="What stands between the values of a CSV file.")] = ",",
     force: _Force = False,
 ) -> None:
     """Write the tasks of a table that another program made as a task file.
 
     Columns, or keys, are knobs as `taskgen describe` lists them, `knob[0]` the numbers of an array, and `seed`; what is
-    left out or empty has its default.
+    left out or empty has its default. With --form the file is one of a program whose tasks the family reads.
     """
     from registry.config import apply_overrides
     from taskgen.build import build_family, with_files
-    from taskgen.tables import read_table
+    from taskgen.tables import read_form, read_table
     from taskgen.taskset import write_tasks
 
     settings = apply_overrides({}, overrides or ())
@@ -214,7 +219,8 @@ def import_tasks(
     if len(delimiter) != 1:
         raise TaskError(f"--delimiter {delimiter!r}: expected one character")
     built = build_family(family, with_files(family, cast(dict[str, Any], structure), overrides or ()))
-    count = write_tasks(output, read_table(table, built, delimiter), overwrite=force)
+    tasks = read_form(table, built, form) if form else read_table(table, built, delimiter)
+    count = write_tasks(output, tasks, overwrite=force)
     typer.echo(f"{output}: {count:,} tasks of {built.name}")
 
 

@@ -2,7 +2,7 @@
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, SupportsIndex, TypeVar, runtime_checkable
@@ -219,6 +219,21 @@ class Animated(Protocol):
         """RGB [height, width, 3] of the task in `state`, which is what `state(slot)` of the family's batch returns.
 
         All frames of a task have one size.
+        """
+        ...
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A family whose tasks other programs write in forms of their own (`taskgen import --form`)."""
+
+    forms: tuple[str, ...]
+    """By name."""
+
+    def read(self, form: str, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Of the tasks that `text` holds in one of the `forms`: where each stands ("line 3"), and its context.
+
+        Raises `TaskError` that says where, for what is none, or none of these settings.
         """
         ...
 

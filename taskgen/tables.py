@@ -4,7 +4,8 @@
     3,                                            "[0.1, 0.5, 0.9]", 7
 
 Names are those of the knobs (`taskgen describe FAMILY`) and "seed"; `probabilities[0]` and so on are the numbers of an
-array. What is left out, or empty, has its default; tasks without a seed are numbered by their place.
+array. What is left out, or empty, has its default; tasks without a seed are numbered by their place. Besides, whatever
+a family reads in forms of other programs.
 """
 
 import csv
@@ -14,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from registry.errors import TaskError, brief
-from taskgen.family import TaskFamily
+from registry.errors import TaskError, brief, suggest
+from taskgen.family import Readable, TaskFamily
 from taskgen.spec import TaskSpec
 
 _PLACE = re.compile(r"(.+)\[(\d+)\]")
@@ -26,12 +27,7 @@ def read_table(path: Path, family: TaskFamily[Any], delimiter: str = ",") -> Ite
     """The tasks of a table, .csv or .json, in its order. Raises `TaskError` naming file, line or number, and value."""
     if path.suffix not in (".csv", ".json"):
         raise TaskError(f"{path}: expected a file that ends in .csv or .json; tasks themselves are JSON lines already")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise TaskError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise TaskError(f"{path}: not UTF-8 text: byte {error.start} is invalid") from None
+    text = _text(path)
     rows = _csv(path, text, delimiter) if path.suffix == ".csv" else _json(path, text)
     number = -1
     for number, (where, row) in enumerate(rows):
@@ -41,6 +37,37 @@ def read_table(path: Path, family: TaskFamily[Any], delimiter: str = ",") -> Ite
             raise TaskError(f"{path}: {where}: {error}") from None
     if number < 0:
         raise TaskError(f"{path}: there is no task in it")
+
+
+def read_form(path: Path, family: TaskFamily[Any], form: str) -> Iterator[TaskSpec]:
+    """The tasks that another program wrote in a form which the family reads, numbered by their place.
+
+    Raises `TaskError` naming file, line or number, and value; for a form that the family does not read, those it does.
+    """
+    known = family.forms if isinstance(family, Readable) else ()
+    if form not in known or not isinstance(family, Readable):
+        raise TaskError(f"{family.name} reads no form {form!r}. {suggest(form, known)}")
+    text, number = _text(path), -1
+    try:
+        for number, (where, context) in enumerate(family.read(form, text)):
+            try:
+                spec = family.spec(context, seed=number)
+            except TaskError as error:
+                raise TaskError(f"{where}: {error}") from None
+            yield spec
+    except TaskError as error:
+        raise TaskError(f"{path}: {error}") from None
+    if number < 0:
+        raise TaskError(f"{path}: there is no task in it")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path}: not UTF-8 text: byte {error.start} is invalid") from None
 
 
 def _task(family: TaskFamily[Any], row: Mapping[str, Any], number: int) -> TaskSpec:

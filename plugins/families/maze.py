@@ -9,7 +9,7 @@ Differences from the papers: only the three actions that do something; cells are
 walls and goal, not by object, colour and state numbers; unless `solvable` is off a task has a path to its goal.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from plugins.families.maze_design import MazeDesign
+from plugins.families.maze_levels import FORMS, read_layouts
 from registry.config import Config
 from registry.errors import TaskError
 from taskgen.engines.tensor import Tables, TensorBatch
@@ -71,6 +72,8 @@ class Maze(TaskFamily[MazeConfig]):
     left to right as the agent faces; its own cell is the middle of the last row. Then the direction it faces, one-hot:
     right, down, left, up. What lies outside the maze is wall. The episode ends at the goal.
     """
+
+    forms = tuple(FORMS)
 
     def __init__(self, config: MazeConfig, *, name: str) -> None:
         super().__init__(config, name=name)
@@ -184,18 +187,34 @@ class Maze(TaskFamily[MazeConfig]):
         return 1.0 - self.config.time_penalty * steps / self.horizon
 
     def fitted(self, walls: ArrayLike, start: Sequence[int], direction: int, goal: Sequence[int]) -> dict[str, Any]:
-        """The context of a maze of k x k cells, k at most `size`, in the upper left corner; all else is wall.
+        """The context of a maze of r x c cells, neither more than `size`, in the upper left corner; all else is wall.
 
-        To the agent walls are what lies outside a maze, so the task is the one that a family of size k has. Raises
-        `TaskError` for a larger one.
+        To the agent walls are what lies outside a maze, so a square maze is the one that a family of its size has.
+        Raises `TaskError` for a larger one, and for a place outside of it.
         """
         cells = np.asarray(walls, dtype=np.int64)
-        if len(cells) > self.config.size:
-            raise TaskError(f"{self.name}: a maze of size {len(cells)} does not fit in size = {self.config.size}")
+        rows, columns = cells.shape
+        if max(rows, columns) > self.config.size:
+            raise TaskError(
+                f"{self.name}: a maze of {rows} x {columns} cells does not fit in size = {self.config.size}; "
+                f"take family.size={max(rows, columns)} or more"
+            )
+        for what, (row, column) in (("start", start), ("goal", goal)):
+            if not (0 <= row < rows and 0 <= column < columns):
+                raise TaskError(f"{self.name}: {what} = [{row}, {column}] is outside of {rows} x {columns} cells")
         whole = np.ones((self.config.size, self.config.size), dtype=np.int64)
-        whole[: len(cells), : len(cells)] = cells
+        whole[:rows, :columns] = cells
         places = {"start": tuple(map(int, start)), "direction": int(direction), "goal": tuple(map(int, goal))}
         return {"walls": tuple(map(tuple, whole.tolist())), **places}
+
+    def read(self, form: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The contexts of mazes of other programs, and where each stands; see `maze_levels`."""
+        for where, layout in read_layouts(form, text):
+            try:
+                context = self.fitted(*layout)
+            except TaskError as error:
+                raise TaskError(f"{where}: {error}") from None
+            yield where, context
 
     def render(self, spec: TaskSpec) -> NDArray[np.uint8]:
         """The maze with its outer wall, the goal in green, the agent in red at the start."""

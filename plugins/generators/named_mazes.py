@@ -12,13 +12,13 @@ plays all of them. Differences from the papers: episodes last as long as the fam
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from plugins.families.maze import Maze
+from plugins.families.maze_levels import Layout
 from plugins.generators.random_mazes import checked_position, maze_family
 from registry.config import Config
 from registry.errors import ConfigError, TaskError, suggest
@@ -133,16 +133,6 @@ _MAZE_3 = """
 .#.###.#.#.#.
 .#...#...#...
 """
-
-
-class Layout(NamedTuple):
-    """A maze of k x k cells."""
-
-    walls: NDArray[np.int64]
-    """[k, k], 1 where a cell is a wall."""
-    start: tuple[int, int]
-    direction: int
-    goal: tuple[int, int]
 
 
 _Builder = Callable[[np.random.Generator], Layout]
