@@ -204,6 +204,13 @@ def _sign_players() -> list[Entry]:
             "Reads the sign first, then goes to the goal in all episodes.",
             varibad,
         ),
+        _player(
+            "sign-plane-sampler",
+            "sign-plane",
+            "sign_plane_players:SignPlaneSampler",
+            "Is told how far the goal is, and goes in every episode to a place drawn from those where it may be.",
+            strens,
+        ),
     ]
 
 

@@ -2,13 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from agents.evaluation.play import play
+from agents.reference.sign_plane_players import SignPlaneSampler, SignPlaneSamplerConfig
 from registry.config import Part
 from taskgen.build import build_family, build_source
 from taskgen.interaction.build import build_agent, problem_of
+from taskgen.interaction.collect import collect
 from taskgen.streams import seed_sequence
 from taskgen.testing import check_family
 
@@ -107,6 +110,66 @@ def test_the_planes_oracle_arrives_as_soon_as_moves_allow_and_the_reader_reads_f
     # From (0, -1): to the right as before, up two steps more, down one step nearer and one made.
     assert found[0] == pytest.approx([1 - 0.1 * (n - 1) for n in (10, 9, 11, 10, 9)], abs=1e-5)
     assert found[1] == pytest.approx([1 - 0.1 * (n - 1) for n in steps], abs=1e-5)
+
+
+def steps_to(goal, guesses, distance):
+    """[N] steps until a walk to each of the `guesses` is within 1 of `goal`; beyond the episode's where it never is."""
+    times = np.arange(1, 3 * distance + 9)
+    walks = np.sign(guesses)[:, None] * np.minimum(times[None, :, None], np.abs(guesses)[:, None])
+    met = np.hypot(*(walks - goal).transpose(2, 0, 1)) <= 1 + 1e-4
+    return np.where(met.any(1), met.argmax(1) + 1, times[-1] + 1)
+
+
+@pytest.mark.parametrize("distance", [4, 10])
+def test_what_the_planes_sampler_earns_at_first(distance):
+    """By all walks to all guesses: the goal is met once in pi d times, about, in as many steps as the walk takes."""
+    angles = (np.arange(4000) + 0.5) / 4000 * 2 * math.pi
+    guesses = distance * np.stack([np.cos(angles), np.sin(angles)], 1)
+    goals = guesses[::40]
+    steps = np.stack([steps_to(goal, guesses, distance) for goal in goals])
+    worth = np.where(steps <= 3 * distance + 8, 1 - 0.1 * (steps - 1), -0.1 * (3 * distance + 8))
+    tasks = [{"angle": float(angle), "distance": float(distance)} for angle in np.tile(angles[::40], 10)]
+    found = earned("sign-plane-sampler", tasks, 1, "sign-plane")[0]
+    assert np.abs(found[:, None] - np.unique(worth)).min(1).max() < 1e-5
+    assert found.mean() == pytest.approx(worth.mean(), abs=4 * worth.std() / math.sqrt(len(tasks)))
+    assert (worth > -0.1 * (3 * distance + 8)).mean() == pytest.approx(1 / (math.pi * distance), rel=0.1)
+
+
+def test_the_planes_sampler_goes_where_nothing_rules_the_goal_out():
+    """Never near a place that it has been to in vain, near the one where it arrived, or just where the sign says."""
+    distance, episodes = 4.0, 6
+    family = build_family("sign-plane")
+    problem = problem_of(family, episodes=episodes, seed=3, device=torch.device("cpu"))
+    player, goals = SignPlaneSampler(SignPlaneSamplerConfig(), problem), []
+    act = player.act
+
+    def noted(carry, step):
+        action, carry = act(carry, step)
+        goals.append(carry.goal)
+        return action, carry
+
+    player.act = noted
+    specs = [family.spec({"angle": 0.1 * number, "distance": distance}, seed=number) for number in range(60)]
+    rollout = collect(player, family.batch(60), specs, plan=player.plan(episodes)).rollout
+    met = {"in vain": 0, "arrived": 0, "told": 0}
+    for trial, spec in enumerate(specs):
+        true = distance * torch.tensor([math.cos(spec.context["angle"]), math.sin(spec.context["angle"])])
+        for episode in range(1, episodes):
+            before = rollout.valid[:, trial] & (rollout.episode_index[:, trial] < episode)
+            now = rollout.valid[:, trial] & (rollout.episode_index[:, trial] == episode)
+            guess = torch.stack([one[trial] for one, this in zip(goals, now, strict=True) if this]).unique(dim=0)
+            assert len(guess) == 1
+            if rollout.next_observation[before, trial, 2:].any():
+                torch.testing.assert_close(guess[0], true)
+                met["told"] += 1
+                continue
+            places, paid = rollout.next_observation[before, trial, :2], rollout.reward[before, trial] > 0
+            near = (places - guess).norm(dim=1)
+            assert (near[~paid] > 1).all()
+            assert (near[paid] < 1 + 1e-3).all()
+            met["in vain"] += int((~paid).sum())
+            met["arrived"] += int(paid.sum())
+    assert min(met.values()) > 5
 
 
 def test_distance_is_a_knob():
