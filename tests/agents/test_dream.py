@@ -19,9 +19,14 @@ from taskgen.interaction.collect import collect
 SMALL = {"latent": 3, "hidden": (16,), "width": 16, "batch": 8, "warm_up": 0, "epsilon_steps": 0, "epsilon": 0.5}
 
 
+ACTIONS = {"bus": {}, "sign-plane": {}, "point-navigation": {"goals": "half-circle", "reward": "sparse", "horizon": 10}}
+"""Families whose actions are numbers, or of a box, with settings."""
+of_any_actions = pytest.mark.parametrize("family", ACTIONS)
+
+
 def _agent(episodes=3, family="bus", **settings):
     torch.manual_seed(0)
-    family = build_family(family, {"horizon": 6})
+    family = build_family(family, {"horizon": 6, **ACTIONS[family]})
     problem = problem_of(family, episodes=episodes, seed=1, device=torch.device("cpu"))
     return DREAM(DREAMConfig(**{**SMALL, **settings}), problem), family
 
@@ -30,7 +35,7 @@ def _trial(agent, family, episodes=3):
     if family.name == "builtin/bus":
         contexts = [{"permutation": number} for number in range(6)]
     else:
-        contexts = [{"angle": float(number)} for number in range(6)]
+        contexts = [{"angle": number / 2} for number in range(6)]
     specs = [family.spec(context, seed=number) for number, context in enumerate(contexts)]
     return collect(agent, family.batch(6), specs, plan=agent.plan(episodes))
 
@@ -43,12 +48,13 @@ def test_exploration_is_paid_for_coming_nearer_by_hand():
     assert exploration_rewards(distance, 0.25)[:, 0].tolist() == [0.75, 2.75]
 
 
-def test_what_exploration_is_paid_telescopes():
+@of_any_actions
+def test_what_exploration_is_paid_telescopes(family):
     """Over an episode: the first distance less the last, less what its steps cost."""
-    agent, family = _agent()
+    agent, family = _agent(family=family)
     rollout = _trial(agent, family).rounds[0]
     lengths = rollout.valid.sum(0)
-    assert len(set(lengths.tolist())) > 1
+    assert len(set(lengths.tolist())) > 1 or family.name != "builtin/bus"
     with torch.no_grad():
         contents = agent._networks.decoder.head(agent._networks.decoder.sequence(agent._seen(rollout)))
         distance = distances(agent._networks.encoder(rollout.descriptor), contents)
@@ -58,8 +64,9 @@ def test_what_exploration_is_paid_telescopes():
     torch.testing.assert_close(at_last(contents, lengths)[1], contents[lengths[1], 1])
 
 
-def test_a_judge_shows_no_descriptor():
-    agent, family = _agent()
+@of_any_actions
+def test_a_judge_shows_no_descriptor(family):
+    agent, family = _agent(family=family)
     assert agent.needs_descriptor
     player = judged(agent)
     assert not player.needs_descriptor
@@ -75,8 +82,9 @@ def test_a_judge_shows_no_descriptor():
         agent.act(agent.begin_trial(6), step)
 
 
-def test_what_is_judged_does_not_depend_on_the_encoder():
-    agent, family = _agent()
+@of_any_actions
+def test_what_is_judged_does_not_depend_on_the_encoder(family):
+    agent, family = _agent(family=family)
     one = _trial(judged(agent), family).rollout.action
     with torch.no_grad():
         for parameter in agent._networks.encoder.parameters():
@@ -151,8 +159,10 @@ def test_it_learns_and_goes_on_identically_with_continuous_actions():
     assert agent.learn(_trial(agent, family)) == other.learn(_trial(other, family))
 
 
-def test_every_part_learns_and_only_the_encoder_minds_the_bottleneck():
-    agent, family = _agent(bottleneck=0.0, bottleneck_weight=1e3, updates_per_step=0.5, learning_rate=1e-2)
+@of_any_actions
+def test_every_part_learns_and_only_the_encoder_minds_the_bottleneck(family):
+    settings = {"family": family, "updates_per_step": 0.5, "learning_rate": 1e-2}
+    agent, family = _agent(bottleneck=0.0, bottleneck_weight=1e3, **settings)
     before = copy.deepcopy(agent._networks.state_dict())
     agent.learn(_trial(agent, family))
     after = agent._networks.state_dict()
@@ -162,15 +172,16 @@ def test_every_part_learns_and_only_the_encoder_minds_the_bottleneck():
     told = agent._trials.draw(100, agent.generator)["descriptor"]
     with torch.no_grad():
         narrow = agent._networks.encoder(told).square().sum(-1).mean()
-    wide, _ = _agent(bottleneck=1e6, updates_per_step=0.5, learning_rate=1e-2)
+    wide, _ = _agent(bottleneck=1e6, **settings)
     wide.learn(_trial(wide, family))
     with torch.no_grad():
         assert narrow < 0.5 * wide._networks.encoder(told).square().sum(-1).mean()
 
 
-def test_the_prediction_is_of_the_exploration_episode_alone():
+@of_any_actions
+def test_the_prediction_is_of_the_exploration_episode_alone(family):
     """What comes after its end, and later episodes, change nothing."""
-    agent, family = _agent()
+    agent, family = _agent(family=family)
     player = judged(agent)
     trial = _trial(player, family)
     first = trial.rounds[0]
@@ -182,12 +193,15 @@ def test_the_prediction_is_of_the_exploration_episode_alone():
     assert not torch.equal(player.adapt(player.begin_trial(6), other).predicted, carry.predicted)
 
 
-def test_acting_and_learning_see_the_same_exploration():
-    agent, family = _agent(epsilon=0.0)
-    rollout = _trial(agent, family).rounds[0]
+@of_any_actions
+def test_acting_and_learning_see_the_same_exploration(family):
+    agent, family = _agent(family=family, epsilon=0.0)
+    player = judged(agent)
+    rollout = _trial(player, family).rounds[0]
     memory = agent._networks.decoder.sequence(agent._seen(rollout))[:-1]
-    greedy = agent._networks.explore.newer(torch.cat([rollout.observation, memory], -1)).argmax(-1)
-    assert torch.equal(greedy[rollout.valid], rollout.action[rollout.valid])
+    hyper_states = torch.cat([rollout.observation, memory], -1)[rollout.valid]
+    wanted = agent._networks.explore.act(hyper_states, 0.0, player.generator, judged=True)
+    torch.testing.assert_close(wanted, rollout.action[rollout.valid])
 
 
 def test_half_the_trials_of_training_are_told():
