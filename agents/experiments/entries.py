@@ -7,8 +7,10 @@ _DREAM = "Liu et al. 2021, Decoupling Exploration and Exploitation for Meta-RL w
 _EPG = "Houthooft et al. 2018, Evolved Policy Gradients"
 _ES = "Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning"
 _GENERALIZATION = "Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning"
+_HYPERX = "Zintgraf et al. 2021, Exploration in Approximate Hyper-State Space for Meta Reinforcement Learning (HyperX)"
 _MAESN = "Gupta et al. 2018, Meta-Reinforcement Learning of Structured Exploration Strategies (MAESN)"
 _MAML = "Finn, Abbeel and Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"
+_METACURE = "Zhang et al. 2021, MetaCURE: Meta Reinforcement Learning with Empowerment-Driven Exploration"
 _META_GRADIENT = "Xu, van Hasselt and Silver 2018, Meta-Gradient Reinforcement Learning"
 _PAIRED = "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design"
 _PEARL = "Rakelly et al. 2019, Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables"
@@ -107,13 +109,23 @@ _EXPERIMENTS = (
         f"{_MAESN}, section 6",
     ),
     (
+        "prediction-gain-sparse-point",
+        "Exploration paid for what improves prediction, on a half circle where the goal pays only from near.",
+        f"{_METACURE}, section 4",
+    ),
+    (
+        "hyperx-treasure",
+        "HyperX where a mountain is worth climbing for what is seen from its top.",
+        f"{_HYPERX}, section 5.1",
+    ),
+    (
         "dream-bus",
         "DREAM in cities whose buses have to be found out, or read off a map: judged in the same 24 cities.",
         f"{_DREAM}, section 6",
     ),
     (
         "dream-distraction",
-        "RL^2 in cities with buses of no use besides: trained in 53 cities, judged in 523 others.",
+        "DREAM in cities with buses of no use besides: trained in 53 cities, judged in 523 others.",
         f"{_DREAM}, section 6",
     ),
     (
@@ -122,8 +134,13 @@ _EXPERIMENTS = (
         f"{_DREAM}, section 4",
     ),
     (
+        "dream-sign-post",
+        "DREAM at the sign post: the goal is at the far end of one of four paths, and a sign tells of which.",
+        f"{_DREAM}, section 4",
+    ),
+    (
         "dream-cooking",
-        "RL^2 in kitchens whose drawers have to be looked into: trained in 63, judged in another.",
+        "DREAM in kitchens whose drawers have to be looked into: trained in 63, judged in another.",
         f"{_DREAM}, section 6",
     ),
     # Where the tasks come from
