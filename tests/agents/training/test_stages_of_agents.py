@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import registry
 from agents.training.experiment import load_experiment
 from agents.training.loop import train
 from agents.training.run import RunDirectory
@@ -11,6 +12,7 @@ from registry.errors import UserError
 from tests.agents.training.test_loop import Quiet
 
 SMALL = "hidden=[4], batch=4, warm_up=0, updates_per_step=0.2"
+BELIEF = "epochs=1, minibatches=1, encoder_updates=1"
 AGENTS = {
     "rl2": "name='rl2', network={name='gru', hidden_size=4}",
     "rl2, memory of an episode": "name='rl2', network={name='gru', hidden_size=4}, memory='episode'",
@@ -26,7 +28,18 @@ AGENTS = {
     "es": "name='es', hidden=[4]",
     "epg": "name='epg', hidden=[4], trajectories=2",
     "ppo-from-scratch": "name='ppo-from-scratch', hidden=[4], trajectories=2",
+    "maesn": "name='maesn', hidden=[4], trajectories=2",
+    "meta-gradient": "name='meta-gradient', hidden=[4], trajectories=2, lifetime='trial'",
+    "varibad": f"name='varibad', {BELIEF}",
+    "hyperx": f"name='hyperx', {BELIEF}, novelty_hidden=[4], novelty_batch=8",
+    "prediction-gain": f"name='prediction-gain', {BELIEF}, informed_updates=1, informed_batch=8",
+    "dream": f"name='dream', {SMALL}, width=4",
+    "dqn": f"name='dqn', {SMALL}",
+    "mfec": "name='mfec', neighbours=2",
+    "nec": f"name='nec', {SMALL}, neighbours=2, n_step=2",
 }
+MOVES = ("dqn", "mfec", "nec")
+"""Agents of numbered actions."""
 STAGES = {
     "more episodes": "{episodes=4, iterations=1}, {episodes=6, iterations=1}, {episodes=8}",
     "fewer episodes": "{episodes=8, iterations=1}, {episodes=6, iterations=1}, {episodes=4}",
@@ -41,15 +54,23 @@ LENGTHS = {
 }
 
 
+def test_every_agent_is_here():
+    learning = {"on-policy", "off-policy", "episodic"}
+    known = {i.entry.name for i in registry.catalogue().items("agents") if learning & set(i.entry.tags)}
+    assert {name.partition(",")[0] for name in AGENTS} == known
+
+
 @pytest.mark.parametrize("stages", STAGES)
 @pytest.mark.parametrize("agent", AGENTS)
 def test_an_agent_learns_in_every_stage(tmp_path, agent, stages):
+    moves = "family={name='darkroom', size=4, horizon=6}", "evaluation.same_tasks=true"
+    points = ("family={name='point-navigation', goals='half-circle', horizon=6}",)
     plan = load_experiment(
         "rl2-bandit",
         [
             *("training.iterations=3", "training.tasks=3", "training.episodes=8", "training.evaluate_every=0"),
             *("evaluation.tasks=2", "evaluation.final_tasks=2", "evaluation.players=['random']"),
-            "family={name='point-navigation', goals='half-circle', horizon=6}",
+            *(moves if agent in MOVES else points),
             f"agent={{{AGENTS[agent]}}}",
             f"source={{name='staged', stages=[{STAGES[stages]}]}}",
         ],
