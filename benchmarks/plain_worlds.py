@@ -15,6 +15,7 @@ from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from numpy.typing import NDArray
 
 from benchmarks.plain_bandits import DRAW, RECURRING
+from benchmarks.plain_linear import DRAW_LINEAR, LINEAR
 from benchmarks.plain_signs import DRAW_SIGNS, SIGNS
 from plugins.families.frozen_lake import MAPS
 from plugins.families.maze import path_length
@@ -362,6 +363,7 @@ PLAIN: Mapping[str, Callable[[Mapping[str, Any]], gym.Env[Any, Any]]] = {
     "discounting-chain": PlainDiscounting,
     **RECURRING,
     **SIGNS,
+    **LINEAR,
 }
 """From the context of a task to its environment."""
 
@@ -395,4 +397,5 @@ _DRAW: Mapping[str, Callable[[np.random.Generator], dict[str, Any]]] = {
     "discounting-chain": lambda rng: {"mapping": int(rng.integers(5))},
     **DRAW,
     **DRAW_SIGNS,
+    **DRAW_LINEAR,
 }

@@ -162,6 +162,13 @@ def _tabular_players() -> list[Entry]:
             "Is told the task's tables and acts optimally by value iteration.",
             "Bellman 1957, Dynamic programming",
         ),
+        _player(
+            "belief-oracle",
+            "tabular-pomdp",
+            "belief_oracle:BeliefOracle",
+            "Is told the tables but not the state: keeps the exact belief and looks ahead from it.",
+            "Kaelbling, Littman and Cassandra 1998, Planning and acting in partially observable stochastic domains",
+        ),
     ]
 
 
@@ -261,6 +268,21 @@ def _control_players() -> list[Entry]:
             "pendulum_oracle:PendulumOracle",
             "Is told the physical parameters, swings up by energy and holds by a regulator: best known, not optimal.",
             "Astrom and Furuta 2000, Swinging up a pendulum by energy control",
+        ),
+        _player(
+            "lqr-oracle",
+            "linear-system",
+            "lqr_oracle:LQROracle",
+            "Is told the plant: Riccati's gains and, where the state is hidden, Kalman's filter.",
+            "Anderson and Moore 1990, Optimal Control: Linear Quadratic Methods, chapters 2 and 8",
+        ),
+        _player(
+            "certainty-equivalent",
+            "linear-system",
+            "certainty_equivalent:CertaintyEquivalent",
+            "Estimates the plant by least squares and controls it as if the estimate were true.",
+            "Simchowitz and Foster 2020, Naive exploration is optimal for online LQR; Mania, Tu and Recht 2019, "
+            "Certainty equivalence is efficient for linear quadratic control",
         ),
     ]
 

@@ -1,9 +1,11 @@
-"""The linear-quadratic regulator in discrete time, one problem per trial.
+"""The linear-quadratic regulator in discrete time and the filter for what it cannot see, one problem per trial.
 
     x' = A x + B u,  cost sum of x^T Q x + R u^2,  u = -K x
     P <- Q + A^T P (A - B K),  K = (R + B^T P B)^-1 B^T P A
 
-Reference: Anderson and Moore 1990, "Optimal Control: Linear Quadratic Methods", chapter 2.
+Reference: Anderson and Moore 1990, "Optimal Control: Linear Quadratic Methods", chapters 2 and 8.
+
+Axes: B trials, N states, M controls, P outputs.
 """
 
 import torch
@@ -34,3 +36,38 @@ def gains(dynamics: Tensor, control: Tensor, cost: Tensor, effort: Tensor) -> Te
             break
     pushed = (p @ control[:, :, None])[:, :, 0]
     return (pushed[:, None, :] @ dynamics)[:, 0] / (effort + (pushed * control).sum(1))[:, None]
+
+
+def finite_gains(dynamics: Tensor, control: Tensor, cost: Tensor, effort: Tensor, horizon: int) -> Tensor:
+    """K [B, horizon, M, N] where so many steps, 1 to `horizon`, are still to be paid; the last step's control is 0.
+
+    `dynamics` A [B, N, N], `control` B [B, N, M], `cost` Q [N, N] or [B, N, N], `effort` [B], all float64.
+    """
+    own = effort[:, None, None] * torch.eye(control.shape[2], dtype=cost.dtype, device=cost.device)
+    value = torch.zeros_like(dynamics)
+    found: list[Tensor] = []
+    for _ in range(horizon):
+        pushed = control.mT @ value
+        gain = torch.linalg.solve_ex(own + pushed @ control, pushed @ dynamics).result
+        value = cost + dynamics.mT @ value @ (dynamics - control @ gain)
+        value = (value + value.mT) / 2
+        found.append(gain)
+    return torch.stack(found, dim=1)
+
+
+def filter_gains(dynamics: Tensor, sensor: Tensor, noise: tuple[Tensor, Tensor], start: Tensor, horizon: int) -> Tensor:
+    """L [B, horizon, N, P] by which the output at each time, seen before its control, corrects the estimate.
+
+    x' = A x + w, y = C x + v: `dynamics` A [B, N, N], `sensor` C [B, P, N], `noise` standard deviations [B] of each
+    number of w and of v, `start` that of each number of the first state [B], all float64.
+    """
+    identity, seen = (torch.eye(size, dtype=start.dtype, device=start.device) for size in sensor.shape[:0:-1])
+    process, measured, covariance = ((deviation**2)[:, None, None] for deviation in (*noise, start))
+    covariance = covariance * identity
+    found: list[Tensor] = []
+    for _ in range(horizon):
+        told = sensor @ covariance
+        gain = torch.linalg.solve_ex(told @ sensor.mT + measured * seen, told).result.mT
+        found.append(gain)
+        covariance = dynamics @ (covariance - gain @ told) @ dynamics.mT + process * identity
+    return torch.stack(found, dim=1)

@@ -24,6 +24,17 @@ def families() -> list[Entry]:
             tags=("tabular", "tensor"),
             offers=("tabular-mdp", "discrete-actions"),
         ),
+        Entry(
+            "tabular-pomdp",
+            "plugins.families.tabular_pomdp:TabularPOMDP",
+            "Random finite POMDPs: the state is hidden behind what it looks like, rewards are 0 or 1.",
+            config="plugins.families.tabular_pomdp:TabularPOMDPConfig",
+            citation=(
+                "Kaelbling, Littman and Cassandra 1998, Planning and acting in partially observable stochastic domains"
+            ),
+            tags=("tabular", "memory", "tensor"),
+            offers=("tabular-pomdp", "discrete-actions"),
+        ),
         *_recurring(),
         *_chains(),
         *_control_families(),
@@ -177,6 +188,18 @@ def _control_families() -> list[Entry]:
             citation="Packer et al. 2018, Assessing Generalization in Deep Reinforcement Learning, table 1",
             tags=("control", "tensor"),
             offers=("pendulum", "goal-position", "continuous-actions", "mutable"),
+        ),
+        Entry(
+            "linear-system",
+            "plugins.families.linear_system:LinearSystem",
+            "Linear systems with quadratic cost, seen in full or in part: the plant is the task (LQR and LQG).",
+            config="plugins.families.linear_system:LinearSystemConfig",
+            citation=(
+                "Anderson and Moore 1990, Optimal Control: Linear Quadratic Methods; Dean, Mania, Matni, Recht and Tu "
+                "2020, On the sample complexity of the linear quadratic regulator"
+            ),
+            tags=("control", "tensor"),
+            offers=("linear-system", "continuous-actions", "mutable"),
         ),
     ]
 

@@ -23,7 +23,8 @@ from taskgen.family import TaskFamily
 from taskgen.space import ContextSpace, Knob
 from taskgen.spec import TaskSpec
 
-_TABLES = -1  # the child of the task's seed that draws the tables; episodes are children 0, 1, 2, ...
+TABLES = -1
+"""The child of the task's seed that draws the tables; episodes are children 0, 1, 2, ..."""
 
 _MINUS_ONE = torch.tensor(-1.0)
 
@@ -99,11 +100,11 @@ class _Chain:
             name: torch.tensor([spec.context[name] for spec in specs], dtype=torch.float64)[:, None]
             for name in ("concentration", "reward_mean", "reward_spread", "reward_noise")
         }
-        key = noise.child(noise.keys([spec.seed for spec in specs]), _TABLES)
+        key = noise.child(noise.keys([spec.seed for spec in specs]), TABLES)
         uniform = noise.uniforms64(key, pairs * (1 + states))
         rewards = knobs["reward_mean"] + knobs["reward_spread"] * torch.special.ndtri(uniform[:, :pairs])
-        gamma = _gamma_quantile(uniform[:, pairs:], knobs["concentration"]).view(-1, pairs, states)
-        transitions = gamma / gamma.sum(-1, keepdim=True)
+        luck = uniform[:, pairs:].view(-1, pairs, states)
+        transitions = dirichlet(luck, knobs["concentration"][:, 0])
         return {
             "rewards": rewards.to(torch.float32),
             "noise": (math.sqrt(2.0) * knobs["reward_noise"][:, 0]).to(torch.float32),
@@ -139,9 +140,15 @@ def _one_hot(states: int, device: torch.device) -> Tensor:
     return torch.eye(states, device=device)
 
 
-def _gamma_quantile(uniform: Tensor, shape: Tensor) -> Tensor:
-    """Gamma(shape, 1) variates by inverse CDF, floored at 1e-300 so that a row of a Dirichlet never sums to zero."""
-    if bool((shape == 1.0).all()):
-        return -torch.log(uniform)
-    values = special.gammaincinv(shape.numpy(), uniform.numpy())
-    return torch.from_numpy(np.maximum(values, 1e-300))
+def dirichlet(uniform: Tensor, concentration: Tensor) -> Tensor:
+    """Rows [B, ..., k] of Dirichlet(concentration, ..., concentration) from `uniform` [B, ..., k], both float64.
+
+    `concentration` [B]. Gamma variates by inverse CDF, floored at 1e-300 so that a row never sums to zero. Those of
+    shape 1 are -log(uniform), whatever other tasks are beside them.
+    """
+    shape = concentration.view(-1, *(1,) * (uniform.ndim - 1)).expand(uniform.shape)
+    gamma, others = -torch.log(uniform), shape != 1.0
+    if bool(others.any()):
+        values = special.gammaincinv(shape[others].numpy(), uniform[others].numpy())
+        gamma[others] = torch.from_numpy(np.maximum(values, 1e-300))
+    return gamma / gamma.sum(-1, keepdim=True)

@@ -32,7 +32,7 @@ QUICK = (
     "device=cpu",
 )
 RECURRING = ("builtin/barcode-bandit", "builtin/re-seen-choice", "builtin/two-step")
-DRAWN_FROM_SEED = ("builtin/tabular-mdp", "builtin/terrain-walker", *RECURRING)
+DRAWN_FROM_SEED = ("builtin/tabular-mdp", "builtin/tabular-pomdp", "builtin/terrain-walker", *RECURRING)
 JUDGED = [
     item.full_name
     for item in registry.catalogue().items("experiments")

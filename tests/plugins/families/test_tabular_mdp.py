@@ -56,6 +56,18 @@ def test_tables_belong_to_the_seed_and_not_to_the_noise() -> None:
     assert torch.equal(batch.descriptor(), before)
 
 
+def test_tables_do_not_depend_on_the_tasks_beside_them() -> None:
+    """Of concentrations 1 and others alike, which are drawn by other formulas."""
+    family = build_family("tabular-mdp")
+    specs = [family.spec({"concentration": value}, seed=3) for value in (1.0, 0.2, 1.0, 7.0)]
+    batch = family.batch(4)
+    batch.set_tasks(specs)
+    for slot, spec in enumerate(specs):
+        alone = family.batch(1)
+        alone.set_tasks([spec])
+        assert torch.equal(alone.descriptor()[0], batch.descriptor()[slot])
+
+
 def test_play_follows_the_tables() -> None:
     """From state 0, one action: frequencies of next states and the distribution of rewards within four sigma."""
     slots = 40_000
