@@ -176,6 +176,18 @@ def test_certainty_equivalence_finds_a_plant_without_noise():
     torch.testing.assert_close(learned[-1], told[-1], rtol=1e-2, atol=1e-2)
 
 
+def test_certainty_equivalence_plans_to_the_end_or_as_far_as_it_looks_ahead():
+    """Only its noise is left at first, in the last step, and always where one step is all that it looks ahead."""
+    family = build_family("linear-system", {"horizon": 5})
+    specs = drawn(family, 20)
+    usual, idle = (
+        trial("certainty-equivalent", family, specs, 2, ridge=1e-6, lookahead=ahead).rollout.action for ahead in (50, 1)
+    )
+    assert {step for step in range(10) if torch.equal(usual[step], idle[step])} == {0, 4, 9}
+    sizes = idle.square().mean((1, 2)).sqrt()
+    torch.testing.assert_close(sizes, 0.1 * torch.arange(1, 11) ** -0.25, rtol=0.5, atol=0)
+
+
 def test_a_hidden_state_is_refused_by_who_needs_to_see_it():
     with pytest.raises(UserError, match=r"outputs = 2 hides the state, from which certainty-equivalent learns"):
         player("certainty-equivalent", build_family("linear-system", {"outputs": 2}), 1)
