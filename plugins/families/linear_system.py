@@ -98,7 +98,8 @@ class LinearSystem(TaskFamily[LinearSystemConfig]):
         if radius > 1.0 and self.horizon * math.log(radius) > math.log(_GROWTH):
             raise TaskError(
                 f"{self.name}: with radius = {radius:g} a state grows {radius:g}^{self.horizon}-fold in an episode, "
-                f"above {_GROWTH:g}: lower radius to {_GROWTH ** (1 / self.horizon):.4g}, or horizon"
+                f"above {_GROWTH:g}: lower radius, or the range that it varies in, to "
+                f"{_GROWTH ** (1 / self.horizon):.4g}, or horizon"
             )
 
     def batch(self, slots: int, device: torch.device | str = "cpu") -> TensorBatch:
