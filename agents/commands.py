@@ -327,6 +327,24 @@ def record(
     typer.echo(f"{output}: {number:,} trials, {count:,} episodes, {steps:,} steps of {name}")
 
 
+def export(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+) -> None:
+    """Write the trained policy of a run as one ONNX file: memory in, memory out.
+
+    It gives what actions are drawn from, not the draw; its metadata say what every input and output means. Agents that
+    are no fixed function are refused by name.
+    """
+    from agents.reports.exporting import export as export_policy
+    from agents.training.run import RunDirectory
+
+    told = export_policy(RunDirectory(run), output, overwrite=force)
+    names = {kind: ", ".join(one["name"] for one in told[kind]) for kind in ("inputs", "outputs")}
+    typer.echo(f"{output}: {told['agent']} after {told['steps']:,} steps, from {names['inputs']} to {names['outputs']}")
+
+
 def check(
     plugin: Annotated[str, typer.Argument(help="A Python file, or the module of a package's plugin.")],
     deadline: Annotated[

@@ -119,6 +119,14 @@ class DQN:
         values = self._values(self._inputs(step.observation, step.descriptor))
         return Action(epsilon_greedy(values, self.epsilon, self.generator)), carry
 
+    def decide(self, carry: Carry, step: Step) -> tuple[dict[str, Tensor], Carry]:
+        """The values, and the logits of what they and epsilon make of them."""
+        values = self._values(self._inputs(step.observation, step.descriptor))
+        best = (values == values.amax(1, keepdim=True)).to(values.dtype)
+        greedy = best / best.sum(1, keepdim=True)
+        probabilities = (1 - self.epsilon) * greedy + self.epsilon / values.shape[1]
+        return {"values": values, "logits": probabilities.log()}, carry
+
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
         """Nothing adapts."""
         return carry

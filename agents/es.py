@@ -130,9 +130,7 @@ class ES:
 
     def act(self, carry: Tensor, step: Step) -> tuple[Action, Tensor]:
         """What each place's own policy does."""
-        observation = self._encoder.observation(step.observation)
-        if self.normalizer is not None:
-            observation = self.normalizer(observation)
+        observation = self._read(step)
         places = len(observation) // len(carry)
         if self._trains(places):
             inputs = observation.view(len(carry), places, -1).transpose(0, 1)
@@ -140,6 +138,10 @@ class ES:
         else:
             output = self._network(self.parameters[None], observation[None])[0]
         return Action(self._chosen(output)), carry
+
+    def decide(self, carry: Tensor, step: Step) -> tuple[dict[str, Tensor], Tensor]:
+        """What theta does: nothing is drawn."""
+        return {"action": self._chosen(self._network(self.parameters[None], self._read(step)[None])[0])}, carry
 
     def adapt(self, carry: Tensor, rollout: Rollout) -> Tensor:
         """Nothing adapts."""
@@ -207,6 +209,11 @@ class ES:
             here = self.parameters[None]
             self._members = torch.cat([here + away, here - away, here])
         return self._members
+
+    def _read(self, step: Step) -> Tensor:
+        """[N, O] what the policy reads."""
+        observation = self._encoder.observation(step.observation)
+        return observation if self.normalizer is None else self.normalizer(observation)
 
     def _chosen(self, output: Tensor) -> Tensor:
         """The action [N, ...] that the policy's `output` [N, A] says."""

@@ -67,6 +67,7 @@ def register_commands() -> list[Entry]:
         Entry("compare", "agents.commands:compare", "Compare the agents of several runs on the same tasks."),
         Entry("plan", "agents.sweeps.commands:plan", "Say what a run will be, before it begins: steps, memory, time."),
         Entry("record", "agents.commands:record", "Record trials of a run's agent as a Minari data set."),
+        Entry("export", "agents.commands:export", "Write the trained policy of a run as an ONNX file."),
         Entry("check", "agents.commands:check", "Check a plugin by the conformance kits, in processes with limits."),
         Entry("sweep", "agents.sweeps.commands:sweep", "Run an experiment with many settings and seeds, and compare."),
         Entry("pack", "agents.sweeps.commands:pack", "Pack a run into one file, to send round."),

@@ -138,6 +138,10 @@ class PPO:
         action = policy.sample(self._generator)
         return Action(action, {"log_prob": policy.log_prob(action), "value": self._model.value(inputs)}), carry
 
+    def decide(self, carry: Carry, step: Step) -> tuple[dict[str, Tensor], Carry]:
+        """The policy that `act` samples from."""
+        return self._model.policy(self._inputs(step.observation, step.descriptor)).parameters(), carry
+
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
         """Nothing adapts."""
         return carry

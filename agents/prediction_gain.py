@@ -114,10 +114,7 @@ class PredictionGain:
     @torch.no_grad()
     def act(self, carry: _State, step: Step) -> tuple[Action, _State]:
         """Update the belief by what exploration showed, its last step too; sample from the policy whose turn it is."""
-        exploring, shows = step.episode_index < self.exploration_episodes, self._shows(step)
-        belief, memory = self.belief.encoder.step(self.encode(step), carry.memory)
-        carry = _State(*(torch.where(shows[:, None], *pair) for pair in zip((memory, belief), carry, strict=True)))
-        inputs = torch.cat([self.encode.observation(step.observation), carry.belief], -1)
+        inputs, exploring, carry = self._advance(carry, step)
         explored, exploited = self.explorer.act(inputs), self.exploiter.act(inputs)
         turn = exploring.view(-1, *(1,) * (explored.value.ndim - 1))
         record = {
@@ -125,6 +122,19 @@ class PredictionGain:
         }
         action = torch.where(turn, explored.value, exploited.value)
         return Action(action, {**record, "belief": carry.belief}), carry
+
+    def decide(self, carry: _State, step: Step) -> tuple[dict[str, Tensor], _State]:
+        """The policy that `act` samples from."""
+        inputs, exploring, carry = self._advance(carry, step)
+        explored, exploited = (agent.networks(inputs)[0].parameters() for agent in (self.explorer, self.exploiter))
+        return {name: torch.where(exploring[:, None], explored[name], exploited[name]) for name in explored}, carry
+
+    def _advance(self, carry: _State, step: Step) -> tuple[Tensor, Tensor, _State]:
+        """What both policies read [B, I], whether it is exploration's turn [B], and the carry."""
+        exploring, shows = step.episode_index < self.exploration_episodes, self._shows(step)
+        belief, memory = self.belief.encoder.step(self.encode(step), carry.memory)
+        carry = _State(*(torch.where(shows[:, None], *pair) for pair in zip((memory, belief), carry, strict=True)))
+        return torch.cat([self.encode.observation(step.observation), carry.belief], -1), exploring, carry
 
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
         """Nothing to do between rounds."""

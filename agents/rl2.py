@@ -173,6 +173,18 @@ class RL2:
 
     def act(self, carry: tuple[Memory, Tensor], step: Step) -> tuple[Action, tuple[Memory, Tensor]]:
         """Sample from the policy and advance the hidden state."""
+        policy, value, carry = self._advance(carry, step)
+        action = policy.sample(self._generator)
+        record = {"log_prob": policy.log_prob(action), "value": value, **self._model.network.figures(carry[0])}
+        return Action(action, record), carry
+
+    def decide(self, carry: tuple[Memory, Tensor], step: Step) -> tuple[dict[str, Tensor], tuple[Memory, Tensor]]:
+        """The policy that `act` samples from."""
+        policy, _, carry = self._advance(carry, step)
+        return policy.parameters(), carry
+
+    def _advance(self, carry: tuple[Memory, Tensor], step: Step) -> tuple[Distribution, Tensor, tuple[Memory, Tensor]]:
+        """Policy and normalised value [B] after the step, and the carry."""
         memory, rewards = carry
         step = self._within_memory(step)
         if self.config.memory == "episode":
@@ -182,10 +194,7 @@ class RL2:
             step = replace(step, previous_reward=reward)
         inputs = self._model.read(self._model.inputs(self._encoder(step)))
         features, memory = self._model.network.step(inputs, memory)
-        policy, value = self._model.heads(inputs, features)
-        action = policy.sample(self._generator)
-        record = {"log_prob": policy.log_prob(action), "value": value, **self._model.network.figures(memory)}
-        return Action(action, record), (memory, rewards)
+        return *self._model.heads(inputs, features), (memory, rewards)
 
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
         """Nothing to do between rounds."""

@@ -134,6 +134,12 @@ class SAC:
             unit = policy.mode() if mean else policy.sample(self.generator)
         return Action(self._box.from_unit(unit)), carry
 
+    def decide(self, carry: Carry, step: Step) -> tuple[dict[str, Tensor], Carry]:
+        """The policy by which the agent is judged; its mean action where that is played."""
+        policy = self._model.actor(self._inputs(step.observation, step.descriptor))
+        played = {"action": self._box.from_unit(policy.mode())} if self.config.judged == "mean" else {}
+        return {**policy.parameters(), **played}, carry
+
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
         """Nothing adapts."""
         return carry

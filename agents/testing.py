@@ -11,12 +11,13 @@ def test_agent():
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 import registry
 from agents.training.tree import flatten
@@ -30,6 +31,7 @@ from taskgen.interaction.agent import (
     Anneals,
     Begins,
     Explores,
+    Portable,
     Problem,
     Rollout,
     Seedable,
@@ -40,6 +42,7 @@ from taskgen.interaction.agent import (
 )
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
+from taskgen.interaction.guard import decided
 from taskgen.spaces import numbers_and_choices, row_shape, unpack
 from taskgen.streams import stream
 
@@ -58,7 +61,8 @@ def check_agent(
     """Check the protocol of agent `name` on tasks of `family`, in trials of `episodes` episodes, on `device`.
 
     Plays and learns, also from a single trial, as curricula may have it; actions lie in the space; what happens in one
-    trial does not depend on the others, nor does what `adapt` makes of it; metrics are finite; the state restored into
+    trial does not depend on the others, nor does what `adapt` makes of it; an agent that can be exported decides as it
+    acts; metrics are finite; the state restored into
     a fresh agent makes it act and learn identically; as it is judged, where that is an agent of its own, playing and
     reseeding it leaves this one's state as it is. Raises `AssertionError` naming all that fails.
     """
@@ -73,6 +77,7 @@ def check_agent(
         metrics = agent.learn(learned)
         problems += [f"{what}: {key} = {value}" for key, value in metrics.items() if not math.isfinite(value)]
     problems += _independence_problems(agent, trial)
+    problems += _decision_problems(agent, trial)
     problems += _state_problems(agent, build_agent(part, problem), tasks, episodes, problem.device)
     problems += _judged_problems(agent, tasks, episodes, problem.device)
     if problems:
@@ -188,16 +193,38 @@ def _upset(rollout: Rollout, slots: int) -> Rollout:
 def _actions(agent: Agent, trial: Trial) -> Tensor:
     """[T, slots of a trial] actions of the first trial when fed what `trial` saw."""
     carry, steps = agent.begin_trial(_TRIALS), trial.rollout.steps
-    names = ("observation", "previous_action", "previous_reward", "episode_start", "trial_start", "episode_index")
     chosen: list[Tensor] = []
     for number, rollout in enumerate(trial.rounds):
         carry = agent.adapt(carry, trial.rounds[number - 1]) if number else carry
         for t in range(len(chosen), len(chosen) + len(rollout.reward)):
-            row = {name: getattr(steps, name)[t] for name in names}
-            step = Step(**row, descriptor=None if steps.descriptor is None else steps.descriptor[t])
-            action, carry = agent.act(carry, step)
+            action, carry = agent.act(carry, _at(steps, t))
             chosen.append(action.value[: trial.plan.slots])
     return torch.stack(chosen)
+
+
+def _at(steps: Step, t: int) -> Step:
+    """The step number `t` of steps [T, B, ...]."""
+    row = {field.name: getattr(steps, field.name) for field in fields(steps)}
+    return Step(**{name: None if column is None else column[t] for name, column in row.items()})
+
+
+@torch.no_grad()
+def _decision_problems(agent: Agent, trial: Trial) -> list[str]:
+    """An agent that is `Portable` decides as it acts when it is judged."""
+    player = judged(agent)
+    if not isinstance(player, Portable):
+        return []
+    carry, steps = player.begin_trial(_TRIALS), trial.rollout.steps
+    for t in range(min(len(trial.rollout.reward), 20)):
+        step = _at(steps, t) if player.needs_descriptor else replace(_at(steps, t), descriptor=None)
+        told, decides = decided(player, carry, step)
+        action, carry = player.act(carry, step)
+        pair = (pytree.tree_leaves(each) for each in (decides, carry))
+        if not all(torch.equal(*parts) for parts in zip(*pair, strict=True)):
+            return ["decide leaves another carry than act"]
+        if not torch.equal(told.get("action", action.value), action.value):
+            return ["the action that decide says is not what act plays"]
+    return []
 
 
 def _state_problems(

@@ -61,9 +61,19 @@ class BeliefAgent(ABC, Generic[C]):
     @torch.no_grad()
     def act(self, carry: Tensor, step: Step) -> tuple[Action, Tensor]:
         """Update the belief by what the last step showed, and sample from the policy."""
-        belief, carry = self.belief.encoder.step(self.encode(step), carry)
-        action = self.policy.act(torch.cat([self.encode.observation(step.observation), belief], -1))
+        inputs, belief, carry = self._advance(carry, step)
+        action = self.policy.act(inputs)
         return Action(action.value, {**action.record, "belief": belief}), carry
+
+    def decide(self, carry: Tensor, step: Step) -> tuple[dict[str, Tensor], Tensor]:
+        """The policy that `act` samples from."""
+        inputs, _, carry = self._advance(carry, step)
+        return self.policy.networks(inputs)[0].parameters(), carry
+
+    def _advance(self, carry: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+        """What the policy reads [B, I], the belief [B, 2 L] in it, and the carry."""
+        belief, carry = self.belief.encoder.step(self.encode(step), carry)
+        return torch.cat([self.encode.observation(step.observation), belief], -1), belief, carry
 
     def adapt(self, carry: Carry, rollout: Rollout) -> Carry:
         """Nothing to do between rounds."""

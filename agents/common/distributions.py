@@ -31,6 +31,10 @@ class Distribution(Protocol):
         """[...] entropy in nats."""
         ...
 
+    def parameters(self) -> dict[str, Tensor]:
+        """What it is made of by name, each [..., numbers]: see `taskgen.interaction.agent.Portable`."""
+        ...
+
 
 class Categorical:
     """Discrete actions from logits [..., A]."""
@@ -54,6 +58,10 @@ class Categorical:
         """[...] entropy."""
         return -(self.log_probabilities.exp() * self.log_probabilities).sum(-1)
 
+    def parameters(self) -> dict[str, Tensor]:
+        """`logits` [..., A], normalised."""
+        return {"logits": self.log_probabilities}
+
 
 class MultiCategorical:
     """Several discrete actions at once, independent of each other, from the logits [..., sum of counts] of all."""
@@ -73,6 +81,10 @@ class MultiCategorical:
     def entropy(self) -> Tensor:
         """[...] entropy."""
         return torch.stack([part.entropy() for part in self.parts]).sum(0)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """`logits` [..., sum of counts], of each choice normalised."""
+        return {"logits": torch.cat([part.log_probabilities for part in self.parts], dim=-1)}
 
 
 class DiagonalGaussian:
@@ -97,6 +109,10 @@ class DiagonalGaussian:
         one = (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
         return one.expand(self.mean.shape[:-1])
 
+    def parameters(self) -> dict[str, Tensor]:
+        """`mean` and `deviation` [..., A]."""
+        return {"mean": self.mean, "deviation": self.log_std.exp().expand_as(self.mean)}
+
 
 class Mixed:
     """Numbers and discrete actions at once, independent of each other: actions [..., k + m], the numbers first."""
@@ -118,6 +134,10 @@ class Mixed:
     def entropy(self) -> Tensor:
         """[...] differential entropy of the numbers and entropy of the choices together."""
         return self.numbers.entropy() + self.choices.entropy()
+
+    def parameters(self) -> dict[str, Tensor]:
+        """`mean` and `deviation` [..., k] of the numbers, `logits` [..., sum of counts] of the choices."""
+        return {**self.numbers.parameters(), **self.choices.parameters()}
 
 
 class SquashedGaussian:
@@ -147,6 +167,10 @@ class SquashedGaussian:
         """[...] log-density of `action` [..., A]; beyond float32's last step before the edge, the density there."""
         edge = 1 - torch.finfo(action.dtype).eps
         return self._log_prob(action.clamp(-edge, edge).atanh())
+
+    def parameters(self) -> dict[str, Tensor]:
+        """`mean_before_tanh` and `deviation_before_tanh` [..., A], the Gaussian's."""
+        return {f"{name}_before_tanh": part for name, part in self._gaussian.parameters().items()}
 
     def _log_prob(self, raw: Tensor) -> Tensor:
         """log of N(raw) / prod(1 - tanh(raw)^2), in a form that does not overflow."""

@@ -217,5 +217,5 @@ class EpisodicLSTM(RecurrentNetwork):
 
 
 def _may_hold(where: Tensor) -> bool:
-    """Whether any of [B] may be true: on a GPU nobody looks, which would be a host sync."""
-    return where.device.type != "cpu" or bool(where.any())
+    """Whether any of [B] may be true: nobody looks on a GPU, which would be a host sync, nor where steps are traced."""
+    return where.device.type != "cpu" or torch.compiler.is_exporting() or bool(where.any())

@@ -297,6 +297,23 @@ class Explores(Protocol):
 
 
 @runtime_checkable
+class Portable(Protocol):
+    """An agent that plays by a fixed function of tensors, so that it can be written to a file: `adapt` changes nothing.
+
+    The function is traced. So the number of rows is read from `shape`, not by `len`; no value decides what is done; and
+    rows of zeros in the parts of a carry that grow are those of a trial that begins.
+    """
+
+    def decide(self, carry: Carry, step: Step) -> tuple[Mapping[str, Tensor], Carry]:
+        """What an action of `act` is drawn from, by name, each [B, ...]; and the carry as `act` leaves it.
+
+        "logits" [B, A] of all choices, one after another; "mean" and "deviation" [B, D] of numbers, in the units of
+        `Problem.action_space`; and "action" [B, ...] where an agent that is judged draws nothing.
+        """
+        ...
+
+
+@runtime_checkable
 class Heir(Protocol):
     """An agent that can go on from what another one of its kind has learned, and learn from there as if it were new.
 

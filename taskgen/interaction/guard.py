@@ -24,7 +24,9 @@ from taskgen.interaction.agent import (
     Decoupled,
     Demanding,
     Metrics,
+    Portable,
     Rollout,
+    Step,
     Trial,
 )
 from taskgen.interaction.observing import Observing
@@ -231,6 +233,23 @@ def estimates(agent: Critic, rollout: Rollout, trace: float | None = None) -> tu
         raise broken(agent, "estimates", f"{brief(pair)}, a {type(pair).__name__}", "(values, advantages)")
     values, advantages = pair
     return _by_step(agent, "estimates", values, rollout), _by_step(agent, "estimates", advantages, rollout)
+
+
+def decided(agent: Portable, carry: Carry, step: Step) -> tuple[dict[str, Tensor], Carry]:
+    """`agent.decide(carry, step)`. Raises `PluginError` unless it is tensors by name, a row a trial, and a carry."""
+    with border(agent, "decide"):
+        found: Any = agent.decide(carry, step)
+    rows = step.trial_start.shape[0]
+    match found:
+        case (Mapping() as told, after) if told and all(_has_rows(told[name], rows) for name in told):
+            return dict(told), after
+        case _:
+            expected = f"({{name: a tensor [{rows}, ...]}}, carry)"
+            raise broken(agent, "decide", f"{brief(found)}, a {type(found).__name__}", expected)
+
+
+def _has_rows(value: object, rows: int) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == rows
 
 
 def _by_step(agent: object, call: str, found: object, rollout: Rollout) -> Tensor:

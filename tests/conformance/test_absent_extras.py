@@ -24,6 +24,12 @@ def recorded(path):
     record(None, FAMILY, [], 1, path / "data", name="nobody")
 
 
+def exported(path):
+    from agents.reports.exporting import write_policy
+
+    write_policy(None, None, path / "policy.onnx")
+
+
 def tracked(name):
     def check(path):
         from agents.training.experiment import load_experiment
@@ -48,6 +54,7 @@ WAYS = {
     "curricula": ("sklearn", lambda path: build_source("alp-gmm", FAMILY, np.random.SeedSequence(0))),
     "minari": ("minari", recorded),
     "minigrid": ("minigrid", made_by_gymnasium("MiniGrid-Surely-Absent-v0")),
+    "onnx": ("onnxruntime", exported),
     "ray": ("ray", mapped),
     "robotics": ("gymnasium_robotics", made_by_gymnasium("PointMaze_Absent-v0")),
     "sb3": ("stable_baselines3", stable_baselines),

@@ -192,6 +192,7 @@ def test_a_run_that_never_came_far_may_be_removed(tmp_path):
     [
         "evaluate RUN",
         *(f"{verb} RUN -o x" for verb in ("report", "compare", "pack", "record")),
+        "export RUN -o x.onnx",
         "train RUN/config.toml",
     ],
 )
