@@ -204,8 +204,9 @@ def _actions(agent: Agent, trial: Trial) -> Tensor:
 
 def _at(steps: Step, t: int) -> Step:
     """The step number `t` of steps [T, B, ...]."""
-    row = {field.name: getattr(steps, field.name) for field in fields(steps)}
-    return Step(**{name: None if column is None else column[t] for name, column in row.items()})
+    columns: dict[str, Any] = {field.name: getattr(steps, field.name) for field in fields(steps)}
+    row: dict[str, Any] = {name: None if column is None else column[t] for name, column in columns.items()}
+    return Step(**row)
 
 
 @torch.no_grad()

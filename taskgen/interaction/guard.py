@@ -239,13 +239,13 @@ def decided(agent: Portable, carry: Carry, step: Step) -> tuple[dict[str, Tensor
     """`agent.decide(carry, step)`. Raises `PluginError` unless it is tensors by name, a row a trial, and a carry."""
     with border(agent, "decide"):
         found: Any = agent.decide(carry, step)
-    rows = step.trial_start.shape[0]
-    match found:
-        case (Mapping() as told, after) if told and all(_has_rows(told[name], rows) for name in told):
-            return dict(told), after
-        case _:
-            expected = f"({{name: a tensor [{rows}, ...]}}, carry)"
-            raise broken(agent, "decide", f"{brief(found)}, a {type(found).__name__}", expected)
+    rows, pair = step.trial_start.shape[0], found
+    if isinstance(found, tuple) and len(pair) == 2 and isinstance(pair[0], Mapping):
+        told = cast("Mapping[str, object]", pair[0])
+        if told and all(_has_rows(value, rows) for value in told.values()):
+            return dict(cast("Mapping[str, Tensor]", told)), pair[1]
+    expected = f"({{name: a tensor [{rows}, ...]}}, carry)"
+    raise broken(agent, "decide", f"{brief(pair)}, a {type(pair).__name__}", expected)
 
 
 def _has_rows(value: object, rows: int) -> bool:
