@@ -37,7 +37,7 @@ from taskgen.borders import border, broken, name_of
 from taskgen.interaction.acting import Acting, UniformActions
 from taskgen.interaction.agent import Agent, Carry, Portable, Problem, Step, judged
 from taskgen.interaction.guard import decided
-from taskgen.spaces import action_layout, leaves, numbers_and_choices, pack, row_shape
+from taskgen.spaces import action_layout, leaves, numbers_and_choices, pack
 from taskgen.taskset import staged
 
 KEY = "taskgen"
@@ -48,7 +48,7 @@ MOST_STEPS = 2**14
 _STEPS, _AGAIN = 24, 11
 """Steps that file and agent play side by side, and the one at which another trial begins."""
 _WIDEST = 10.0
-"""Numbers seen then: no further from 0."""
+"""How far from 0 the numbers lie that are seen then."""
 _CLOSE = 1e-4
 """How far the two may differ, absolutely and relatively."""
 _MEANINGS = {
@@ -171,7 +171,6 @@ class _Policy(nn.Module):
         self.player, self.problem = player, problem
         self._space = copy.deepcopy(problem.observation_space)
         self._space.seed(0)
-        self._kind = self.observations(1).dtype
         self._actions = Acting(problem.action_space)
         begun, self._form = pytree.tree_flatten(player.begin_trial(1))
         self._begun = [
@@ -184,14 +183,15 @@ class _Policy(nn.Module):
         """Parts that the last step has left as they were."""
 
     def observations(self, rows: int) -> Tensor:
-        """Any ones, [rows, ...]."""
-        return torch.as_tensor(np.stack([pack(self._space, self._space.sample()) for _ in range(rows)]))
+        """Any ones [rows, ...] of the space, their numbers no further than `_WIDEST` from 0."""
+        found = torch.as_tensor(np.stack([pack(self._space, self._space.sample()) for _ in range(rows)]))
+        return found.clamp(-_WIDEST, _WIDEST) if found.is_floating_point() else found
 
     def blank(self, rows: int) -> dict[str, Tensor]:
-        """All inputs but the memory."""
+        """All inputs but the memory: zeros, but for what is seen."""
         problem = self.problem
         found = {
-            "observation": torch.zeros(rows, *row_shape(problem.observation_space), dtype=self._kind),
+            "observation": self.observations(rows),
             "previous_action": self._actions.zeros(rows, torch.device("cpu")),
             "previous_reward": torch.zeros(rows),
             "episode_start": torch.zeros(rows, dtype=torch.bool),
@@ -361,9 +361,7 @@ def _compare(policy: _Policy, session: Any, name: str) -> None:
     carry: Carry = None
     for time in range(_STEPS):
         begins = time in (0, _AGAIN)
-        shown = policy.observations(rows)
         seen = policy.blank(rows) | {
-            "observation": shown.clamp(-_WIDEST, _WIDEST) if shown.is_floating_point() else shown,
             "previous_action": actions(rows, generator),
             "previous_reward": torch.randn(rows, generator=generator),
             "episode_start": torch.full((rows,), begins or time % 4 == 0),

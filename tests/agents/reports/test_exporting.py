@@ -21,6 +21,7 @@ from registry.config import Part
 from registry.errors import PluginError, TaskError, UserError
 from taskgen.interaction.agent import Action, Agent, Carry, Problem, Step, judged
 from taskgen.interaction.build import build_agent, problem_of
+from taskgen.testing import toy_families
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="taskgen-metarl[onnx] is not installed")
 pytest.importorskip("onnx", reason="taskgen-metarl[onnx] is not installed")
@@ -87,7 +88,7 @@ def beside(agent: Agent, problem: Problem, path: Path) -> float:
                 gaps.append((one["action"] - action.value).abs().max())
             elif single:
                 gaps.append((one["logits"][0, action.value[0]] - action.record["log_prob"]).abs().max())
-            else:
+            elif "mean" in one:
                 density = Normal(one["mean"], one["deviation"]).log_prob(action.value).sum(-1)
                 gaps.append(0.1 * (density - action.record["log_prob"]).abs().max())
             gap = max(gap, *(float(each.detach()) for each in gaps))
@@ -173,6 +174,16 @@ def test_what_is_not_read_is_no_input(tmp_path: Path) -> None:
     assert (told["environment"]["low"], told["environment"]["high"]) == ([-limit] * 2, [limit] * 2)
     with pytest.raises(TaskError, match="exists"):
         write_policy(agent, problem, tmp_path / "policy.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["observed-multi-discrete", "acted-dict"])
+def test_choices_need_not_count_from_0(world: str, tmp_path: Path) -> None:
+    family = next(toy for toy in toy_families() if toy.name == f"toys/{world}")
+    agent, problem = made({"name": "rl2"}, family)
+    told = write_policy(agent, problem, tmp_path / "policy.onnx", family.action_space)
+    shown, played = [one["name"] for one in told["outputs"]][:-1], ["mean", "deviation", "logits"]
+    assert (shown, told["choices"]) == ((played, [2]) if world == "acted-dict" else (played[2:], [3]))
 
 
 @pytest.mark.parametrize("name", ["maml", "mfec"])
