@@ -17,9 +17,12 @@ from taskgen.spec import TaskSpec
 
 
 class Novelty(base.Fitness):
-    """DEAP's fitness of a candidate: its novelty, the more the fitter. It must be finite, as NaN beats everything."""
+    """DEAP's fitness of a candidate: its novelty, the more the fitter, then what decides between those as novel.
 
-    weights = (1.0,)
+    Both must be finite, as NaN beats everything.
+    """
+
+    weights = (1.0, 1.0)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""How new a task is: its mean distance to the nearest ones that were there before.
+"""How new a task is: its mean distance to the nearest ones that were there before, or by how much they reach less far.
 
 Sources: Lehman and Stanley 2011, "Abandoning Objectives: Evolution Through the Search for Novelty Alone"; Wang et al.
 2019, "Paired Open-Ended Trailblazer (POET)", section 3; PATA-EC: Wang et al. 2020, "Enhanced POET", section 4.1, and
@@ -22,6 +22,21 @@ def novelty(point: Floats, others: Sequence[Floats], neighbours: int) -> float:
     """Mean distance from `point` to the nearest `neighbours` of `others`, to all where there are fewer; 0 to none."""
     nearest = sorted(distance(point, other) for other in others)[:neighbours]
     return float(np.mean(nearest)) if nearest else 0.0
+
+
+def reach(point: Floats, others: Sequence[Floats]) -> float:
+    """By what share of itself the reach of `others` would grow with `point`, summed over features; 0 within.
+
+    The reach of a feature is from its least to its greatest value. Where they are all alike any other value counts 1,
+    and so does at most each feature, whatever its unit: so what has grown but little counts as much as what has grown
+    far. With no `others` it is 0.
+    """
+    if not others:
+        return 0.0
+    low, high = np.min(others, axis=0), np.max(others, axis=0)
+    beyond = np.maximum(np.maximum(low - point, point - high), 0.0)
+    grown = high - low + beyond
+    return float(np.divide(beyond, grown, out=np.zeros_like(beyond), where=grown > 0).sum())
 
 
 def distance(one: Floats, other: Floats) -> float:

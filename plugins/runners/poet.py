@@ -15,6 +15,9 @@ Diverse Learning Environments and Their Solutions", section 3; Wang et al. 2020,
 Reinforcement Learning through Unbounded Invention of Learning Challenges and their Solutions" (settings `novelty =
 "pata-ec"` and `transfer = "enhanced"`).
 
+Ours is `novelty = "reach"`. Mean distance to neighbours ranks a task between others as high as one as far beyond them
+all, and features of long steps rule it; by reach what lies beyond comes first, each feature in units of its own.
+
 Differences from the papers: agents are any of the catalogue; an evaluation's luck is the same for all agents, so that
 direct transfers and proposals are compared on equal episodes; `proposals` may limit whose one-step proposals are tried;
 PATA-EC vectors list agents in order of creation, and those of retired tasks stay as they were when they retired. No end
@@ -32,7 +35,7 @@ from pydantic import Field, model_validator
 
 import registry
 from plugins.runners.niches import Candidate, Niche, Solved, identity, records
-from plugins.runners.novelty import novelty, performance_vector
+from plugins.runners.novelty import novelty, performance_vector, reach
 from plugins.runners.pairs import Offer, Pairs
 from plugins.runners.transfer import Rule, threshold
 from plugins.runners.work import Trainee
@@ -80,10 +83,16 @@ class PoetConfig(MapConfig):
     lowest: float = Field(50.0, description="Minimal criterion: below it a task is too hard (release: 25).")
     highest: float = Field(300.0, description="Minimal criterion: above it a task is too easy (release: 340).")
     solved: float = Field(230.0, description="Return from which on a task counts as solved.")
-    novelty: Literal["euclidean", "pata-ec"] = Field(
-        "euclidean", description="Tasks compared by their features, or by how all agents rank on them (Enhanced POET)."
+    novelty: Literal["euclidean", "pata-ec", "reach"] = Field(
+        "euclidean",
+        description="Tasks compared by their features, or by how all agents rank on them (Enhanced POET); or by how "
+        "far their features lie beyond those of all tasks ever admitted, so that niches climb as well as spread.",
     )
-    neighbours: int = Field(5, ge=1, description="Nearest tasks ever admitted that novelty is the mean distance to.")
+    neighbours: int = Field(
+        5,
+        ge=1,
+        description="Nearest tasks ever admitted that novelty is the mean distance to; by reach, of those within it.",
+    )
     transfer_every: int = Field(25, ge=1, description="Iterations between attempts to transfer agents.")
     transfer: Rule = Field("poet", description="What a transfer has to beat, see `plugins.runners.transfer`.")
     proposals: int = Field(
@@ -205,7 +214,9 @@ class Poet:
                 one.vector = one.vector or self._family.descriptor(one.spec.context).tolist()
         known = [np.asarray(niche.vector) for niche in self.pairs.niches if niche.vector]
         for candidate in candidates:
-            candidate.fitness.values = (novelty(np.asarray(candidate.vector), known, self.config.neighbours),)
+            point = np.asarray(candidate.vector)
+            near = novelty(point, known, self.config.neighbours)
+            candidate.fitness.values = (reach(point, known), near) if self.config.novelty == "reach" else (near, 0.0)
         finite = [candidate for candidate in candidates if math.isfinite(candidate.fitness.values[0])]
         return self._toolbox.select(finite, len(finite))
 
@@ -392,7 +403,7 @@ def _fitting(family: TaskFamily[Any], config: PoetConfig) -> Any:
     """The family. Raises `UserError` naming what it lacks."""
     if not isinstance(family, Mutable):
         raise UserError(f"poet evolves tasks, but family {family.name} has no `mutate`: choose a family that offers it")
-    if config.novelty == "euclidean" and not isinstance(family, Describable):
+    if config.novelty != "pata-ec" and not isinstance(family, Describable):
         raise UserError(
             f"poet compares tasks by their features, but family {family.name} has no `descriptor`: choose a family "
             "that offers it, or novelty = 'pata-ec'"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plugins.runners.novelty import distance, novelty, performance_vector
+from plugins.runners.novelty import distance, novelty, performance_vector, reach
 
 
 def points(*rows: list[float]) -> list[np.ndarray]:
@@ -57,3 +57,20 @@ def test_what_differs_by_rounding_has_one_rank() -> None:
     assert performance_vector([once, other, once, other], -10.0, 10.0).tolist() == [0.0] * 4
     assert performance_vector([0.0, 0.0], -10.0, 10.0).tolist() == [0.0] * 2
     assert performance_vector([1.0, 1e9, 1.5], -1e9, 1e9).tolist() == [-0.5, 0.5, 0.0]
+
+
+def test_reach_is_by_what_share_of_itself_it_grows() -> None:
+    known = points([0.0, 2.0, 5.0], [4.0, 2.0, 5.0])
+    assert reach(np.array([1.0, 2.0, 5.0]), known) == 0.0  # within
+    assert reach(np.array([4.0, 2.0, 5.0]), known) == 0.0  # at the end
+    assert reach(np.array([5.0, 2.0, 5.0]), known) == pytest.approx(1 / 5)
+    assert reach(np.array([-6.0, 2.0, 5.0]), known) == pytest.approx(6 / 10)  # below counts as above does
+    assert reach(np.array([5.0, 2.1, 5.0]), known) == pytest.approx(1 / 5 + 1)  # never anything else: the most
+    assert reach(np.array([12.0, -50.0, 6.0]), known) == pytest.approx(8 / 12 + 1 + 1)
+
+
+def test_reach_has_no_units() -> None:
+    known, point = points([0.0, 1.0], [2.0, 3.0], [1.0, 7.0]), np.array([2.5, 7.5])
+    scale = np.array([1000.0, 0.01])
+    assert reach(scale * point, [scale * other for other in known]) == pytest.approx(reach(point, known))
+    assert reach(point, []) == 0.0

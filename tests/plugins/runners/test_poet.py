@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -109,6 +110,44 @@ def test_most_novel_first() -> None:
     assert all(math.isfinite(candidate.fitness.values[0]) for candidate in children)
 
 
+def test_farthest_beyond_all_others_first_then_most_novel_within() -> None:
+    """Gravity from 5 to 20: 21 and 30 are beyond, by 1 of 16 and 10 of 25; of those within 12 is farthest from both."""
+    poet = make(novelty="reach", neighbours=1)
+    poet.pairs.niches[0].spec = FAMILY.spec({"gravity": 5.0})
+    niche = Niche(1, FAMILY.spec({"gravity": 20.0}), poet.pairs.niches[0].agent)
+    poet.pairs.niches.append(niche)
+    children = candidates(poet, 4)
+    for candidate, gravity in zip(children, (19.0, 21.0, 12.0, 30.0), strict=True):
+        candidate.spec = FAMILY.spec({"gravity": gravity}, seed=candidate.spec.seed)
+    assert [candidate.spec.context["gravity"] for candidate in poet._rank(children)] == [30.0, 21.0, 12.0, 19.0]
+    assert [candidate.fitness.values[0] for candidate in children] == pytest.approx([0.0, 1 / 16, 0.0, 10 / 25])
+
+
+def reached(novelty: str, seed: int) -> Any:
+    """[roughness, pits, stumps] the greatest there are, of what there may be, where all courses meet the criterion.
+
+    Every round the most novel of eight children is admitted, whose parents are the latest ten; nobody learns.
+    """
+    walker: Any = build_family("terrain-walker")
+    poet, rng = make(walker, novelty=novelty), np.random.default_rng(seed)
+    agent = poet.pairs.niches[0].agent
+    poet.pairs.niches = [Niche(0, walker.spec(), agent)]
+    for number in range(1, 60):
+        parents = [poet.pairs.niches[-10:][place] for place in rng.integers(min(10, number), size=8)]
+        moved = [walker.moved(parent.spec, walker.mutate(parent.spec.context, rng)) for parent in parents]
+        first = poet._rank([Candidate(spec, 0, agent) for spec in moved])[0]
+        poet.pairs.niches.append(Niche(number, first.spec, agent, vector=first.vector))
+    farthest = np.max([walker.measure(niche.spec.context) for niche in poet.pairs.niches], axis=0)
+    return farthest / [high for _, high in walker.measures.values()]
+
+
+def test_niches_climb_faster_by_reach_than_by_distance() -> None:
+    """Stumps grow by half of what pits do at a time: by distance they stay behind."""
+    reach, distance = (np.mean([reached(how, seed) for seed in range(4)], axis=0) for how in ("reach", "euclidean"))
+    assert reach.sum() > 1.1 * distance.sum()
+    assert reach[2] > 1.3 * distance[2]
+
+
 def test_admits_at_most_what_is_stated_and_retires_the_oldest() -> None:
     poet = make()
     Script(poet, lambda spec: 10.0)
@@ -175,7 +214,7 @@ def test_a_round_is_written_down_with_its_novelty() -> None:
     poet = make()
     ranked = candidates(poet, 3)
     for candidate, value in zip(ranked, (6.0, 2.0, 1.0), strict=True):
-        candidate.fitness.values = (value,)
+        candidate.fitness.values = (value, 0.0)
     poet._log_round(poet.pairs.niches, candidates(poet, 5), ranked, ())
     poet._log_round((), (), (), ())
     first, second = poet.logbook
