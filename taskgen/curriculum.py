@@ -11,7 +11,18 @@ from taskgen.borders import asked, told
 from taskgen.build import build_source
 from taskgen.family import TaskFamily
 from taskgen.record import Record
-from taskgen.source import Curriculum, Length, Paced, Sparing, TaskResult, TaskSource, Traceable, side_of
+from taskgen.source import (
+    Curriculum,
+    Elites,
+    Illuminating,
+    Length,
+    Paced,
+    Sparing,
+    TaskResult,
+    TaskSource,
+    Traceable,
+    side_of,
+)
 from taskgen.spec import TaskSpec
 from taskgen.split import Side, common_side
 from taskgen.streams import child
@@ -126,6 +137,15 @@ class Wrapper:
             f"{name}: {title}" if len(self.sources) > 1 else title: specs
             for name, inner in self._curricula().items()
             for title, specs in inner.highlights().items()
+        }
+
+    def elites(self) -> Mapping[str, Elites]:
+        """The archives that the sources keep; where there are several sources, each under its name."""
+        return {
+            f"{name}: {title}" if len(self.sources) > 1 else title: archive
+            for name, inner in self.sources.items()
+            if isinstance(inner, Illuminating)
+            for title, archive in inner.elites().items()
         }
 
     def updates(self, rounds: int, tasks: int) -> int:

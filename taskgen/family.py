@@ -165,6 +165,18 @@ class Describable(Protocol):
         ...
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """A family that says by which figures its tasks are told apart, as quality-diversity needs."""
+
+    measures: Mapping[str, tuple[float, float]]
+    """By name, from where to where a figure goes that is of interest; tasks may lie beyond."""
+
+    def measure(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
+        """[M] the figures of the complete `context`, in the order of `measures`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Goal:
     """The place among the observations that a task wants its agent to reach."""

@@ -16,7 +16,7 @@ from registry.errors import brief
 from taskgen.borders import border, broken, is_foreign
 from taskgen.family import Goal
 from taskgen.record import Record
-from taskgen.source import Length
+from taskgen.source import Elites, Length
 from taskgen.spec import TaskSpec
 from taskgen.split import Split
 
@@ -67,6 +67,13 @@ def _are_features(value: Any) -> bool:
     return known and bool(np.isfinite(array).all())
 
 
+def _are_ranges(value: Any) -> bool:
+    ranges = cast("Mapping[Any, Any]", value)
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and _all((int, float), ranges[name]) and len(ranges[name]) == 2 for name in ranges
+    )
+
+
 def _is_design(value: Any) -> bool:
     return all(hasattr(value, name) for name in ("placements", "action_space", "blank", "place", "observe", "context"))
 
@@ -74,6 +81,11 @@ def _is_design(value: Any) -> bool:
 def _are_highlights(value: Any) -> bool:
     titled = cast("Mapping[Any, Any]", value)
     return isinstance(value, Mapping) and all(_all(TaskSpec, titled[title]) for title in titled)
+
+
+def _are_elites(value: Any) -> bool:
+    titled = cast("Mapping[Any, Any]", value)
+    return isinstance(value, Mapping) and all(isinstance(titled[title], Elites) for title in titled)
 
 
 def _are_names(value: Any) -> bool:
@@ -87,6 +99,7 @@ METHODS: dict[str, Hook] = {
     "frame": Hook(_PICTURE, _is_picture),
     "mutate": Hook("a dict of knobs", _is(Mapping)),
     "descriptor": Hook("an array [D] float64 of finite numbers", _are_features),
+    "measure": Hook("an array [M] float64 of finite numbers", _are_features),
     "goal": Hook("a Goal", _is(Goal)),
     "figures": Hook(_NUMBERS, _are_numbers),
     "design": Hook("a Design", _is_design),
@@ -94,6 +107,7 @@ METHODS: dict[str, Hook] = {
     "learns_from": Hook("a list of bools, one for each of the tasks", partial(_all, (bool, np.bool_))),
     "metrics": Hook(_NUMBERS, _are_numbers),
     "highlights": Hook("a dict of lists of TaskSpec by title", _are_highlights),
+    "elites": Hook("a dict of Elites by title", _are_elites),
     "updates": Hook("a whole number", _is(int, np.integer)),
     "lineage": Hook("a list of Record", partial(_all, Record)),
 }
@@ -102,6 +116,7 @@ VALUES: dict[str, Hook] = {
     "cue": Hook("a tuple of numbers of entries", partial(_all, int)),
     "split": Hook("a Split or None", _is(Split, type(None))),
     "solved_return": Hook(_NUMBER, _is_number),
+    "measures": Hook("a dict of (low, high) by name", _are_ranges),
     "scores": Hook("names of scores", _are_names),
     "length": Hook("a Length", _is(Length)),
 }

@@ -113,6 +113,29 @@ class Traceable(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Elites:
+    """What an archive of elites holds: of every cell of a grid over measures at most one task, with its score."""
+
+    measures: Mapping[str, tuple[float, float]]
+    """Where the grid begins and ends, by name."""
+    cells: int
+    """Along each measure."""
+    places: Sequence[tuple[int, ...]]
+    """Those cells that hold a task: their number along each measure, from 0."""
+    scores: Sequence[float]
+    """What the task of each is worth."""
+
+
+@runtime_checkable
+class Illuminating(Protocol):
+    """A source that keeps archives of elites, for the report to draw."""
+
+    def elites(self) -> Mapping[str, Elites]:
+        """By title."""
+        ...
+
+
 @runtime_checkable
 class Sided(Protocol):
     """A source that knows whether its tasks keep to one side of the family's split."""

@@ -29,7 +29,7 @@ from taskgen.engines.gym_testing import check_environment
 from taskgen.engines.reward_testing import check_reward
 from taskgen.engines.testing import check_batch, rollout, sample_actions
 from taskgen.engines.toys import toy_families
-from taskgen.family import Animated, Contextual, Describable, GoalDirected, Mutable, TaskFamily, mutated
+from taskgen.family import Animated, Contextual, Describable, GoalDirected, Measured, Mutable, TaskFamily, mutated
 from taskgen.source import Curriculum, TaskResult, TaskSource
 from taskgen.space import Knob
 from taskgen.spaces import space_problem
@@ -75,6 +75,8 @@ def check_family(family: TaskFamily[Any]) -> None:
         _check_split(family, family.split)
     if isinstance(family, Describable):
         _check_describable(family, spec)
+    if isinstance(family, Measured):
+        _check_measured(family, spec)
     if isinstance(family, GoalDirected):
         _check_goal(family, spec)
     if isinstance(family, Contextual):
@@ -148,6 +150,16 @@ def _check_describable(family: TaskFamily[Any], spec: TaskSpec) -> None:
     assert features.ndim == 1, f"descriptor gave {features.shape}, expected [D]"
     assert features.dtype == np.float64, f"descriptor gave {features.dtype}, expected float64"
     assert np.isfinite(features).all(), f"descriptor gave {features}"
+
+
+def _check_measured(family: TaskFamily[Any], spec: TaskSpec) -> None:
+    assert isinstance(family, Measured)
+    for name, (low, high) in family.measures.items():
+        assert -math.inf < low < high < math.inf, f"measures: {name} goes from {low} to {high}"
+    figures = family.measure(spec.context)
+    assert figures.shape == (len(family.measures),), f"measure gave {figures.shape}, of {len(family.measures)} measures"
+    assert figures.dtype == np.float64, f"measure gave {figures.dtype}, expected float64"
+    assert np.isfinite(figures).all(), f"measure gave {figures}"
 
 
 def check_source(make_source: Callable[[], TaskSource], family: TaskFamily[Any]) -> None:

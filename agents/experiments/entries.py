@@ -16,6 +16,7 @@ _PAIRED = "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer via Un
 _PEARL = "Rakelly et al. 2019, Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables"
 _POET = "Wang et al. 2019, Paired Open-Ended Trailblazer (POET)"
 _PROMP = "Rothfuss, Lee, Clavera, Asfour and Abbeel 2019, ProMP: Proximal Meta-Policy Search"
+_QD = "Mouret and Clune 2015, Illuminating search spaces by mapping elites, section 3"
 _SFL = (
     "Rutherford et al. 2024, No Regrets: Investigating and Improving Regret Approximations for Curriculum Discovery, "
     "section 5"
@@ -199,6 +200,11 @@ _EXPERIMENTS = (
         "sfl-maze",
         "RL^2 on mazes of 13 x 13 cells, half of them such as it solves now and then; judged on named ones too.",
         _SFL,
+    ),
+    (
+        "qd-maze",
+        "RL^2 on mazes of 13 x 13 cells, the best of every number of walls and length; judged on named ones too.",
+        _QD,
     ),
     ("paired-maze", "RL^2 on 7 x 7 mazes made by a teacher that is paid the regret.", _PAIRED),
     ("minimax-maze", "RL^2 on 7 x 7 mazes made by a teacher that is paid for failure alone.", _PAIRED),

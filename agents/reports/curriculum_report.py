@@ -5,6 +5,7 @@ named there. A run whose source says nothing of the kind has no such part.
 """
 
 import io
+import itertools
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from agents.reports.courses import POINTS, Course, averaged, course
-from agents.reports.figures import Band, Panel, data_uri, panels_figure
+from agents.reports.figures import Band, Heat, Panel, data_uri, heats_figure, panels_figure
 from agents.reports.results import Experiment
 from agents.training.highlights import FILE
 from agents.training.records import STEPS, Stored, archive_of, json_lines, remark_end
@@ -24,6 +25,7 @@ from taskgen.archive import Archive
 from taskgen.build import family_of
 from taskgen.pictures import frame_picture
 from taskgen.record import Record
+from taskgen.source import Elites
 
 SHARE_POINTS = 25
 """Points of shares, which are 0 or 1 in a single iteration."""
@@ -35,6 +37,8 @@ TEXT = (28, 9)
 """Columns and lines of a text that stands for a picture."""
 SHOWN = 12
 """Panels drawn at most."""
+PAIRS = 6
+"""Grids drawn at most of an archive of elites."""
 _MEAN = "tasks/mean_"
 _SHARES = ("tasks/replay_share",)
 _TITLES = {
@@ -49,6 +53,7 @@ class _Highlights(Stored):
 
     iteration: int
     highlights: dict[str, list[str]] = Field(description="Ids of tasks by what they are.")
+    elites: dict[str, Elites] = Field({}, description="Archives of elites by title.")
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,10 @@ def curriculum_section(experiment: Experiment, name: str) -> dict[str, Any] | No
         "svg": panels_figure(panels, "environment steps", name) if panels else None,
         "alt": "; ".join(_told(panel) for panel in panels),
         "panels": [panel.title for panel in panels],
+        "archives": [
+            _archive(title, elites, f"{name}-archive-{number}")
+            for number, (title, elites) in enumerate(kept[-1].elites.items() if kept else ())
+        ],
         "kinds": _kinds(path, kept[-1]) if kept else {},
         "iteration": kept[-1].iteration if kept else None,
         "strip": _strip(path, kept),
@@ -114,6 +123,33 @@ def _spoken(name: str) -> str:
 def _told(panel: Panel) -> str:
     line = panel.lines[0].mean
     return f"{panel.title} from {line[0]:.3g} to {line[-1]:.3g}"
+
+
+def _archive(title: str, elites: Elites, name: str) -> dict[str, Any]:
+    """Its figure, and what is to be said of it."""
+    count = elites.cells ** len(elites.measures)
+    filled = f"{len(elites.places):,} of {count:,} cells filled"
+    scores = f"scores from {min(elites.scores):.3g} to {max(elites.scores):.3g}"
+    return {
+        "title": title,
+        "svg": heats_figure(list(heats(elites)), title, name),
+        "alt": f"{title} over {', '.join(elites.measures)}: {filled}, {scores}",
+        "filled": filled,
+        "best": len(elites.measures) > 2,
+    }
+
+
+def heats(elites: Elites) -> Iterator[Heat]:
+    """An archive over every two of its measures, `PAIRS` at most: the best score of a cell, whatever the others are."""
+    names, places = list(elites.measures), np.array(elites.places)
+    pairs = list(itertools.combinations(range(len(names)), 2)) or [(0, None)]
+    for across, up in pairs[:PAIRS]:
+        values = np.full((1 if up is None else elites.cells, elites.cells), -np.inf)
+        rows = np.zeros(len(places), dtype=int) if up is None else places[:, up]
+        np.maximum.at(values, (rows, places[:, across]), elites.scores)
+        ends = [(0.0, 1.0) if i is None else elites.measures[names[i]] for i in (across, up)]
+        title = "" if up is None else _spoken(names[up])
+        yield Heat(np.where(np.isinf(values), np.nan, values), _spoken(names[across]), title, (ends[0], ends[1]))
 
 
 def _kinds(path: Path, last: _Highlights) -> dict[str, list[Thumbnail]]:

@@ -15,6 +15,8 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
@@ -69,6 +71,18 @@ class Panel:
     lines: Sequence[Band]
     share: bool = False
     """Whether values are shares, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A grid [Y, X] of values, NaN where there is none."""
+
+    values: NDArray[np.float64]
+    across: str
+    up: str
+    """What its rows are, from below; "" where there is but one."""
+    ends: tuple[tuple[float, float], tuple[float, float]]
+    """Where it begins and ends, across and up."""
 
 
 @dataclass(frozen=True)
@@ -152,24 +166,6 @@ def adaptation_figure(
         return _svg(figure, name)
 
 
-def profile_figure(leads: Mapping[str, Band], others: Mapping[str, Band], score: str, name: str) -> Markup:
-    """Share of tasks above a score, `x` of each band: of agents (`leads`) thick with their bands, of others dashed."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _canvas(4.6)
-        colours = [*_cycle(_unused(len(leads)), len(others)), *_cycle(LEAD, len(leads))]
-        for i, ((label, line), colour) in enumerate(zip([*others.items(), *leads.items()], colours, strict=True)):
-            style: dict[str, Any] = {"linewidth": 1.3, "linestyle": DASHES[i % len(DASHES)]}
-            if label in leads:
-                style = {"linewidth": 2.4}
-                axes.fill_between(line.x, line.low, line.high, step="post", color=colour, alpha=0.2, linewidth=0)
-            axes.plot(line.x, line.mean, drawstyle="steps-post", color=colour, label=label, **style)
-        axes.set_ylim(-0.03, 1.03)
-        axes.set_xlabel(score)
-        axes.set_ylabel("share of tasks above")
-        figure.legend(loc="outside lower left", ncols=3, frameon=False)
-        return _svg(figure, name)
-
-
 def panels_figure(panels: Sequence[Panel], across: str, name: str) -> Markup:
     """Panels below one another, x called `across` shared by all."""
     with mpl.rc_context(_STYLE):
@@ -187,6 +183,30 @@ def panels_figure(panels: Sequence[Panel], across: str, name: str) -> Markup:
         grid[-1, 0].set_xlim(0, max(float(line.x[-1]) for panel in panels for line in panel.lines))
         grid[-1, 0].xaxis.set_major_formatter(EngFormatter())
         grid[-1, 0].set_xlabel(across)
+        return _svg(figure, name)
+
+
+def heats_figure(heats: Sequence[Heat], label: str, name: str) -> Markup:
+    """Grids beside one another, three a row, under one scale of colours, which is called `label`."""
+    columns = min(3, len(heats))
+    rows = -(-len(heats) // columns)
+    every = np.concatenate([heat.values.ravel() for heat in heats])
+    scale = Normalize(float(np.nanmin(every)), float(np.nanmax(every)))
+    style: dict[Any, Any] = _STYLE | {"font.size": 9.5, "axes.grid": False}
+    with mpl.rc_context(style):
+        high = 2.6 if any(heat.up for heat in heats) else 1.3
+        figure = Figure(figsize=(max(4.2, 2.8 * columns), high * rows), layout="constrained")
+        grid: NDArray[Any] = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat[len(heats) :]:
+            axes.remove()
+        for axes, heat in zip(grid.flat, heats, strict=False):
+            up, across = (np.linspace(*ends, n + 1) for ends, n in zip(heat.ends[::-1], heat.values.shape, strict=True))
+            axes.pcolormesh(across, up, heat.values, norm=scale, cmap="viridis")
+            axes.set_xlabel(heat.across)
+            axes.set_ylabel(heat.up)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+            axes.yaxis.set_major_locator(MaxNLocator(4) if heat.up else NullLocator())
+        figure.colorbar(ScalarMappable(scale, "viridis"), ax=list(grid.flat[: len(heats)]), label=label)
         return _svg(figure, name)
 
 

@@ -1,8 +1,11 @@
 """What a curriculum found worth a look, kept at every checkpoint: the tasks in the run's archive, with their ancestors.
 
-highlights.jsonl holds one line for every checkpoint: its iteration, and ids of tasks by what they are ("hardest"). The
-archive is marked with the last one, so that lines which are gone are told.
+highlights.jsonl holds one line for every checkpoint: its iteration, ids of tasks by what they are ("hardest"), and
+which cells of archives of elites are filled (`taskgen.source.Elites`). The run's archive is marked with the last one,
+so that lines which are gone are told.
 """
+
+from dataclasses import asdict
 
 from agents.training.experiment import Experiment
 from agents.training.records import archive_of
@@ -10,7 +13,7 @@ from agents.training.run import RunDirectory
 from registry.plan import Plan
 from taskgen.archive import Archive
 from taskgen.record import Record
-from taskgen.source import Curriculum, TaskSource, Traceable
+from taskgen.source import Curriculum, Illuminating, TaskSource, Traceable
 
 FILE = "highlights.jsonl"
 
@@ -30,7 +33,9 @@ def keep_highlights(run: RunDirectory, plan: Plan[Experiment], source: TaskSourc
             for record in records or [Record(spec, generator, version, (), 0, None, {})]:
                 _keep(archive, record, iteration)
     ids = {title: [spec.id for spec in specs] for title, specs in found.items()}
-    run.append_line(FILE, {"iteration": iteration, "highlights": ids})
+    elites = source.elites() if isinstance(source, Illuminating) else {}
+    kept = {title: asdict(archive) for title, archive in elites.items() if archive.places}
+    run.append_line(FILE, {"iteration": iteration, "highlights": ids, **({"elites": kept} if kept else {})})
     with archive_of(run.path, write=True) as archive:
         archive.mark(FILE, iteration)
 

@@ -71,18 +71,7 @@ class Accel(Replay):
 
     def lineage(self, spec: TaskSpec) -> list[Record]:
         """A level of the buffer with what is known of it, after its ancestors; nothing for what is not there."""
-        records = super().lineage(spec)
-        line = self._lineage.of(spec) if records else []
-        if not line:
-            return records
-        name, parents = records[-1].generator, [() if one.parent is None else (one.parent,) for one in line]
-        makers = ["builtin/accel" if above else name for above in parents]
-        ancestors = [
-            Record(one.spec, maker, "", above, one.generation, None, {})
-            for one, maker, above in zip(line[:-1], makers, parents, strict=False)
-        ]
-        own = replace(records[-1], generator=makers[-1], parents=parents[-1], generation=line[-1].generation)
-        return [*ancestors, own]
+        return [record for own in super().lineage(spec) for record in self._lineage.records(own, "builtin/accel")]
 
     def state_dict(self) -> dict[str, Any]:
         """That of a replay curriculum, the parents of the round and the children asked, and the lineage."""

@@ -41,6 +41,14 @@ def _stages_and_filters() -> list[Entry]:
             tags=("filter",),
         ),
         Entry(
+            "interesting",
+            "plugins.curricula.interesting:Interesting",
+            "Of a source's tasks those in which the best player gets more than one who acts at random.",
+            config="plugins.curricula.interesting:InterestingConfig",
+            citation="Open-Ended Learning Team 2021, Open-Ended Learning Leads to Generally Capable Agents",
+            tags=("filter",),
+        ),
+        Entry(
             "deduplicated",
             "plugins.curricula.deduplicated:Deduplicated",
             "Of a source's tasks each but once.",
@@ -119,6 +127,17 @@ def _replay_curricula() -> list[Entry]:
             "Robust PLR that edits what was just replayed, so that tasks grow with the agent.",
             "Parker-Holder et al. 2022, Evolving Curricula with Regret-Based Environment Design, section 3",
             needs=("mutable",),
+        ),
+        Entry(
+            "quality-diversity",
+            "plugins.curricula.quality_diversity:QualityDiversity",
+            "Of every kind of task, by measures, the one most worth learning from: MAP-Elites or CMA-ME.",
+            config="plugins.curricula.quality_diversity:QualityDiversityConfig",
+            citation=(
+                "Mouret and Clune 2015, Illuminating search spaces by mapping elites, section 3; Fontaine et al. 2020, "
+                "Covariance Matrix Adaptation for the Rapid Illumination of Behavior Space"
+            ),
+            tags=("curriculum", "replay", "quality-diversity"),
         ),
         curriculum(
             "sfl",

@@ -120,13 +120,16 @@ class Levels:
                 places[number] = int(worst[evicted]) if full else len(self)
                 self._put(int(places[number]), spec, id_)
                 evicted += full
+        self._begin(places, time, score=score, result=result, best=best, generation=generation)
+        return places
+
+    def _begin(self, places: Places, time: int, **new: Floats | Places) -> None:
+        """What is known of the new levels that got `places`; -1 where one got none."""
         taken = places >= 0
-        new = {"score": score, "result": result, "best": best, "generation": generation}
         for name, values in new.items():
             self._columns[name][places[taken]] = values[taken]
         self._columns["played"][places[taken]] = time
         self._columns["replays"][places[taken]] = 0
-        return places
 
     def state_dict(self) -> dict[str, Any]:
         """The levels as JSON text, and what is known of them."""

@@ -1,11 +1,12 @@
 """`Lineage`: from which levels edited ones descend, also when their ancestors are long evicted."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from registry.errors import CheckpointError, TaskError
 from taskgen.family import TaskFamily
+from taskgen.record import Record
 from taskgen.spec import TaskSpec
 
 
@@ -50,6 +51,22 @@ class Lineage:
             line.append(self._descents[id_])
             id_ = line[-1].parent
         return line[::-1]
+
+    def records(self, own: Record, editor: str) -> list[Record]:
+        """`own`, of a level that is here or that no edit made, after those of its ancestors; edits are the `editor`'s.
+
+        What the first of them came from is what `own` says.
+        """
+        line = self.of(own.spec)
+        if not line:
+            return [own]
+        parents = [() if one.parent is None else (one.parent,) for one in line]
+        makers = [editor if above else own.generator for above in parents]
+        ancestors = [
+            Record(one.spec, maker, "", above, one.generation, None, {})
+            for one, maker, above in zip(line[:-1], makers, parents, strict=False)
+        ]
+        return [*ancestors, replace(own, generator=makers[-1], parents=parents[-1], generation=line[-1].generation)]
 
     def prune(self, living: Iterable[str]) -> None:
         """Forget all but the levels with these ids and their ancestors."""

@@ -1,5 +1,7 @@
 """`Replay`: what PLR, robust PLR and ACCEL share, rounds of new tasks and rounds of tasks from a buffer of levels.
 
+`Rounds` is what it shares with those that keep other tasks, and draw otherwise from them.
+
 A round is what is asked between two `tell`s, so all tasks of a batch are new or all are replays, as published. What
 the next round is, is drawn in `tell`; once the buffer has its minimum fill it is a replay with probability p.
 
@@ -18,6 +20,7 @@ Axes: R results of a round, N levels of the buffer.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -46,8 +49,8 @@ SHOWN = 8
 Round = Literal["new", "replay", "edit"]
 
 
-class ReplayConfig(Config):
-    """Settings that all replay curricula share."""
+class RoundsConfig(Config):
+    """Settings of all curricula that replay what they keep."""
 
     source: Part = Field(
         Part(name="domain-randomization"),
@@ -59,6 +62,12 @@ class ReplayConfig(Config):
         description=f"What a level is worth: a score of `taskgen.interaction.score`, or {MAX_MC}, its largest return "
         f"so far less {_VALUE}.",
     )
+    replay: float = Field(0.8, ge=0, le=1, description="p: probability that a round is a replay.")
+
+
+class ReplayConfig(RoundsConfig):
+    """Settings that all replay curricula share."""
+
     prioritisation: Prioritisation = Field(
         "rank", description="Probability of replay by the rank of the score, or by its power (in proportion to it)."
     )
@@ -66,7 +75,6 @@ class ReplayConfig(Config):
     staleness: float = Field(
         0.3, ge=0, le=1, description="rho: share of the probabilities that goes by the time since the last play."
     )
-    replay: float = Field(0.8, ge=0, le=1, description="p: probability that a round is a replay.")
     capacity: int = Field(4000, ge=1, le=1_000_000, description="Levels that the buffer holds.")
     minimum_fill: float = Field(0.5, ge=0, le=1, description="Share of the buffer to be filled before any replay.")
 
@@ -80,23 +88,25 @@ class Standing(Config):
     draws: int = Field(0, ge=0, description="Replays drawn.")
 
 
-class Replay(Wrapper):
-    """Base of replay curricula: a subclass says whether it is robust, and may add rounds of its own."""
+class Rounds(Wrapper, ABC):
+    """Base of curricula that keep tasks of the past: a subclass says what a round is, and which of them it replays."""
 
     robust: ClassVar[bool]
     """Whether new tasks are only scored, and the agent learns from replays alone."""
 
-    def __init__(self, config: ReplayConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
+    def __init__(
+        self, config: RoundsConfig, levels: Levels, *, family: TaskFamily[Any], seed: np.random.SeedSequence
+    ) -> None:
         super().__init__({"source": config.source}, family=family, seed=seed)
         self.scores = frozenset({*self.scores, _VALUE if config.score == MAX_MC else config.score})
         self._paid = config.score == MAX_MC or (config.score in SCORES and SCORES[config.score].paid)
         self._maker = registry.catalogue().get(SOURCES, config.source.name)
-        self._settings = config
+        self._worth = config.score
         self._family = family
         self._seed = seed
-        self._levels = Levels(config.capacity)
+        self._levels = levels
         self._figures = tuple(hardness(family, family.spec().context))
-        self._hardness = np.zeros((config.capacity, len(self._figures)))  # NaN where a level has no such figure
+        self._hardness = np.zeros((levels.capacity, len(self._figures)))  # NaN where a level has no such figure
         self._round: Round = "new"
         self._rounds = 0
         self._draws = 0
@@ -145,18 +155,6 @@ class Replay(Wrapper):
             return super().learns_from(specs)
         return [self._round == "replay"] * len(specs)
 
-    def updates(self, rounds: int, tasks: int) -> int:
-        """Of so many rounds of so many tasks, how many the agent is expected to learn from."""
-        if not self.robust:
-            return rounds
-        filling = math.ceil(self._settings.minimum_fill * self._settings.capacity / tasks)
-        return round(max(0, rounds - filling) * self._replayed_rounds)
-
-    @property
-    def _replayed_rounds(self) -> float:
-        """Share of the rounds that are expected to be replays, once the buffer has its minimum fill."""
-        return self._settings.replay
-
     def metrics(self) -> dict[str, float]:
         """Of the round just told, and of the levels in the buffer."""
         levels, hard = self._levels, self._hardness[: len(self._levels)]
@@ -196,7 +194,7 @@ class Replay(Wrapper):
         place = int(self._levels.find([spec])[0])
         if place < 0:
             return []
-        names = {"score": self._settings.score, "result": "return", "replays": "replays"}
+        names = {"score": self._worth, "result": "return", "replays": "replays"}
         scores = {name: float(self._levels[column][place]) for column, name in names.items()}
         generation = int(self._levels["generation"][place])
         return [Record(spec, self._maker.full_name, self._maker.version, (), generation, None, scores)]
@@ -223,15 +221,20 @@ class Replay(Wrapper):
 
     @property
     def _fill(self) -> float:
-        return len(self._levels) / self._settings.capacity
+        return len(self._levels) / self._levels.capacity
+
+    @abstractmethod
+    def _draw(self) -> Floats:
+        """[N] probabilities of replay."""
+
+    @abstractmethod
+    def _next(self, places: Places) -> Round:
+        """What the next round is, now that the levels at these places were played."""
 
     def _weights(self) -> Floats:
-        """[N] probabilities of replay."""
+        """[N] probabilities of replay, which change in `tell` alone."""
         if self._probability is None:
-            age, rule = (self._rounds - self._levels["played"]).astype(np.float64), self._settings
-            self._probability = replay_weights(
-                self._levels["score"], age, rule.prioritisation, rule.temperature, rule.staleness
-            )
+            self._probability = self._draw()
         return self._probability
 
     def _origin(self, spec: TaskSpec) -> str | None:
@@ -250,13 +253,13 @@ class Replay(Wrapper):
         best = np.array([values.max() for values in returns])
         if len(self._levels):
             best = np.where(places >= 0, np.maximum(best, self._levels["best"][places]), best)
-        if self._settings.score == MAX_MC:
+        if self._worth == MAX_MC:
             score = best - np.array([result.scores[_VALUE] for result in results])
         else:
-            score = np.array([result.scores[self._settings.score] for result in results])
+            score = np.array([result.scores[self._worth] for result in results])
         if not np.isfinite(score).all():
             worst = results[int(np.argmin(np.isfinite(score)))]
-            raise UserError(f"score {self._settings.score} of task {worst.spec.id} is not finite: training diverged")
+            raise UserError(f"score {self._worth} of task {worst.spec.id} is not finite: training diverged")
         if not self._paid:
             returns = [np.array(result.family_returns or result.returns) for result in results]
         return score, np.array([values.mean() for values in returns]), best
@@ -280,6 +283,31 @@ class Replay(Wrapper):
         for place in places.tolist():
             found = hardness(self._family, self._levels.specs[place].context)
             self._hardness[place] = [found.get(name, np.nan) for name in self._figures]
+
+
+class Replay(Rounds):
+    """Base of replay curricula: a subclass says whether it is robust, and may add rounds of its own."""
+
+    def __init__(self, config: ReplayConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
+        super().__init__(config, Levels(config.capacity), family=family, seed=seed)
+        self._settings = config
+
+    def updates(self, rounds: int, tasks: int) -> int:
+        """Of so many rounds of so many tasks, how many the agent is expected to learn from."""
+        if not self.robust:
+            return rounds
+        filling = math.ceil(self._settings.minimum_fill * self._settings.capacity / tasks)
+        return round(max(0, rounds - filling) * self._replayed_rounds)
+
+    @property
+    def _replayed_rounds(self) -> float:
+        """Share of the rounds that are expected to be replays, once the buffer has its minimum fill."""
+        return self._settings.replay
+
+    def _draw(self) -> Floats:
+        """[N] by the score and by the time since the last play."""
+        age, rule = (self._rounds - self._levels["played"]).astype(np.float64), self._settings
+        return replay_weights(self._levels["score"], age, rule.prioritisation, rule.temperature, rule.staleness)
 
     def _next(self, places: Places) -> Round:
         """What the next round is, now that the levels at these places were played."""

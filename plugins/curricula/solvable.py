@@ -3,25 +3,18 @@
 Solved means by the family's own reward: where tasks are paid by another one, the player plays them without it.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import Field
 
+from plugins.curricula.alone import Alone
 from plugins.curricula.filtered import FilterConfig, Filtered
 from registry.config import Part
 from registry.errors import ConfigError
-from taskgen.borders import state_of
 from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent
-from taskgen.interaction.build import build_agent, problem_of
-from taskgen.interaction.collect import collect
-from taskgen.interaction.guard import planned
 from taskgen.interaction.score import Optimal, Solvable
 from taskgen.spec import TaskSpec
-from taskgen.streams import child
 
 
 class SolvableConfig(FilterConfig):
@@ -49,22 +42,8 @@ class SolvableTasks(Filtered):
     def __init__(self, config: SolvableConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence) -> None:
         super().__init__(config, family=family, seed=seed)
         self._family = family
-        self._episodes = config.episodes
         self._least = _least_return(config, family)
-        self._player: Agent | None = None
-        if config.player is not None:
-            self._player = build_agent(
-                config.player,
-                problem_of(
-                    family,
-                    episodes=config.episodes,
-                    seed=int(child(seed, "player").generate_state(1)[0]),
-                    device=torch.device("cpu"),
-                ),
-            )
-            self._fresh = state_of(self._player)
-            plan = self._plan = planned(self._player, config.episodes)
-            self._batch = family.batch(plan.slots)
+        self._player = None if config.player is None else Alone(config.player, family, config.episodes, seed)
 
     def _problem(self, spec: TaskSpec) -> str | None:
         best = self._best(spec)
@@ -75,9 +54,7 @@ class SolvableTasks(Filtered):
         if self._player is None:
             assert isinstance(self._family, Optimal)
             return self._family.optimal_return(spec)
-        self._player.load_state_dict(self._fresh)
-        own = replace(spec, reward=None)
-        return float(collect(self._player, self._batch, [own], plan=self._plan).episode_returns().max())
+        return float(self._player.returns(spec).max())
 
 
 def _least_return(config: SolvableConfig, family: TaskFamily[Any]) -> float:

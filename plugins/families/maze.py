@@ -82,6 +82,8 @@ class Maze(TaskFamily[MazeConfig]):
         self.horizon = config.horizon
         self.solved_return = 1e-6
         """Any reward at all is for the goal."""
+        self.measures = {"walls": (0.0, config.size**2 / 2), "shortest_path": (0.0, 4.0 * config.size - 4.0)}
+        """To half of the cells, and twice the longest straight distance: there is little beyond."""
 
     @cached_property
     def context_space(self) -> ContextSpace:
@@ -178,6 +180,11 @@ class Maze(TaskFamily[MazeConfig]):
         walls = float(np.sum(context["walls"]))
         return {"walls": walls, "unsolvable": float(path is None), **({} if path is None else {"shortest_path": path})}
 
+    def measure(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
+        """[2] the number of walls, and the length of the shortest path; 0 where there is none."""
+        figures = self.figures(context)
+        return np.array([figures["walls"], figures.get("shortest_path", 0.0)])
+
     def optimal_return(self, spec: TaskSpec) -> float:
         """Of the shortest way to the goal, turns counted; 0 where the horizon cuts it."""
         context = cast(Mapping[str, Any], spec.context)
@@ -208,10 +215,7 @@ class Maze(TaskFamily[MazeConfig]):
         return {"walls": tuple(map(tuple, whole.tolist())), **places}
 
     def read(self, form: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The contexts of mazes of other programs, and where each stands; see `maze_levels`.
-
-        Raises `TaskError` that says where, for what is no maze in that form, or does not fit.
-        """
+        """The contexts of mazes of other programs, and where each stands; see `maze_levels`."""
         for where, layout in read_layouts(form, text):
             try:
                 context = self.fitted(*layout)

@@ -50,6 +50,9 @@ class TerrainWalker(CourseWalker[TerrainWalkerConfig]):
 
     def __init__(self, config: TerrainWalkerConfig, *, name: str) -> None:
         super().__init__(config, name=name, horizon=config.horizon)
+        self.measures = {
+            name: (knob.low, knob.high) for name, knob in self.context_space.knobs.items() if name != "stair_steps"
+        }
 
     @cached_property
     def context_space(self) -> ContextSpace:
@@ -124,6 +127,10 @@ class TerrainWalker(CourseWalker[TerrainWalkerConfig]):
         if self.config.stairs:
             parts += [context["stair_height"], context["stair_steps"]]
         return np.concatenate(parts).astype(np.float64)
+
+    def measure(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
+        """[M] roughness, and the upper end of every range of sizes: what a walker has to cope with."""
+        return np.array([np.max(context[name]) for name in self.measures], dtype=np.float64)
 
     def _moves(self, name: str, now: Sequence[float]) -> list[tuple[float, float]]:
         """Every range that one mutation may make of `now`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family, build_source
 
@@ -45,6 +46,14 @@ def mapped(path):
     MapConfig(map="ray").open_map()
 
 
+def illuminated(path):
+    build_source(
+        Part.model_validate({"name": "quality-diversity", "measures": ["probabilities"], "emitter": "cma-me"}),
+        FAMILY,
+        np.random.SeedSequence(0),
+    )
+
+
 def stable_baselines(path):
     importlib.import_module("taskgen.faces.stable_baselines")
 
@@ -55,6 +64,7 @@ WAYS = {
     "minari": ("minari", recorded),
     "minigrid": ("minigrid", made_by_gymnasium("MiniGrid-Surely-Absent-v0")),
     "onnx": ("onnxruntime", exported),
+    "qd": ("ribs.emitters.opt", illuminated),
     "ray": ("ray", mapped),
     "robotics": ("gymnasium_robotics", made_by_gymnasium("PointMaze_Absent-v0")),
     "sb3": ("stable_baselines3", stable_baselines),

@@ -21,7 +21,7 @@ from taskgen.interaction.agent import CollectionPlan
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.interaction.score import score
-from taskgen.source import Length
+from taskgen.source import Elites, Length
 from taskgen.split import Split
 
 TASKS = 4
@@ -148,12 +148,17 @@ POOL = {
     "split": Split("gain", frozenset({0}), frozenset({1})),
     "length": Length(2),
     "names": ("success",),
+    "ranges": {"walls": (0.0, 9.0)},
+    "ranges of one end": {"walls": (0.0,)},
+    "elites": {"elites": Elites({"walls": (0.0, 9.0)}, 3, ((1,),), (0.5,))},
 }
 FIT = {
     "validate": {"none"},
     "render": {"text", "picture"},
     "frame": {"picture"},
-    "mutate": {"dict", "tasks by title"},
+    "mutate": {"dict", "tasks by title", "ranges", "ranges of one end", "elites"},
+    "measure": {"features"},
+    "measures": {"ranges"},
     "descriptor": {"features"},
     "goal": {"goal"},
     "figures": {"dict"},
@@ -161,12 +166,13 @@ FIT = {
     "learns_from": {"bools"},
     "metrics": {"dict"},
     "highlights": {"tasks by title"},
+    "elites": {"elites"},
     "updates": {"number"},
     "lineage": {"empty list"},
     "cue": {"tuple", "empty list", "numbers", "bools", "one bool"},
     "split": {"none", "split"},
     "solved_return": {"number"},
-    "scores": {"names", "empty list", "dict", "tasks by title"},
+    "scores": {"names", "empty list", "dict", "tasks by title", "ranges", "ranges of one end", "elites"},
     "length": {"length"},
 }
 """By hook, what of `POOL` it may give."""
@@ -184,7 +190,7 @@ def test_every_hook_is_swept():
 
 @pytest.mark.parametrize("hook", FIT)
 def test_hooks(hook, parts, monkeypatch):
-    of_source = hook in ("learns_from", "metrics", "highlights", "updates", "lineage", "scores", "length")
+    of_source = hook in ("learns_from", "metrics", "highlights", "elites", "updates", "lineage", "scores", "length")
 
     def given(value):
         kind = parts.Source if of_source else parts.World

@@ -53,6 +53,7 @@ MOVERS: dict[str, dict[str, Any]] = {
     "adr": {"narrow_below": -2e9, "widen_above": -1e9, "queue": 1, "step": 0.5},
     "alp-gmm": {},
     "learning-progress": {"cells": {"goal": 4}},
+    "quality-diversity": {"measures": ["goal"], "cells": 8, "initial": 12, "replay": 0.3, "edits": 3},
 }
 """Curricula that move contexts, with their settings."""
 OTHERS: dict[str, dict[str, Any]] = {
@@ -60,13 +61,15 @@ OTHERS: dict[str, dict[str, Any]] = {
     "robust-plr": {"capacity": 12, "minimum_fill": 0.1},
     "sfl": {"candidates": 12, "plays": 2, "kept": 4, "refresh": 2},
     "solvable": {},
+    "interesting": {"episodes": 1},
     "within": {"knobs": {"goal": {"low": 3}}},
     "deduplicated": {},
     "staged": {"stages": [{"iterations": 1}, {}]},
     "mix": {"weights": {"a": 1.0}},
     "schedule": {"points": [{"iteration": 0, "weights": {"a": 1.0}}]},
 }
-DECIDING = ("accel", "adr", "alp-gmm", "learning-progress", "plr", "robust-plr", "sfl", "staged", "schedule")
+REPLAYING = ("accel", "plr", "quality-diversity", "robust-plr")
+DECIDING = (*REPLAYING, "adr", "alp-gmm", "learning-progress", "sfl", "staged", "schedule")
 """Curricula that go by results."""
 ON_GOALS = [{"name": name, **settings} for name, settings in (MOVERS | OTHERS).items()]
 
@@ -145,14 +148,14 @@ def test_a_curriculum_around_what_pays_otherwise(curriculum: dict[str, Any], pai
             assert result.scores == pytest.approx(expected, abs=1e-5)
             assert regret >= 0.0
         source.tell(results)
-        if name in ("plr", "robust-plr", "accel"):  # what a level returned is in the currency of its score
+        if name in REPLAYING:  # what a level returned is in the currency of its score
             kept = {spec.id: returns.mean() for spec, returns in zip(specs, own.T, strict=True)}
             once = [spec for spec in specs if [other.id for other in specs].count(spec.id) == 1]
             records = [source.lineage(spec)[-1] for spec in once if source.lineage(spec)]  # type: ignore[attr-defined]
             known += len(records)
             assert all(record.scores["return"] == pytest.approx(float(kept[record.spec.id])) for record in records)
     assert len(goals) > 3
-    assert known or name not in ("plr", "robust-plr", "accel")
+    assert known or name not in REPLAYING
 
 
 @pytest.mark.parametrize("paid", [paid for paid in PAID if paid != "own"])
@@ -183,8 +186,7 @@ def test_solvable_is_told_by_a_player_of_the_family_s_own_task(paid: str, discri
     source, everything = _build(part), _build(Part.model_validate({"name": "deduplicated", "source": inner})).ask(200)
     kept = {spec.id for spec in source.ask(TASKS)}
     last = max(place for place, spec in enumerate(everything) if spec.id in kept)
-    agent = source._player  # type: ignore[attr-defined]
-    fresh = source._fresh  # type: ignore[attr-defined]
+    agent, fresh = source._player._player, source._player._fresh  # type: ignore[attr-defined]
     for spec in everything[: last + 1]:
         agent.load_state_dict(fresh)
         alone = collect(agent, FAMILY.batch(1), [replace(spec, reward=None)], plan=agent.plan(1))

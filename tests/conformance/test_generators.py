@@ -12,7 +12,8 @@ from registry.errors import ConfigError
 from taskgen import artefacts, lineage
 from taskgen.archive import Archive
 from taskgen.build import SOURCES, build_family, build_source
-from taskgen.family import TaskFamily
+from taskgen.family import Measured, TaskFamily
+from taskgen.interaction.score import Optimal
 from taskgen.streams import seed_sequence
 from taskgen.taskset import write_tasks
 from taskgen.testing import check_source
@@ -37,6 +38,12 @@ NEEDED: dict[str, Callable[[TaskFamily[Any]], dict[str, Any]]] = {
         "points": [{"iteration": 0, "weights": {"a": 1.0}}, {"iteration": 2, "weights": {"b": 1.0}}],
     },
     "builtin/solvable": lambda family: {"player": "random", "least_return": -1e9},
+    "builtin/interesting": lambda family: {"episodes": 1},
+    "builtin/quality-diversity": lambda family: (
+        {}
+        if isinstance(family, Measured)
+        else {**_ranges(family), "measures": list(family.context_space.knobs)[:2], "cells": 3}
+    ),
     "builtin/adr": lambda family: {**_ranges(family), "narrow_below": 0.0, "widen_above": 0.5, "queue": 1, "step": 0.1},
     "builtin/alp-gmm": _ranges,
     "builtin/learning-progress": lambda family: {"tasks": 5},
@@ -66,10 +73,10 @@ def _pairs() -> list[tuple[str, str]]:
     ]
 
 
-def _short_episodes(name: str) -> dict[str, int]:
-    """Settings with a horizon of 5 where the default is above 50."""
+def _short_episodes(name: str, steps: int) -> dict[str, int]:
+    """Settings with a horizon of so many steps where the default is above 50."""
     horizon = registry.catalogue().get("families", name).config_class().model_fields.get("horizon")
-    return {"horizon": 5} if horizon is not None and horizon.default > 50 else {}
+    return {"horizon": steps} if horizon is not None and horizon.default > 50 else {}
 
 
 def test_every_source_fits_some_family() -> None:
@@ -78,9 +85,9 @@ def test_every_source_fits_some_family() -> None:
 
 @pytest.mark.parametrize(("name", "family_name"), _pairs())
 def test_source(name: str, family_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    played = name in ("builtin/diayn", "builtin/solvable")
+    played = {"builtin/diayn": 5, "builtin/solvable": 5, "builtin/interesting": 20}.get(name)
     task = {"task": GOALS[family_name]} if name == "builtin/dense-rewards" and family_name in GOALS else {}
-    family = build_family(family_name, {**task, **(_short_episodes(family_name) if played else {})})
+    family = build_family(family_name, {**task, **(_short_episodes(family_name, played) if played else {})})
     needed = dict(NEEDED.get(name, lambda family: {})(family))
     if name == "builtin/task-set":
         needed["path"] = str(tmp_path / "tasks.jsonl")
@@ -95,9 +102,14 @@ def test_source(name: str, family_name: str, tmp_path: Path, monkeypatch: pytest
         needed |= {"iterations": 1, "slots": 4, "skills": 2, "least_accuracy": 1e-9}
     part = Part.model_validate({"name": name, **needed})
     if (name, family_name) in {
-        (curriculum, "builtin/re-seen-choice") for curriculum in ("builtin/adr", "builtin/alp-gmm")
+        (curriculum, "builtin/re-seen-choice")
+        for curriculum in ("builtin/adr", "builtin/alp-gmm", "builtin/quality-diversity")
     }:
         with pytest.raises(ConfigError, match="no knob of builtin/re-seen-choice varies by itself"):
+            build_source(part, family, seed_sequence(0, "conformance"))
+        return
+    if name == "builtin/interesting" and not isinstance(family, Optimal):
+        with pytest.raises(ConfigError, match=f"{family_name} does not know the best return"):
             build_source(part, family, seed_sequence(0, "conformance"))
         return
     check_source(lambda: build_source(part, family, seed_sequence(0, "conformance")), family)

@@ -46,6 +46,10 @@ RUNS = {
         *(setting for setting in CURATED if not setting.startswith("source.capacity")),
         *("source.candidates=4", "source.plays=2", "source.kept=2", "source.refresh=1"),
     ),
+    "qd-maze": (
+        *(setting for setting in CURATED if not setting.startswith("source.capacity")),
+        *("source.cells=4", "source.initial=4", "source.replay=0.5"),
+    ),
     "paired-maze": (
         "runner.design.placements=6",
         "family={name='maze', size=5, horizon=6, solvable=false}",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -83,6 +83,31 @@ class DescribesByIntegers(Rich):
         return np.array([context["goal"]])
 
 
+class Measuring(Rich):
+    measures: ClassVar[Any] = {"goal": (1.0, 5.0)}
+
+    def measure(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
+        return np.array([context["goal"]], dtype=np.float64)
+
+
+class MeasuresNoRange(Measuring):
+    measures: ClassVar[Any] = {"goal": (5.0, 5.0)}
+
+
+class MeasuresMore(Measuring):
+    measures: ClassVar[Any] = {"goal": (1.0, 5.0), "luck": (0.0, 1.0)}
+
+
+class MeasuresByIntegers(Measuring):
+    def measure(self, context: Mapping[str, Any]) -> Any:
+        return np.array([context["goal"]])
+
+
+class MeasuresByNaN(Measuring):
+    def measure(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
+        return np.array([np.nan])
+
+
 class GreyFrames(Rich):
     def frame(self, spec: TaskSpec, state: Any) -> NDArray[np.uint8]:
         return np.zeros((4, 4), dtype=np.uint8)
@@ -104,7 +129,7 @@ class CuedTwice(Rich):
     cue = (0, 0)
 
 
-@pytest.mark.parametrize("family", [Rich(), Balanced(), Cued()])
+@pytest.mark.parametrize("family", [Rich(), Balanced(), Cued(), Measuring()])
 def test_good_families_pass(family: Walk) -> None:
     check_family(family)
 
@@ -120,6 +145,10 @@ def test_good_families_pass(family: Walk) -> None:
         (DescribesByNaN(), AssertionError, "descriptor gave"),
         (DescribesByMatrix(), AssertionError, r"expected \[D\]"),
         (DescribesByIntegers(), AssertionError, "expected float64"),
+        (MeasuresNoRange(), AssertionError, "goal goes from 5.0 to 5.0"),
+        (MeasuresMore(), AssertionError, r"measure gave \(1,\), of 2 measures"),
+        (MeasuresByIntegers(), AssertionError, "measure gave int64, expected float64"),
+        (MeasuresByNaN(), AssertionError, r"measure gave \[nan\]"),
         (GreyFrames(), AssertionError, "frame gave"),
         (CuedFromBehind(), AssertionError, "none with number -1"),
         (CuedBeyond(), AssertionError, "none with number 99"),

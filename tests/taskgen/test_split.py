@@ -10,6 +10,7 @@ from registry.config import Part
 from registry.errors import ConfigError, TaskError
 from taskgen.archive import Archive
 from taskgen.build import build_family, build_source
+from taskgen.source import TaskResult
 from taskgen.streams import seed_sequence
 from taskgen.taskset import TaskSet, check_disjoint
 
@@ -140,7 +141,7 @@ def test_a_source_knows_its_side(settings, side):
 
 
 @pytest.mark.parametrize("name", SPLITS)
-@pytest.mark.parametrize("source", ["accel", "alp-gmm", "adr", "learning-progress"])
+@pytest.mark.parametrize("source", ["accel", "alp-gmm", "adr", "learning-progress", "quality-diversity"])
 def test_what_training_tasks_are_made_into_are_training_tasks(name, source):
     """Edited or placed, 200 of each: most neighbours of a training city are test cities."""
     structure, knob, *_ = SPLITS[name]
@@ -148,6 +149,7 @@ def test_what_training_tasks_are_made_into_are_training_tasks(name, source):
     needed = {
         "adr": {"narrow_below": 0.0, "widen_above": 0.5},
         "learning-progress": {"cells": {knob: 3}},
+        "quality-diversity": {"measures": [knob], "initial": 20, "replay": 0.0},
     }.get(source, {})
     given = {} if name in ("bus", "cooking") else {"split": "train"}
     inner = {"name": "domain-randomization", **given}
@@ -156,6 +158,8 @@ def test_what_training_tasks_are_made_into_are_training_tasks(name, source):
     )
     if source == "accel":
         made._parents, made._round = draw(family, 20, **given), "edit"
+    if source == "quality-diversity":
+        made.tell([TaskResult(spec, (0.0,), {"learnability": 0.25}) for spec in made.ask(20)])
     cities = set(range(576)) - set(range(0, 576, 11))
     apart = {"bus": cities, "cooking": {10}}.get(name) or family.split.test
     assert {spec.context[knob] for spec in made.ask(200)} & apart == set()

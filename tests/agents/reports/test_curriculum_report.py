@@ -1,18 +1,21 @@
 """The curriculum in a report: what is drawn of which metrics, the tasks worth a look, and runs that have none."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from agents.reports.curriculum_report import curriculum_section
+from agents.reports.curriculum_report import curriculum_section, heats
 from agents.reports.report import write_report
 from agents.reports.results import group
 from agents.training.records import read_record
 from registry.errors import CheckpointError
 from taskgen.archive import Archive
 from taskgen.build import build_family
+from taskgen.source import Elites
 from taskgen.spec import TaskSpec
 from tests.agents.reports.made_up_run import make_run
 
@@ -76,6 +79,41 @@ def test_the_page_shows_it_and_several_seeds_share_it(tmp_path: Path) -> None:
     assert page.count("data:image/png") == 3 + 2 + 3
     assert "thick the run with seed 0, thin the others" in page
     assert "Hardest, after iteration 40" in page
+
+
+def with_elites(run: Path, elites: Elites) -> Path:
+    lines = [json.loads(line) for line in (run / "highlights.jsonl").read_text().splitlines()]
+    lines[-1]["elites"] = {"elites by regret": asdict(elites)}
+    (run / "highlights.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return run
+
+
+def test_an_archive_of_elites_is_drawn_over_every_two_measures(tmp_path: Path) -> None:
+    """Of the cells (0, 1, 0) and (0, 1, 2), which differ in the third measure alone, the better one is seen."""
+    ends = {"walls": (0.0, 6.0), "shortest_path": (0.0, 9.0), "turns": (0.0, 3.0)}
+    elites = Elites(ends, 3, ((0, 1, 0), (0, 1, 2), (2, 2, 2)), (0.5, 0.75, -1.0))
+    first, second, third = heats(elites)
+    assert (first.across, first.up, first.ends) == ("walls", "shortest path", ((0.0, 6.0), (0.0, 9.0)))
+    nan = np.nan
+    np.testing.assert_equal(first.values, [[nan, nan, nan], [0.75, nan, nan], [nan, nan, -1.0]])
+    np.testing.assert_equal(second.values, [[0.5, nan, nan], [nan, nan, nan], [0.75, nan, -1.0]])
+    np.testing.assert_equal(third.values, [[nan, 0.5, nan], [nan, nan, nan], [nan, 0.75, -1.0]])
+    (line,) = heats(Elites({"walls": (0.0, 6.0)}, 3, ((1,),), (0.5,)))
+    np.testing.assert_equal(line.values, [[nan, 0.5, nan]])
+    run = with_elites(curriculum_run(tmp_path / "a"), elites)
+    drawn = section(run)
+    assert drawn is not None
+    (archive,) = drawn["archives"]
+    assert archive["title"] == "elites by regret"
+    assert archive["filled"] == "3 of 27 cells filled"
+    assert archive["alt"].endswith("over walls, shortest_path, turns: 3 of 27 cells filled, scores from -1 to 0.75")
+    write_report([run], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<h3>Elites by regret, after iteration 40</h3>" in page
+    assert "3 of 27 cells filled: of every kind of task" in page
+    (flat,) = section(with_elites(run, Elites({"walls": (0.0, 6.0)}, 3, ((1,),), (0.5,))))["archives"]  # type: ignore[index]
+    assert "<svg" in flat["svg"]
+    assert not flat["best"]
 
 
 def test_a_run_without_a_curriculum_has_no_such_part(tmp_path: Path) -> None:

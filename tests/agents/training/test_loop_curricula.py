@@ -106,6 +106,22 @@ def test_what_a_curriculum_found_worth_a_look_is_archived_with_its_ancestors(tmp
         assert archive.marks()["highlights.jsonl"] == (12, "")
 
 
+def test_an_archive_of_elites_is_kept_and_resumes_to_the_byte(tmp_path):
+    elites = "source={name='quality-diversity', measures=['goal'], cells=6, initial=8, replay=0.5}"
+    settings = (elites, "training.checkpoint_every=4")
+    plan, whole = curriculum_run(tmp_path / "whole", "plr", *settings)
+    assert train(plan, whole, Quiet())
+    _, cut = curriculum_run(tmp_path / "cut", "plr", *settings)
+    assert not train(cut.open(), cut, Quiet(3))
+    assert train(cut.open(), cut, Quiet())
+    assert digest(cut) == digest(whole)
+    lines = [json.loads(line) for line in (whole.path / "highlights.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [4, 8]
+    kept = lines[-1]["elites"]["elites by learnability"]
+    assert kept["measures"] == {"goal": [2.0, 24.0]}
+    assert len(kept["places"]) == len(kept["scores"]) > 2
+
+
 def test_highlights_of_a_run_that_was_cut_are_those_of_one_that_was_not(tmp_path):
     settings = "training.checkpoint_every=2"
     plan, whole = curriculum_run(tmp_path / "whole", "accel", settings)

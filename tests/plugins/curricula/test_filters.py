@@ -1,8 +1,9 @@
-"""`within`, `deduplicated` and `solvable`: what they keep, in which order, and what they say when nothing is left."""
+"""What filters keep, in which order, and what they say when nothing is left."""
 
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from registry.errors import ConfigError, TaskError
@@ -149,3 +150,38 @@ def test_as_good_as_asked_for_is_solved(make: Any, family: Any) -> None:
     assert len(make("solvable", over=family, least_return=7.0).ask(2)) == 2
     with pytest.raises(TaskError, match="returns 7 at best, wanted 7.1"):
         make("solvable", over=family, least_return=7.1, attempts=2).ask(1)
+
+
+def test_interesting_is_where_the_best_gets_more_than_chance_does(make: Any, family: Any, monkeypatch: Any) -> None:
+    """By chance 3 an episode, at best the force: more than 5 more, to the last digit."""
+    monkeypatch.setattr("plugins.curricula.alone.Alone.returns", lambda *_: np.array([2.0, 4.0]))
+    family.optimal_return = lambda spec: spec.context["force"]
+    kept = make("interesting", over=family, margin=5.0).ask(30)
+    assert kept == [spec for spec in make("within", over=family).ask(400) if spec.context["force"] > 8.0][:30]
+    family.optimal_return = lambda spec: 8.0
+    with pytest.raises(TaskError, match="returns 8 at best, 3 by chance; wanted more than 5 more"):
+        make("interesting", over=family, margin=5.0, attempts=3).ask(1)
+
+
+def test_interesting_plays_in_the_family_s_own_reward(make: Any) -> None:
+    """In a darkroom of 3 x 3 cells and two steps whoever goes to the goal is paid once it is near, by chance rarely."""
+    darkroom = build_family("darkroom", {"size": 3, "horizon": 2})
+    inner = {"name": "dense-rewards"}
+    source = make("interesting", over=darkroom, source=inner, margin=0.5)
+    kept = source.ask(10)
+    assert {spec.reward.name for spec in kept} == {"builtin/goal-proximity"}  # type: ignore[union-attr]
+    assert max(sum(divmod(spec.context["goal"], 3)) for spec in kept) <= 2  # type: ignore[arg-type]
+    again = make("interesting", over=darkroom, source=inner, margin=0.5)
+    assert [again.ask(1)[0].id for _ in range(10)] == [spec.id for spec in kept]
+
+
+def test_interesting_asks_a_player(make: Any) -> None:
+    maze = build_family("maze", {"size": 4, "horizon": 20})
+    told = {"over": maze, "source": "random-mazes", "margin": 0.2}
+    by_oracle = make("interesting", player="maze-oracle", **told).ask(10)
+    assert [spec.id for spec in by_oracle] == [spec.id for spec in make("interesting", **told).ask(10)]
+
+
+def test_interesting_names_what_nobody_can_say(make: Any) -> None:
+    with pytest.raises(ConfigError, match=r"pendulum does not know the best return .* name a `player`"):
+        make("interesting", over=build_family("pendulum"))

@@ -168,6 +168,15 @@ def test_descriptor_by_hand():
     assert family.descriptor(drawn("S#G .#. ...", family).context).tolist() == pytest.approx([2 / 9, 6 / 4, 2 / 4, 1])
 
 
+def test_measures_by_hand():
+    """Two walls, and six steps around them; no path counts 0; straight across are four steps."""
+    family = maze(size=3)
+    assert family.measures == {"walls": (0.0, 4.5), "shortest_path": (0.0, 8.0)}
+    assert family.measure(drawn("S#G .#. ...", family).context).tolist() == [2.0, 6.0]
+    unsolvable = maze(size=2, solvable=False)
+    assert unsolvable.measure(unsolvable.spec({"walls": [[0, 1], [1, 0]]}).context).tolist() == [2.0, 0.0]
+
+
 def test_pictures():
     family = maze(size=3)
     spec = drawn("S#. ..# ..G", family)

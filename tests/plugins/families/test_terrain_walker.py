@@ -269,6 +269,8 @@ def test_disabled_kinds_have_no_knobs_and_describe_as_zero():
     assert set(family.context_space.knobs) == {"roughness", "stump_height"}
     context = family.spec({"roughness": 1.5, "stump_height": (0.2, 0.6)}).context
     assert family.descriptor(context).tolist() == [1.5, 0.0, 0.0, 0.2, 0.6]
+    assert family.measures == {"roughness": (0, 10), "stump_height": (0.0, 5)}
+    assert family.measure(context).tolist() == [1.5, 0.6]  # the highest there may be
     with pytest.raises(ValueError, match="leave one on"):
         make(pits=False, rough=False, stumps=False)
 
