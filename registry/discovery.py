@@ -32,6 +32,7 @@ from registry.entry import API_LEVEL, OLDEST_LEVEL
 from registry.errors import PluginError
 from registry.hookspecs import PROJECT, Hooks
 from registry.moved import advice
+from registry.nameable import nameable
 
 GROUP = "taskgen"
 DISTRIBUTION = "taskgen-metarl"
@@ -201,10 +202,10 @@ def _check_level(module: Any) -> None:
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
-    """Refuse misspelt hooks and hook wrappers; a module with neither a hook nor an environment is no plugin."""
+    """Refuse misspelt hooks and hook wrappers; a module with neither a hook nor what tasks may name is no plugin."""
     known = [name for name in vars(Hooks) if not name.startswith("_")]
     callers = manager.get_hookcallers(module) or []
-    if not callers and not environments(module):
+    if not callers and not environments(module) and not (inspect.ismodule(module) and nameable(module)):
         raise PluginError("has no function marked @registry.hookimpl, so it registers nothing")
     for name in known:
         function = vars(module).get(name) if inspect.ismodule(module) else None

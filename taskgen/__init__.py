@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from taskgen.archive import Archive
     from taskgen.build import build_family, build_source, family_of
     from taskgen.faces.design_game import DesignGame, design_game
-    from taskgen.faces.making import load_tasks, make, make_sampler, make_trials, make_trials_vec, make_vec
+    from taskgen.faces.making import (
+        load_tasks,
+        make,
+        make_parallel,
+        make_sampler,
+        make_trials,
+        make_trials_vec,
+        make_vec,
+    )
     from taskgen.faces.registration import register_envs
     from taskgen.family import TaskFamily
     from taskgen.source import Curriculum, TaskResult, TaskSource
@@ -38,6 +46,7 @@ __all__ = [
     "family_of",
     "load_tasks",
     "make",
+    "make_parallel",
     "make_sampler",
     "make_trials",
     "make_trials_vec",
@@ -49,7 +58,9 @@ _HOMES = {
     "taskgen.archive": ("Archive",),
     "taskgen.build": ("build_family", "build_source", "family_of"),
     "taskgen.faces.design_game": ("DesignGame", "design_game"),
-    "taskgen.faces.making": ("load_tasks", "make", "make_sampler", "make_trials", "make_trials_vec", "make_vec"),
+    "taskgen.faces.making": (
+        *("load_tasks", "make", "make_parallel", "make_sampler", "make_trials", "make_trials_vec", "make_vec"),
+    ),
     "taskgen.faces.registration": ("register_envs",),
     "taskgen.family": ("TaskFamily",),
     "taskgen.source": ("Curriculum", "TaskResult", "TaskSource"),

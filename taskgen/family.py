@@ -22,6 +22,7 @@ from taskgen.split import Side, Split
 
 if TYPE_CHECKING:
     import torch
+    from pettingzoo import ParallelEnv  # pyright: ignore[reportMissingTypeStubs]
 
 C = TypeVar("C", bound=Config)
 
@@ -220,6 +221,20 @@ class Designable(Protocol):
 
     def figures(self, context: Mapping[str, Any]) -> Mapping[str, float]:
         """Figures of a made task by name, such as its number of walls, for trackers; the task need not be valid."""
+        ...
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A family whose tasks several agents can play, each a learner of its own (`taskgen.make_parallel`)."""
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The agents whose mean return is the return of a task."""
+        ...
+
+    def parallel(self, spec: TaskSpec, render_mode: str | None = None) -> "ParallelEnv[str, Any, Any]":
+        """The task with all its agents; what happens in an episode follows from the seed of its reset and actions."""
         ...
 
 

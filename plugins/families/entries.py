@@ -77,6 +77,7 @@ def families() -> list[Entry]:
         _drawn_ground(),
         *_any_model(),
         _any_environment(),
+        _any_company(),
     ]
 
 
@@ -321,6 +322,18 @@ def _any_environment() -> Entry:
         citation="Towers et al. 2024, Gymnasium: A Standard Interface for Reinforcement Learning Environments",
         tags=("gymnasium", "domain-randomization"),
         offers=("gymnasium",),
+    )
+
+
+def _any_company() -> Entry:
+    return Entry(
+        "parallel",
+        "plugins.families.parallel_any:ParallelAny",
+        "Any PettingZoo environment, one of its agents ours, the others scripted or trained.",
+        config="plugins.families.parallel_any:ParallelAnyConfig",
+        citation="Terry et al. 2021, PettingZoo: Gym for Multi-Agent Reinforcement Learning",
+        tags=("pettingzoo", "domain-randomization"),
+        offers=("parallel",),
     )
 
 

@@ -18,11 +18,10 @@ In `workers` processes environments have `deadline` seconds for every call. What
 out of its spaces, or there by hanging or dying, costs an episode and is a fault of its task (`taskgen.engines.faults`).
 """
 
-import json
 import warnings
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -73,6 +72,9 @@ class KnobConfig(Config):
 class GymnasiumAnyConfig(Config):
     """Structural settings of `GymnasiumAny`."""
 
+    example: ClassVar[dict[str, dict[str, Any]]] = {"length": {"low": 0.25, "high": 2.0, "to": f"{ATTRIBUTE}.length"}}
+    """The knobs of the environment that is the default, where neither it nor knobs are named."""
+
     id: str = Field(_EXAMPLE, description="A registered id, or module:Class of a class of your own.")
     kwargs: dict[str, JsonValue] = Field(
         {}, description="Arguments of its constructor that are the same in all tasks; texts without / . and :"
@@ -103,12 +105,16 @@ class GymnasiumAnyConfig(Config):
         json_schema_extra=INCIDENTAL,
     )
 
+    def recipe(self, places: Mapping[str, str] | None = None) -> Recipe:
+        """How environments are made whose knobs go to `places`. Raises `UserError` for what cannot be found."""
+        return gym_recipe.recipe(self.id, self.kwargs, places, self.leave_out)
+
     @model_validator(mode="after")
     def _complete(self) -> "GymnasiumAnyConfig":
         """Write out what the environment says, so that tasks and config.toml hold it."""
-        if self.id == _EXAMPLE and "knobs" not in self.model_fields_set:
-            length = KnobConfig.model_validate({"low": 0.25, "high": 2.0, "to": f"{ATTRIBUTE}.length"})
-            object.__setattr__(self, "knobs", {"length": length})  # frozen, but not yet handed out
+        if self.id == type(self).model_fields["id"].default and "knobs" not in self.model_fields_set:
+            knobs = {name: KnobConfig.model_validate(settings) for name, settings in self.example.items()}
+            object.__setattr__(self, "knobs", knobs)  # frozen, but not yet handed out
         complete = self.horizon and all(None not in (knob.default, knob.integer) for knob in self.knobs.values())
         if complete and all(knob.to for knob in self.knobs.values()):
             return self
@@ -141,7 +147,7 @@ class GymnasiumAny(Lender):
         self._recipe = _recipe(config)
         self._idle: list[Crew] = []
         """Workers of batches that are gone."""
-        for problem in _problems(_key(config)):
+        for problem in _problems(self._recipe, *_tried(config), _waited(config)):
             warnings.warn(f"{name}: {problem}", stacklevel=2)
 
     @cached_property
@@ -218,33 +224,38 @@ class GymnasiumAny(Lender):
 
 
 def _recipe(config: GymnasiumAnyConfig) -> Recipe:
-    places = {name: knob.to for name, knob in config.knobs.items()}
-    return gym_recipe.recipe(config.id, config.kwargs, places, config.leave_out)
-
-
-def _key(config: GymnasiumAnyConfig) -> str:
-    return config.model_dump_json()
+    return config.recipe({name: knob.to for name, knob in config.knobs.items()})
 
 
 def _described(config: GymnasiumAnyConfig) -> Description:
-    deadline = config.deadline if config.workers else 0.0
-    return _description(config.id, json.dumps(config.kwargs), config.leave_out, deadline)
+    return _description(config.recipe(), _waited(config))
+
+
+def _waited(config: GymnasiumAnyConfig) -> float:
+    """Seconds that are waited for an environment that is tried; 0: it is tried in this process."""
+    return config.deadline if config.workers else 0.0
 
 
 @lru_cache(maxsize=64)
-def _description(id_: str, kwargs: str, leave_out: tuple[str, ...], deadline: float) -> Description:
-    recipe = gym_recipe.recipe(id_, json.loads(kwargs), leave_out=leave_out)
+def _description(recipe: Recipe, deadline: float) -> Description:
     return described(recipe, None, {}, deadline)[0] if deadline else gym_env.describe(recipe)
 
 
+Numbers = tuple[tuple[str, float], ...]
+Ends = tuple[tuple[str, tuple[float, float]], ...]
+
+
+def _tried(config: GymnasiumAnyConfig) -> tuple[Numbers, Ends]:
+    """Default and limits of every knob."""
+    own = tuple((name, cast(float, _knob(knob).default)) for name, knob in config.knobs.items())
+    return own, tuple((name, (knob.low, knob.high)) for name, knob in config.knobs.items())
+
+
 @lru_cache(maxsize=64)
-def _problems(key: str) -> tuple[str, ...]:
-    config = GymnasiumAnyConfig.model_validate_json(key)
-    ends = {name: (knob.low, knob.high) for name, knob in config.knobs.items()}
-    own = {name: _knob(knob).default for name, knob in config.knobs.items()}
-    if config.workers:
-        return tuple(described(_recipe(config), own, ends, config.deadline)[1])
-    return tuple(gym_env.problems(_recipe(config), ends, own))
+def _problems(recipe: Recipe, own: Numbers, ends: Ends, deadline: float) -> tuple[str, ...]:
+    if deadline:
+        return tuple(described(recipe, dict(own), dict(ends), deadline)[1])
+    return tuple(gym_env.problems(recipe, dict(ends), dict(own)))
 
 
 def _knob(settings: KnobConfig) -> Knob:

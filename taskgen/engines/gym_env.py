@@ -24,8 +24,6 @@ from taskgen.engines.gym_recipe import (
     OPTIONS,
     Numbers,
     Recipe,
-    class_of,
-    import_class,
     is_number,
     make,
     numbers_of,
@@ -37,6 +35,8 @@ from taskgen.spaces import Array, space_problem, unpack
 
 _STEPS = 32
 """In which an environment shows whether it follows its seed, and a knob whether it does anything."""
+_LIMITS = ("max_steps", "max_cycles")
+"""What environments call the steps after which they end."""
 Beat: TypeAlias = Callable[[int], object]
 """Told the slot of the environment that is called next; -1 where it is in none."""
 
@@ -70,7 +70,7 @@ def describe(recipe: Recipe, beat: Beat = silent) -> Description:
 
     `beat` as of a `Host`.
     """
-    import_class(recipe.id)
+    recipe.import_all()
     beat(-1)
     try:
         env = make(recipe, {})
@@ -302,7 +302,7 @@ def _same(one: Sequence[Array], other: Sequence[Array]) -> bool:
 
 def _creator(recipe: Recipe) -> Callable[..., Any]:
     if recipe.spec is None:
-        return class_of(recipe.id)
+        return recipe.maker
     entry: Any = recipe.spec.entry_point
     return cast("Callable[..., Any]", load_env_creator(entry) if isinstance(entry, str) else entry)
 
@@ -313,6 +313,6 @@ def _own_kwargs(recipe: Recipe) -> Mapping[str, Any]:
 
 def _limit(recipe: Recipe, env: gym.Env[Any, Any]) -> int:
     """Steps of an episode by the registry, else by what environments call so themselves; 0: nobody says."""
-    own = getattr(env.unwrapped, "max_steps", 0)
+    own = next((getattr(env.unwrapped, name) for name in _LIMITS if hasattr(env.unwrapped, name)), 0)
     said = recipe.spec.max_episode_steps if recipe.spec is not None else None
     return int(said or (own if is_number(own) and own >= 1 else 0))

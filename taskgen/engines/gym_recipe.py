@@ -6,9 +6,9 @@ and plain texts to make it with. Nothing is imported or read for it.
 
 import copy
 import importlib
+import json
 import re
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -17,8 +17,9 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import FilterObservation
 
-import registry
 from registry.errors import UserError, brief, suggest
+from taskgen.engines.imported import import_module_of, named
+from taskgen.engines.parallel_env import Seat, SeatEnv, environment_of
 
 # pyright: reportUnknownMemberType=false
 
@@ -47,6 +48,22 @@ class Recipe:
     """What the id stands for, for processes in which nobody has registered it."""
     leave_out: Sequence[str] = ()
     """Parts of a Dict observation that are not shown, such as texts."""
+    seat: Seat | None = None
+    """Which agent of an environment of PettingZoo is ours, and who plays the others; None: it is Gymnasium's."""
+
+    def __hash__(self) -> int:
+        """Of what there is of plain values; in a process an id stands for one specification."""
+        return hash((self.id, json.dumps([dict(self.kwargs), dict(self.places), list(self.leave_out)]), self.seat))
+
+    @property
+    def maker(self) -> Callable[..., Any]:
+        """The class or function of an environment that is not registered."""
+        return class_of(self.id) if self.seat is None else environment_of(self.id)
+
+    def import_all(self) -> None:
+        """Import the modules of what is named, see `taskgen.engines.imported.import_module_of`."""
+        for name in (self.id, *(() if self.seat is None else self.seat.names)):
+            import_module_of(name)
 
 
 def recipe(
@@ -54,14 +71,18 @@ def recipe(
     kwargs: Mapping[str, Any],
     places: Mapping[str, str] | None = None,
     leave_out: Sequence[str] = (),
+    seat: Seat | None = None,
 ) -> Recipe:
     """The recipe of `id_`. Raises `UserError` for what cannot be found, and for arguments that are no plain values."""
     for name, value in kwargs.items():
         _refuse_files(f"kwargs.{name}", value)
-    spec = None if ":" in id_ else _registered(id_)
+    spec = None if ":" in id_ or seat is not None else _registered(id_)
+    made = Recipe(id_, dict(kwargs), dict(places or {}), spec, tuple(leave_out), seat)
     if spec is None:
-        class_of(id_)
-    return Recipe(id_, dict(kwargs), dict(places or {}), spec, tuple(leave_out))
+        _ = made.maker
+    if seat is not None:
+        seat.policies()
+    return made
 
 
 def make(recipe: Recipe, numbers: Numbers, render_mode: str | None = None) -> gym.Env[Any, Any]:
@@ -73,7 +94,8 @@ def make(recipe: Recipe, numbers: Numbers, render_mode: str | None = None) -> gy
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
     if recipe.spec is None:
-        env = class_of(recipe.id)(**kwargs)
+        env = recipe.maker(**kwargs)
+        env = env if recipe.seat is None else SeatEnv(env, recipe.id, recipe.seat)
     else:
         gym.registry.setdefault(recipe.id, recipe.spec)
         try:
@@ -134,36 +156,13 @@ def _registered(id_: str) -> EnvSpec:
 
 
 def class_of(id_: str) -> type[gym.Env[Any, Any]]:
-    """The class "module:Class", of a module that is imported already or belongs to a plugin.
-
-    A task or configuration is data and names nothing else, since importing a module runs it. Raises `UserError`.
-    """
-    name, _, path = id_.partition(":")
-    module = sys.modules.get(name)
-    if module is None:
-        loaded = [getattr(plugin.module, "__name__", "") for plugin in registry.catalogue().plugins if plugin.module]
-        if name in sys.modules or name.partition(".")[0] in {one.partition(".")[0] for one in loaded if one}:
-            module = importlib.import_module(name)
-    if module is None:
-        raise UserError(
-            f"id = {id_!r}: {name} is no module of a plugin, and none that is imported; give its file with --plugin "
-            f"{name.rpartition('.')[2]}.py, or import it first"
-        )
-    found: Any = module
-    for part in path.split("."):
-        found = getattr(found, part, None)
+    """The class "module:Class", see `taskgen.engines.imported.named`. Raises `UserError`."""
+    module, found = named(id_)
     if not (isinstance(found, type) and issubclass(found, gym.Env)):
         known = [one for one, value in vars(module).items() if isinstance(value, type) and issubclass(value, gym.Env)]
-        raise UserError(f"id = {id_!r}: {path!r} is no gymnasium.Env of {name}. {suggest(path, known)}")
+        path = id_.partition(":")[2]
+        raise UserError(f"id = {id_!r}: {path!r} is no gymnasium.Env of {module.__name__}. {suggest(path, known)}")
     return cast("type[gym.Env[Any, Any]]", found)
-
-
-def import_class(id_: str) -> None:
-    """Import the module of a class, which the process that asks this one has found to be a plugin's, or imported."""
-    module, colon, _ = id_.partition(":")
-    if colon:
-        registry.catalogue()
-        importlib.import_module(module)
 
 
 def numbers_of(owner: object) -> dict[str, float]:

@@ -21,8 +21,9 @@ import numpy as np
 from registry.errors import UserError, brief
 from taskgen.engines.gym_env import Beat, describe, silent
 from taskgen.engines.gym_reading import BrokenAnswer, Reader, answered_reset, answered_step, told
-from taskgen.engines.gym_recipe import Recipe, import_class, make, recipe
+from taskgen.engines.gym_recipe import Recipe, make, recipe
 from taskgen.engines.gym_workers import LostError, Worker
+from taskgen.engines.imported import import_module_of
 from taskgen.spaces import space_problem
 
 _EPISODES = 2
@@ -64,7 +65,7 @@ def checked(id_: str, kwargs: Mapping[str, Any], deadline: float) -> list[str]:
 def findings(id_: str, kwargs: Mapping[str, Any], beat: Beat = silent) -> tuple[list[str], str]:
     """What is wrong, in sentences, and a digest of what was played."""
     try:
-        import_class(id_)
+        import_module_of(id_)
         what = recipe(id_, kwargs)
         seen = describe(what, beat)
     except UserError as error:

@@ -25,7 +25,7 @@ import gymnasium as gym
 from registry.errors import UserError
 from taskgen.engines.gym_env import Description, Host
 from taskgen.engines.gym_reading import Failure, Outcome, Reader
-from taskgen.engines.gym_recipe import Numbers, Recipe, import_class
+from taskgen.engines.gym_recipe import Numbers, Recipe
 from taskgen.maps import START
 from taskgen.spaces import Array
 
@@ -255,7 +255,7 @@ def serve(connection: int, memory: int) -> None:
             return
         try:
             if call == "host":
-                import_class(arguments[0].id)
+                arguments[0].import_all()
                 host, answer = Host(*arguments, beat=feel), None
             elif ":" in call:
                 module, _, function = call.partition(":")

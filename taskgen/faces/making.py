@@ -16,6 +16,7 @@ from registry.errors import TaskError, UserError, brief, suggest
 from taskgen.build import build_family, build_source, family_of
 from taskgen.faces.drawing import WRAPPED, check_render_mode
 from taskgen.faces.env import TaskEnv
+from taskgen.faces.parallel import Always, ParallelTasks
 from taskgen.faces.trials import History, TrialEnv, TrialVectorEnv
 from taskgen.faces.vector import TaskVectorEnv
 from taskgen.source import TaskSource
@@ -170,6 +171,25 @@ def make_sampler_vec(
         autoreset_mode=autoreset_mode,
         device=device,
     )
+
+
+def make_parallel(
+    source: Given | TaskSpec,
+    *,
+    family: str | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    render_mode: str | None = None,
+) -> ParallelTasks:
+    """A `pettingzoo.ParallelEnv` that plays an episode of a new task of `source` after every reset: see `make_trials`.
+
+    The family is one that several agents play, such as `parallel`. Instead of a source a single task may be given.
+    Raises `UserError` for a family of one agent, besides what `make_trials` raises.
+    """
+    if isinstance(source, TaskSpec):
+        if family is not None:
+            raise UserError("a task names its family: leave family out")
+        return ParallelTasks(Always(source), render_mode=render_mode)
+    return ParallelTasks(**_source(source, family, seed), render_mode=render_mode)
 
 
 def make_registered(

@@ -15,8 +15,9 @@ def _pairs():
     catalogue = registry.catalogue()
     for agent in catalogue.items("agents"):
         for family in catalogue.items("families"):
-            numbers = family.entry.name == "gymnasium" and "continuous-actions" in agent.entry.needs
-            if not catalogue.incompatibilities([agent, family]) and not numbers:  # its example has choices
+            anybodys = family.entry.name in ("gymnasium", "parallel")
+            numbers = anybodys and "continuous-actions" in agent.entry.needs
+            if not catalogue.incompatibilities([agent, family]) and not numbers:  # their examples have choices
                 yield pytest.param(agent.full_name, family.full_name, id=f"{agent.entry.name}-{family.entry.name}")
 
 

@@ -60,7 +60,7 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Mapping[str, Any]], Goal]]] = [
 WITHOUT: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in ("tabular-pomdp", "linear-system")),
     *((name, {}) for name in ("bandit", "tabular-mdp", "cartpole", "maze", "bus", "cooking", "catch", "frozen-lake")),
-    *((name, {}) for name in ("terrain-walker", "cppn-walker", "mujoco-any", "gymnasium")),
+    *((name, {}) for name in ("terrain-walker", "cppn-walker", "mujoco-any", "gymnasium", "parallel")),
     *((name, {}) for name in ("signal-noise-chain", "discounting-chain", "sign-post", "sign-plane")),
     *((name, {}) for name in ("barcode-bandit", "two-step", "re-seen-choice")),
     *product(("ant", "half-cheetah", "hopper", "walker2d"), ({"task": "forward"}, {"task": "direction"})),

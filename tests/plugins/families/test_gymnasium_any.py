@@ -378,7 +378,7 @@ def test_what_hangs_or_dies_costs_an_episode_and_not_the_run(
     own = family(knobs=LENGTH).config  # nobody tries the ends of its knob
     config = own.model_copy(update={"id": f"gym_toys:{id_}", "workers": 2, "deadline": deadline})
     with monkeypatch.context() as patch:
-        patch.setattr(gymnasium_any, "_problems", lambda key: ())
+        patch.setattr(gymnasium_any, "_problems", lambda *tried: ())
         made = gymnasium_any.GymnasiumAny(config, name="builtin/gymnasium")
     specs = [made.spec({"length": length}) for length in (2.5, 2.5, 7.5, 2.5)]
     begun = time.monotonic()
