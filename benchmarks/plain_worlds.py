@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.plain_bandits import DRAW, RECURRING
 from benchmarks.plain_linear import DRAW_LINEAR, LINEAR
+from benchmarks.plain_pursuit import PlainPursuit, pursuit_task
 from benchmarks.plain_signs import DRAW_SIGNS, SIGNS
 from plugins.families.frozen_lake import MAPS
 from plugins.families.maze import path_length
@@ -361,6 +362,7 @@ PLAIN: Mapping[str, Callable[[Mapping[str, Any]], gym.Env[Any, Any]]] = {
     "catch": PlainCatch,
     "signal-noise-chain": PlainSignal,
     "discounting-chain": PlainDiscounting,
+    "pursuit": PlainPursuit,
     **RECURRING,
     **SIGNS,
     **LINEAR,
@@ -395,6 +397,7 @@ _DRAW: Mapping[str, Callable[[np.random.Generator], dict[str, Any]]] = {
     "frozen-lake": lambda _: {"holes": MAPS[4], "slipperiness": 0.0},
     "signal-noise-chain": lambda rng: {"signal": float(rng.uniform(0.05, 0.15)), "noise": 0.0},
     "discounting-chain": lambda rng: {"mapping": int(rng.integers(5))},
+    "pursuit": pursuit_task,
     **DRAW,
     **DRAW_SIGNS,
     **DRAW_LINEAR,

@@ -320,6 +320,13 @@ def _grid_players() -> list[Entry]:
             "Bellman 1957, Dynamic programming",
         ),
         _player(
+            "pursuit-chaser",
+            "pursuit",
+            "pursuit_chaser:PursuitChaser",
+            "Is told the layout and goes straight for the prey, or for where it saw it last.",
+            "Korf 1992, A simple solution to pursuit games",
+        ),
+        _player(
             "catch-oracle",
             "catch",
             "catch_oracle:CatchOracle",

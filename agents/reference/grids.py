@@ -36,3 +36,16 @@ def towards(cell: Tensor, goal: Tensor, after: Tensor) -> Tensor:
     end = after.index_select(0, cell)
     gap = (end // size - goal[:, None] // size).abs() + (end % size - goal[:, None] % size).abs()
     return gap.argmin(1)
+
+
+def ways(after: Tensor) -> Tensor:
+    """[B, cells, cells] float32 fewest moves from cell to cell by `after` [B, cells, moves]; infinite without a way."""
+    batch, cells, moves = after.shape
+    way = torch.full((batch, cells, cells), torch.inf, device=after.device)
+    way.diagonal(dim1=1, dim2=2).zero_()
+    index = after.flatten(1)[..., None].expand(-1, -1, cells)
+    while True:
+        nearer = torch.minimum(way, 1 + way.gather(1, index).view(batch, cells, moves, cells).amin(2))
+        if torch.equal(nearer, way):
+            return way
+        way = nearer

@@ -60,6 +60,18 @@ def families() -> list[Entry]:
             tags=("grid", "tensor"),
             offers=("catch", "discrete-actions"),
         ),
+        Entry(
+            "pursuit",
+            "plugins.families.pursuit:Pursuit",
+            "Predators hunt a prey on a grid; layout, speeds, sight and how good the partners are are the task.",
+            config="plugins.families.pursuit:PursuitConfig",
+            citation=(
+                "Benda, Jagannathan and Dodhiawala 1986, On optimal cooperation of knowledge sources; Gupta et al. "
+                "2017, Cooperative Multi-agent Control using Deep Reinforcement Learning, section 5.2"
+            ),
+            tags=("grid", "tensor"),
+            offers=("pursuit", "discrete-actions", "mutable"),
+        ),
         *_signs(),
         *_walking_robots(),
         Entry(

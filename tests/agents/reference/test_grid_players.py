@@ -225,6 +225,7 @@ def best(kitchen, recipe):
         ("bus-oracle", "bus"),
         ("bus-map-reader", "bus"),
         ("cooking-oracle", "cooking"),
+        ("pursuit-chaser", "pursuit"),
     ],
 )
 def test_players_conform(player, family):
