@@ -81,7 +81,7 @@ class Pursuit(TaskFamily[PursuitConfig]):
         size, others = float(config.size), config.predators
         low = [0.0, 0.0, *[0.0] * 4, *[0.0, 1 - size, 1 - size] * others]
         high = [size - 1, size - 1, *[1.0] * 4, *[1.0, size - 1, size - 1] * others]
-        self.observation_space = gym.spaces.Box(np.float32(low), np.float32(high))
+        self.observation_space = gym.spaces.Box(np.array(low, dtype=np.float32), np.array(high, dtype=np.float32))
         self.action_space = gym.spaces.Discrete(len(MOVES))
         self.horizon = config.horizon
         self.solved_return = 0.5 / config.horizon
@@ -156,9 +156,10 @@ class Pursuit(TaskFamily[PursuitConfig]):
     def descriptor(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
         """[7] share of walls, the den's column and row, 0 to 1, speeds, skill, sight by the size."""
         last = self.config.size - 1
-        place = np.array(divmod(context["den"], self.config.size)) / last
+        x, y = divmod(context["den"], self.config.size)
         numbers = [context["speed"], context["prey_speed"], context.get("skill", 0.0), context["sight"] / last]
-        return np.array([np.mean(np.asarray(context["walls"])), *place, *numbers])
+        walls = float(np.mean(np.asarray(context["walls"])))
+        return np.array([walls, x / last, y / last, *numbers], dtype=np.float64)
 
     def optimal_return(self, spec: TaskSpec) -> float:
         """Expected return of the best player of full sight, by value iteration from the episode's end."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 from pettingzoo import ParallelEnv  # pyright: ignore[reportMissingTypeStubs]
 
 SEEKER, RUNNER = "seeker_0", "runner_0"
@@ -16,15 +17,18 @@ MOST = 16
 """Cells of the largest ring."""
 
 
-class Tag(ParallelEnv[str, int, int]):
-    """Actions: left, stay, right. `cells` of the ring, 3 to 16; `stumble` is how often the runner's move fails."""
+class Tag(ParallelEnv[str, NDArray[np.float32], int]):
+    """Actions: left, stay, right. Observation [1]: cells to the other, going right.
+
+    `cells` of the ring are 3 to 16; `stumble` is how often the runner's move fails.
+    """
 
     def __init__(self, cells: int = 8, stumble: float = 0.25, max_cycles: int = 20) -> None:
         self.metadata = {"name": "tag_v0", "render_modes": []}
         self.possible_agents = [SEEKER, RUNNER]
         self.agents = []
         self.cells, self.stumble, self.max_cycles = int(cells), stumble, max_cycles
-        self._observed = {agent: gym.spaces.Discrete(MOST) for agent in self.possible_agents}
+        self._observed = {agent: gym.spaces.Box(0.0, MOST - 1.0, (1,)) for agent in self.possible_agents}
         self._acted = {agent: gym.spaces.Discrete(3) for agent in self.possible_agents}
         self._random = np.random.default_rng()
 
@@ -62,5 +66,6 @@ class Tag(ParallelEnv[str, int, int]):
             {agent: {} for agent in playing},
         )
 
-    def _seen(self) -> dict[str, int]:
-        return {SEEKER: self._ahead, RUNNER: -self._ahead % self.cells}
+    def _seen(self) -> dict[str, NDArray[np.float32]]:
+        ahead = {SEEKER: self._ahead, RUNNER: -self._ahead % self.cells}
+        return {agent: np.array([cells], dtype=np.float32) for agent, cells in ahead.items()}

@@ -14,6 +14,7 @@ import torch
 import taskgen
 from registry.config import Part
 from registry.errors import ConfigError, TaskError, UserError
+from registry.nameable import nameable
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.interaction.playing import TrialPlayer
@@ -120,6 +121,30 @@ def test_a_trained_agent_plays_another_and_follows_the_seed(monkeypatch: pytest.
     assert not torch.equal(both[0], both[1])
     assert torch.equal(seen([2]), both[1:])
     assert torch.equal(seen([2, 5, 1])[2], both[0])
+
+
+def test_a_function_that_loads_an_agent_is_called_once(monkeypatch: pytest.MonkeyPatch):
+    calls: list[Any] = []
+
+    def rival() -> "LoadedAgent":
+        calls.append(loaded(family(agent="pusher_0")))
+        return calls[-1]
+
+    monkeypatch.setattr(parallel_toys, "rival", rival, raising=False)
+    made = family(others={"pusher_0": "parallel_toys:rival"})
+    for _ in range(2):
+        batch = made.batch(2)
+        batch.set_tasks([made.spec(seed=1), made.spec(seed=2)])
+        batch.reset()
+        assert not batch.step(torch.tensor([STAY, STAY])).truncated.any()
+    assert len(calls) == 1
+
+
+def test_what_a_file_may_hold_without_a_hook():
+    held = {"Walk", "Raises", "parallel_env", "annotated", "of_turns", "right", "drawn", "breaks"}
+    found = set(nameable(parallel_toys))
+    assert held <= found
+    assert not found & {"unsaid", "of_two", "ParallelEnv", "AECEnv", "WALKER"}
 
 
 def test_a_trained_agent_of_other_spaces_is_refused_by_name(monkeypatch: pytest.MonkeyPatch):
