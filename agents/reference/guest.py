@@ -20,7 +20,7 @@ from agents.reference.player import Player
 from registry.config import Config
 from registry.errors import PluginError, UserError, brief
 from taskgen.interaction.agent import Action, Carry, Problem, Step
-from taskgen.spaces import action_layout, flattened, is_composite, pack, unpack
+from taskgen.spaces import action_layout, beside, flattened, is_composite, is_whole, pack, unpack
 
 Array = NDArray[Any]
 Policy = Any
@@ -85,12 +85,15 @@ class Guest(Player[Config]):
         """[B, P] the numbers of the actions `given`, each in the family's space."""
         space = self._action_space
         try:
+            kinds = [np.asarray(found).dtype for part, found in beside(space, given) if is_whole(part)]
             numbers = pack(space, given).reshape(slots, -1)
             odd = next((row for row in numbers if not space.contains(self._element(row))), None)
         except (TypeError, ValueError, KeyError, IndexError) as error:
             raise PluginError(
                 f"{self._name} gave {brief(given)}, expected {slots} actions of {space} ({error})"
             ) from None
+        if broken := [kind for kind in kinds if kind.kind not in "iub"]:
+            raise PluginError(f"{self._name} gave {brief(given)} of {broken[0]}: choices of {space} are whole numbers")
         if odd is not None:
             raise PluginError(f"{self._name} gave the action {odd}, expected one in {space}")
         return numbers

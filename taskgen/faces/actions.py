@@ -17,7 +17,7 @@ def as_array(space: gym.Space[Any], action: object) -> Any | None:
     try:
         value = np.asarray(action)
         value = value.astype(np.dtype(space.dtype), casting="same_kind")  # a TypeError where that loses information
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # the last of tensors that want a gradient
         return None
     return value if space.contains(value) else None
 

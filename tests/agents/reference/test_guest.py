@@ -119,6 +119,16 @@ def test_what_is_no_policy_or_no_action_is_refused_by_name() -> None:
         ([0, 2], r"mine gave the action \[2\], expected one in Discrete\(2\)"),
         ([0, 1, 1], "expected 2 actions of"),
         (None, "mine gave None, expected 2 actions"),
+        ([0.7, 0.2], r"of float64: choices of Discrete\(2\) are whole numbers"),  # of one who answers probabilities
+        (np.eye(2, dtype=np.int64), "expected 2 actions of"),
+    ):
+        with pytest.raises(PluginError, match=words):
+            trial(lambda seen, action=action: action, family, specs)
+    family = taskgen.build_family("point-navigation")
+    specs = [family.spec(seed=seed) for seed in range(2)]
+    for action, words in (
+        (np.full((2, 2), np.nan), r"gave the action \[nan nan\]"),
+        (np.zeros(2), "expected 2 actions"),
     ):
         with pytest.raises(PluginError, match=words):
             trial(lambda seen, action=action: action, family, specs)

@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import vector as wrappers
 
@@ -237,6 +238,8 @@ def test_wrong_actions_are_named_with_their_slot() -> None:
     drift.reset(seed=0)
     with pytest.raises(gym.error.InvalidAction, match=r"of slot 1 is not in Box"):
         drift.step([[0.0, 0.0], [0.0, 3.0]])
+    with pytest.raises(gym.error.InvalidAction, match=r"action tensor.* of slot 0 is not in Box"):
+        drift.step(torch.zeros(2, 2, requires_grad=True))
 
 
 def test_a_step_needs_a_reset() -> None:
