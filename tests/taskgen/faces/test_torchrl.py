@@ -74,6 +74,7 @@ def test_slots_play_what_one_alone_plays(mode):
 def test_many_by_their_id_end_in_an_observation_of_zeros():
     """What `GymEnv(num_envs=)` does, which the page warns of: Gymnasium's default mode."""
     how = {"source": "domain-randomization", "family": "bandit", "episodes": 2, "flat": True}
+    taskgen.register_envs()
     env = GymEnv("taskgen:taskgen/Trials-v0", num_envs=2, **how)
     played = env.rollout(2, break_when_any_done=False)["next"]
     env.close()
