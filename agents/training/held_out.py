@@ -47,12 +47,14 @@ class HeldOut:
     def _hashes(self) -> frozenset[int]:
         return frozenset(map(task_hash, self.specs))
 
+    def holds(self, spec: TaskSpec) -> bool:
+        """Whether `spec` is one of them that may not be trained on."""
+        return not self._same_tasks and task_hash(spec) in self._hashes and task_key(spec) in self._keys
+
     def refuse(self, specs: Sequence[TaskSpec]) -> None:
         """Raise `UserError`, with what to do, where the run is about to be trained on a task that it is judged on."""
-        if self._same_tasks:
-            return
         for spec in specs:
-            if task_hash(spec) in self._hashes and task_key(spec) in self._keys:
+            if self.holds(spec):
                 raise UserError(
                     f"source and held-out set both hold task {spec.id} ({_told(spec)}, whatever the luck), so the "
                     "evaluation would be on training tasks. Give `evaluation.source` a source of other tasks (`taskgen "

@@ -120,8 +120,7 @@ def _train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: P
     while not books.over(iteration):
         iteration += 1
         clock = _Clock()
-        specs = quarantine.ask(source, settings.tasks, batch, parts.family)
-        parts.held_out.refuse(specs)
+        specs, passed = quarantine.ask(source, settings.tasks, batch, parts.family, parts.held_out)
         length = source.length if isinstance(source, Paced) else Length()
         trial_plan = planned(agent, length.episodes or settings.episodes)
         batch = _with_slots(batch, settings.tasks // parallel.processes() * trial_plan.slots)
@@ -140,6 +139,7 @@ def _train(plan: Plan[Experiment], run: RunDirectory, watcher: Watcher, parts: P
         clock.lap("tell")
         steps = trial.played()
         own = curriculum.metrics() if curriculum else {}
+        own = {**own, "tasks/n_held_out_passed_over": float(passed)} if passed else own
         metrics = {**metrics, **trial_metrics(trial), **own, **clock.metrics(steps), **books.faults()}
         books.enter(iteration, specs, metrics)
         if books.stopped(iteration):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from agents.training.quarantine import ask
+from agents.training import quarantine
+from agents.training.held_out import HeldOut
 from registry.errors import UserError
 from taskgen.build import build_family
 from taskgen.engines.faults import Fault, FaultLog
@@ -36,6 +37,12 @@ class Batch:
                 self.faults.record(Fault(0, task, step, "position diverged", True, np.zeros(2)))
 
 
+def ask(source: Round, n: int, batch: object) -> list[TaskSpec]:
+    specs, passed = quarantine.ask(source, n, batch)  # type: ignore[arg-type]
+    assert not passed
+    return specs
+
+
 def seeds(specs: list[TaskSpec]) -> list[int]:
     return [spec.seed for spec in specs]
 
@@ -64,3 +71,28 @@ def test_a_source_with_one_good_task_gives_it():
 def test_a_source_of_quarantined_tasks_only_stops_the_run():
     with pytest.raises(UserError, match=r"all in quarantine.*3 times: position diverged \(15\).*quarantine/"):
         ask(Round(TASKS), 4, Batch(*TASKS))
+
+
+def held_out(*specs: TaskSpec, same_tasks: bool = False) -> HeldOut:
+    return HeldOut(lambda: list(specs), same_tasks=same_tasks)
+
+
+def test_a_held_out_task_met_by_chance_is_replaced_by_the_one_that_comes_next():
+    family = build_family("bandit", {"arms": 2})
+    tasks = [family.spec({"probabilities": [0.1 * i, 0.5]}, seed=i) for i in range(5)]
+    luck = family.spec({"probabilities": [0.2, 0.5]}, seed=9)
+    specs, passed = quarantine.ask(Round(tasks), 4, Batch(tasks[3]), family, held_out(luck))
+    assert (seeds(specs), passed) == ([0, 1, 4, 0], 1)
+    specs, passed = quarantine.ask(Round(tasks), 4, Batch(), family, held_out(luck, same_tasks=True))
+    assert (seeds(specs), passed) == ([0, 1, 2, 3], 0)
+
+
+def test_more_than_chance_would_have_it_is_refused():
+    """One of a round of fifty or fewer, two of a hundred."""
+    family = build_family("bandit", {"arms": 2})
+    tasks = [family.spec({"probabilities": [i / 110, 0.5]}, seed=i) for i in range(110)]
+    for n, most in ((50, 1), (100, 2)):
+        specs, passed = quarantine.ask(Round(tasks), n, Batch(), family, held_out(*tasks[:most]))
+        assert (seeds(specs), passed) == ([*range(most, n + most)], most)
+        with pytest.raises(UserError, match="source and held-out set both hold task"):
+            quarantine.ask(Round(tasks), n, Batch(), family, held_out(*tasks[: most + 1]))
