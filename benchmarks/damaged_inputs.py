@@ -37,6 +37,8 @@ ODD: tuple[Any, ...] = (
     *(-0.5, 1e-320, 1e300, 1.0, -0.0, float("nan"), float("inf"), "\ud800", "\u00e9", "name", 64, 65, 1024, 4097),
 )
 """Values that are put in place of others."""
+_COMPLETED = ("final_tasks", "horizon")
+"""Settings of which 0 asks for the number that follows from others, which a plan then holds."""
 
 
 @cache
@@ -233,6 +235,7 @@ def _as_written(given: Any, planned: Any) -> bool:
         return isinstance(planned, Mapping) and all(
             key in planned and (_named(value, planned[key]) if key == "name" else _as_written(value, planned[key]))
             for key, value in given.items()
+            if key not in _COMPLETED or value != 0
         )
     if isinstance(given, list):
         alike = isinstance(planned, list) and len(given) == len(planned)

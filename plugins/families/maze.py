@@ -215,7 +215,10 @@ class Maze(TaskFamily[MazeConfig]):
         return {"walls": tuple(map(tuple, whole.tolist())), **places}
 
     def read(self, form: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The contexts of mazes of other programs, and where each stands; see `maze_levels`."""
+        """The contexts of mazes of other programs, and where each stands; see `maze_levels`.
+
+        Raises `TaskError` that says where, for what is no maze in that form, or does not fit.
+        """
         for where, layout in read_layouts(form, text):
             try:
                 context = self.fitted(*layout)

@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
-from registry.errors import UserError, suggest
+from registry.errors import UserError, brief, suggest
 from taskgen.engines.gym_reading import BrokenAnswer, Failure, Outcome, Reader, answered_reset, answered_step, told
 from taskgen.engines.gym_recipe import (
     ATTRIBUTE,
@@ -77,7 +77,8 @@ def describe(recipe: Recipe, beat: Beat = silent) -> Description:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{recipe.id} cannot be made: {told(error)}") from error
+        given = f" with kwargs = {brief(dict(recipe.kwargs))}" if recipe.kwargs else ""
+        raise UserError(f"{recipe.id} cannot be made{given}: {told(error)}") from error
     try:
         problem = space_problem(env.observation_space, acted=False)
         if problem is not None:

@@ -148,10 +148,10 @@ def test_what_a_file_may_hold_without_a_hook():
 
 
 def test_a_trained_agent_of_other_spaces_is_refused_by_name(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(parallel_toys, "rival", loaded(family()), raising=False)
+    monkeypatch.setattr(parallel_toys, "stranger", loaded(family()), raising=False)
     words = r"others.pusher_0: the agent that was loaded sees Box\(-50.* while pusher_0 has Box\(0.0"
     with pytest.raises(UserError, match=words):
-        family(others={"pusher_0": "parallel_toys:rival"})
+        family(others={"pusher_0": "parallel_toys:stranger"})
 
 
 # ------------------------------------------------------------------------------------------------ what is refused
