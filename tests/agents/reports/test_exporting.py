@@ -119,7 +119,17 @@ MADE = {
     "sac that draws": ({"name": "sac", "judged": "sampled", "context": "none"}, "point-navigation"),
     "varibad": ({"name": "varibad"}, "tabular-mdp"),
 }
-EXTRA = {"fast-weights", "linear-recurrence", "memoryless", "standardised", "episode", "sac that draws", "varibad"}
+EXTRA = {
+    "lstm",
+    "snail",
+    "fast-weights",
+    "linear-recurrence",
+    "memoryless",
+    "standardised",
+    "episode",
+    "sac that draws",
+    "varibad",
+}
 
 
 @pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.slow] * (one in EXTRA)) for one in MADE])
