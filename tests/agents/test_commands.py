@@ -97,7 +97,7 @@ def test_damaged_checkpoint_is_skipped_and_without_another_refused(run, tmp_path
     assert before == {path: path.read_bytes() for path in copy.rglob("*.safetensors")}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupt_checkpoints_and_says_how_to_go_on(tmp_path, number):
     directory = tmp_path / "run"
     command = [sys.executable, "-m", "registry.cli", "train", "rl2-bandit", *QUICK, "training.iterations=400"]

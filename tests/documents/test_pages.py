@@ -16,8 +16,7 @@ from registry.discovery import FILES_VARIABLE
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (
     *("bring-your-environment", "python", "first-experiment", "run-directory", "keep-your-learner"),
-    "many-runs",
-    pytest.param("examples", marks=pytest.mark.slow),
+    *(pytest.param(page, marks=pytest.mark.slow) for page in ("many-runs", "examples")),
 )
 SMALL = (
     *("training.iterations=2", "training.tasks=8", "training.episodes=2", "training.evaluate_every=1"),
