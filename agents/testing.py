@@ -1,5 +1,7 @@
 """Conformance kit for agents. The checks raise `AssertionError` with every problem they found.
 
+Longer than most files here: each check is short, and whoever writes an agent imports them from one place.
+
 from agents.testing import check_agent, check_spaces, check_take_over
 
 def test_agent():

@@ -16,7 +16,7 @@ goal; whose loss grows with the distance samples from its posterior (`sign-post`
 not take: the exact sampler stands for it). docs/sign-distance.svg draws it.
 
 Runs go to runs/benchmarks/explorers-SHOW-AGENT-SEED and are resumed where they stopped; a report of each show is beside
-them.
+them. Longer than most files here: a third of it says who plays in which show for what.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """The tensor families as one would write them by hand, one environment at a time: what the engine is measured against.
 
-Same rules, same observations, plain Python and NumPy; horizons are left to `gymnasium.wrappers.TimeLimit`.
+Same rules, same observations, plain Python and NumPy; horizons are left to `gymnasium.wrappers.TimeLimit`. Longer than
+most files here: a world each.
 """
 
 import itertools

@@ -32,8 +32,8 @@ from plugins.curricula.levels import Places
 from plugins.curricula.lineage import Lineage
 from plugins.curricula.replay import Round, Rounds, RoundsConfig
 from registry.config import Config
-from registry.errors import CheckpointError, TaskError
-from taskgen.family import TaskFamily
+from registry.errors import CheckpointError, ConfigError, TaskError
+from taskgen.family import Mutable, TaskFamily
 from taskgen.record import Record
 from taskgen.source import Elites, TaskResult
 from taskgen.spec import TaskSpec
@@ -85,6 +85,7 @@ class QualityDiversity(Rounds):
         self, config: QualityDiversityConfig, *, family: TaskFamily[Any], seed: np.random.SeedSequence
     ) -> None:
         where = f"quality-diversity over {family.name}"
+        _refuse_ignored(config, family, where)
         elites = Cells(Grid(config.measures, config.cells, family, where))
         super().__init__(config, elites, family=family, seed=seed)
         self._elites, self._config = elites, config
@@ -208,3 +209,21 @@ class QualityDiversity(Rounds):
             return "new"
         luck = float(uniforms(self._seed, "round", self._rounds, 1)[0])
         return "replay" if luck < self._config.replay else "edit"
+
+
+def _refuse_ignored(config: QualityDiversityConfig, family: TaskFamily[Any], where: str) -> None:
+    """Raise `ConfigError` for settings of those who do not make the children here."""
+    own = isinstance(family, Mutable)
+    maker, ignored = (
+        ("CMA-ES", ("edits",))
+        if config.emitter == "cma-me"
+        else ("the family's own mutation", ("ranges", "step", "generation"))
+        if own
+        else ("Gaussian steps of the knobs", ("edits", "generation"))
+    )
+    fields = type(config).model_fields
+    said = [name for name in ignored if getattr(config, name) != fields[name].default]
+    if said:
+        raise ConfigError(
+            [f"{name} changes nothing: children are made by {maker}; leave it out" for name in said], where
+        )

@@ -12,7 +12,7 @@ from registry.errors import ConfigError
 from taskgen import artefacts, lineage
 from taskgen.archive import Archive
 from taskgen.build import SOURCES, build_family, build_source
-from taskgen.family import Measured, TaskFamily
+from taskgen.family import Measured, Mutable, TaskFamily
 from taskgen.interaction.score import Optimal
 from taskgen.streams import seed_sequence
 from taskgen.taskset import write_tasks
@@ -42,7 +42,11 @@ NEEDED: dict[str, Callable[[TaskFamily[Any]], dict[str, Any]]] = {
     "builtin/quality-diversity": lambda family: (
         {}
         if isinstance(family, Measured)
-        else {**_ranges(family), "measures": list(family.context_space.knobs)[:2], "cells": 3}
+        else {
+            **({} if isinstance(family, Mutable) else _ranges(family)),
+            "measures": list(family.context_space.knobs)[:2],
+            "cells": 3,
+        }
     ),
     "builtin/adr": lambda family: {**_ranges(family), "narrow_below": 0.0, "widen_above": 0.5, "queue": 1, "step": 0.1},
     "builtin/alp-gmm": _ranges,

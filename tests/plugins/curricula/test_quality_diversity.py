@@ -268,3 +268,17 @@ def test_measured_families_say_so():
 
 def measures(name):
     return getattr(build_family(name), "measures", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "ignored"),
+    [
+        ("maze", {"step": 0.2, "generation": 8}, ("step", "generation")),
+        ("bandit", {"measures": ["probabilities"], "edits": 3}, ("edits",)),
+        ("bandit", {"measures": ["probabilities"], "emitter": "cma-me", "edits": 3}, ("edits",)),
+    ],
+)
+def test_settings_of_who_makes_no_children_are_refused_by_name(name, settings, ignored):
+    with pytest.raises(ConfigError) as error:
+        source(build_family(name), **settings)
+    assert all(f"{one} changes nothing" in str(error.value) for one in ignored)
