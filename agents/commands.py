@@ -216,6 +216,10 @@ def compare(
     ] = None,
     players: Annotated[bool, typer.Option(help="Whether the first run's reference players take part.")] = True,
     guest: _Guest = None,
+    curves: Annotated[
+        list[Path] | None,
+        typer.Option(help="File of kept learning curves to draw beside those of the runs, once or more."),
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file.")] = Path("comparison.html"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON in place of a table.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch.")] = 1,
@@ -241,6 +245,7 @@ def compare(
                 episodes=episodes,
                 with_players=players,
                 guests=guests,
+                curves=curves or (),
                 say=progress.say,
                 onlooker=progress,
             )

@@ -24,7 +24,7 @@ Bellemare, "Deep Reinforcement Learning at the Edge of the Statistical Precipice
 """
 
 import math
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +55,7 @@ class Spread(NamedTuple):
 
 def mean_interval(x: ArrayLike, *, confidence: float = 0.95) -> Interval:
     """Mean of independent samples `x` [N] with Student's t interval. Raises `ValueError` for NaN or no samples."""
-    samples = _finite(x).ravel()
+    samples = finite(x).ravel()
     mean = float(samples.mean())
     if samples.size < 2:
         return Interval(mean, math.nan, math.nan)
@@ -67,7 +67,7 @@ def iqm(x: ArrayLike) -> float:
 
     Equals `scipy.stats.trim_mean(x, 0.25, axis=None)`, which is what rliable takes.
     """
-    samples = np.sort(_finite(x), axis=None)
+    samples = np.sort(finite(x), axis=None)
     cut = samples.size // 4
     return float(samples[cut : samples.size - cut].mean())
 
@@ -78,7 +78,7 @@ def intervals(x: ArrayLike, *, confidence: float = 0.95) -> tuple[Interval, Inte
     With one run the intervals are over its tasks and say nothing of other seeds; with two there are none; with one task
     they are over the seeds alone: `basis` says which in a sentence. Raises `ValueError` for NaN or no samples.
     """
-    samples = _finite(x)
+    samples = finite(x)
     if samples.ndim != 2:
         raise ValueError(f"expected samples [seeds, tasks], not of shape {list(samples.shape)}")
     winsorised, kept = _winsorised(samples)
@@ -104,24 +104,28 @@ def seeds_interval(means: ArrayLike, spread: Spread | None = None, *, confidence
     run had tasks of its own, on other tasks too. With the `spread` of tasks that all played it holds for other tasks.
     Raises `ValueError` for NaN or no samples.
     """
-    samples = _finite(means).ravel()
+    samples = finite(means).ravel()
     mean = float(samples.mean())
     if samples.size < LEAST_SEEDS:
         return Interval(mean, math.nan, math.nan)
-    seeds, of_seeds = float(samples.var(ddof=1)) / samples.size, _t(samples.size - 1, confidence)
+    seeds = float(samples.var(ddof=1)) / samples.size
     if spread is None:
-        return _around(mean, of_seeds * math.sqrt(seeds))
-    seeds = max(0.0, seeds - spread.rest)
+        return _around(mean, _t(samples.size - 1, confidence) * math.sqrt(seeds))
+    return weighted(mean, max(0.0, seeds - spread.rest), samples.size - 1, spread, confidence)
+
+
+def weighted(mean: float, seeds: float, freedom: float, spread: Spread, confidence: float = 0.95) -> Interval:
+    """An estimate with the variances that seeds, with so much `freedom`, and tasks give it, and t weighted by them."""
     variance = seeds + spread.tasks
     if not variance:
         return Interval(mean, mean, mean)
-    weighted = (seeds * of_seeds + spread.tasks * _t(spread.freedom, confidence)) / variance
-    return _around(mean, weighted * math.sqrt(variance))
+    t = (seeds * _t(freedom, confidence) + spread.tasks * _t(spread.freedom, confidence)) / variance
+    return _around(mean, t * math.sqrt(variance))
 
 
 def spread_of(x: ArrayLike, freedom: int | None = None) -> Spread | None:
     """What the tasks add, of samples `x` [S, N]; None with one run or one task. `freedom` is N - 1 where not given."""
-    samples = _finite(x)
+    samples = finite(x)
     seeds, tasks = samples.shape
     if seeds < 2 or tasks < 2:
         return None
@@ -175,14 +179,14 @@ def _around(mean: float, half: float) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-@cache
-def _t(freedom: int, confidence: float) -> float:
+@lru_cache(maxsize=1024)
+def _t(freedom: float, confidence: float) -> float:
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs] - `scipy.stats` takes a second more
 
     return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
-def _finite(x: ArrayLike) -> NDArray[np.float64]:
+def finite(x: ArrayLike) -> NDArray[np.float64]:
     samples = np.asarray(x, dtype=np.float64)
     if samples.size == 0:
         raise ValueError("no samples to estimate from")

@@ -24,7 +24,10 @@ from agents.evaluation.statistics import Interval, after_exploration, basis, int
 from agents.evaluation.tail import Ranked, ranked, tail_interval
 from agents.evaluation.watch import Watch
 from agents.reference.guest import Policy
-from agents.reports.results import grouped
+from agents.reports.aggregates import LAST, TRIAL, Aggregates, Scores, aggregate
+from agents.reports.courses import kept_curves, learned
+from agents.reports.figures import Band, Curve
+from agents.reports.results import grouped, pooled, thinned
 from agents.reports.settings import differing
 from agents.training.budget import BY_CLOCK
 from agents.training.judge import Onlooker, evaluation_sets, reference_players, trials, watch_over, welcomed
@@ -97,6 +100,8 @@ class Course:
     """Mean return of all K episodes."""
     samples: NDArray[np.float64]
     """[S, P, N] of an episode of each stretch, on each task."""
+    trials: NDArray[np.float64]
+    """[S, N] of all K episodes."""
     faults: int
     """Episodes cut short because their simulation diverged."""
     tail: Interval | None = None
@@ -127,12 +132,16 @@ class Comparison:
     """And how often they are played in all."""
     sets: Mapping[str, Sequence[Course]]
     """By set: agents and reference players, those who end best first."""
+    aggregates: Mapping[str, Aggregates]
+    """The same in a few figures, by set."""
     remarks: Sequence[str]
     """What a reader has to know before believing the figures."""
     tail: float = 0.0
     """The share of tasks of `Course.tail`."""
     explorers: Mapping[str, int] = field(default_factory=dict[str, int])
     """By player that explores first: in how many episodes of a trial it does not mean to earn."""
+    learning: Sequence[Curve] = ()
+    """Mean trial return of training over environment steps, of the agents and of curves that were kept."""
 
     @property
     def exploration(self) -> int:
@@ -165,6 +174,7 @@ class Comparison:
                 "tasks": self.tasks[name],
                 "plays": self.plays[name],
                 "players": {course.name: _summary(course) for course in courses},
+                "aggregates": self.aggregates[name].summary(),
             }
             for name, courses in self.sets.items()
         }
@@ -174,6 +184,7 @@ class Comparison:
             "tail": self.tail,
             "exploration": dict(self.explorers),
             "sets": sets,
+            "learning": {curve.label: _line(curve.mean) for curve in self.learning},
             "remarks": list(self.remarks),
         }
 
@@ -185,6 +196,7 @@ def compare(
     episodes: int | None = None,
     with_players: bool = True,
     guests: Mapping[str, Policy] | None = None,
+    curves: Sequence[Path] = (),
     say: Callable[[str], None] | None = None,
     onlooker: Onlooker | None = None,
 ) -> Comparison:
@@ -198,6 +210,7 @@ def compare(
         episodes: of every trial; left out: as each run evaluates, and reference players as the first run.
         with_players: whether reference players take part.
         guests: policies that are not ours, by name (`agents.reference.guest`), which play along.
+        curves: files of learning curves, as `benchmarks/results/curves` holds them, to draw beside those of the runs.
         say: is told who is about to play.
         onlooker: is shown how far it has come, and may stop it.
 
@@ -225,6 +238,7 @@ def compare(
     invited = welcomed(guests, first.family, problem, {*agents, *players})
     players |= {label: [guest] for label, guest in invited.items()}
     say = say or (lambda _: None)
+    learning, lacking = _learning(agents, curves)
     tail = first.trained.experiment.evaluation.tail
     everybody = len(contenders) + sum(map(len, players.values()))
     distinct = {name: plays(specs) for name, specs in tasks.items()}
@@ -246,8 +260,9 @@ def compare(
     every = {name: len(specs) for name, specs in tasks.items()}
     remarks = [f"{label} is left out: {reason}" for label, reason in left_out.items()]
     remarks += [*_overlong(agents, episodes), *_remarks(tasks, contenders)]
-    remarks += _unused(explorers, sets)
-    return Comparison(agents, different, every, sets, remarks, tail, explorers)
+    remarks += [*_unused(explorers, sets), *lacking]
+    aggregates = {name: _aggregates(courses) for name, courses in sets.items()}
+    return Comparison(agents, different, every, sets, aggregates, remarks, tail, explorers, learning)
 
 
 @dataclass(frozen=True)
@@ -321,9 +336,38 @@ def _played(label: str, agents: Sequence[Agent], game: _Game, problem: Problem, 
         middle=tuple(middle for _, middle in pairs),
         trial=intervals(returns.sum(axis=1))[0],
         samples=by_stretch,
+        trials=returns.sum(axis=1),
         faults=sum(faults for _, faults, _ in played),
         tail=_tail(np.stack([values for _, _, values in played]), game.ranked.share),
         exploitation=after_exploration(returns, game.exploration),
+    )
+
+
+def _learning(agents: Mapping[str, Sequence[Contender]], files: Sequence[Path]) -> tuple[list[Curve], list[str]]:
+    """The learning curves of the agents' runs and of `files`, and which runs have none."""
+    found: list[Curve] = []
+    lacking: list[str] = []
+    for label, members in agents.items():
+        runs = {run.path: learned(run.path) for run in members}
+        lacking += [f"{path} kept no metrics: its learning curve is left out" for path, run in runs.items() if not run]
+        drawn = [(thinned(run[0]), thinned(run[1])) for run in runs.values() if run]
+        found += [pooled(label, drawn)] if drawn else []
+    for file in files:
+        found += [pooled(f"{name} ({file.name})", runs) for name, runs in kept_curves(file).items()]
+    return found, lacking
+
+
+def _line(mean: Band) -> dict[str, list[float | None]]:
+    columns = {"steps": mean.x, "mean": mean.mean, "low": mean.low, "high": mean.high}
+    return {name: [json_end(float(value)) for value in column] for name, column in columns.items()}
+
+
+def _aggregates(courses: Sequence[Course]) -> Aggregates:
+    """Of whole trials, or where these are of different lengths, of what comes last."""
+    whole = len({course.episodes for course in courses}) == 1
+    return aggregate(
+        [Scores(c.name, c.trained, c.told, c.trials if whole else c.samples[:, -1]) for c in courses],
+        TRIAL if whole else LAST,
     )
 
 

@@ -1,6 +1,5 @@
 """A comparison as its readers see it: a table for the terminal and one self-contained HTML page."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ import numpy as np
 from markupsafe import Markup
 
 from agents.evaluation.luck import counted
-from agents.evaluation.statistics import Interval
+from agents.reports.aggregates import ends, lines, section
 from agents.reports.comparison import Comparison, Contender, Course
-from agents.reports.figures import Band, adaptation_figure
+from agents.reports.figures import Band, adaptation_figure, learning_figure
 from agents.reports.report import digits, write_page
 from agents.reports.results import band
 from registry.discovery import typed
@@ -68,8 +67,8 @@ def table(comparison: Comparison) -> Iterator[str]:
         yield f"  {'player':<{width}} {'seeds':>5} {'episodes':>8} {columns}"
         for course in courses:
             last, middle = course.mean[-1], course.middle[-1]
-            figures = f"{course.mean[0].value:>9.3f} {last.value:>13.3f}  {_ends(last):<20}"
-            figures += f" {middle.value:>9.3f}  {_ends(middle):<20} {course.trial.value:>9.3f}"
+            figures = f"{course.mean[0].value:>9.3f} {last.value:>13.3f}  {ends(last):<20}"
+            figures += f" {middle.value:>9.3f}  {ends(middle):<20} {course.trial.value:>9.3f}"
             tails = any(other.tail for other in courses)
             figures += f"  {course.tail.value:>9.3f}" if course.tail else " " * 11 * tails
             figures += f"  {course.exploitation.value:>9.3f}" if course.exploitation else " " * 11 * apart
@@ -79,6 +78,7 @@ def table(comparison: Comparison) -> Iterator[str]:
         yield from (f"  95% intervals {line}" for line in bases(courses))
         if apart:
             yield f"  exploit: a trial without {left_out(comparison)}"
+        yield from lines(comparison.aggregates[name])
         for course in courses:
             if course.by_round:
                 steps = ", ".join(f"{interval.value:.3f}" for interval in course.mean)
@@ -106,12 +106,6 @@ def bases(courses: Sequence[Course]) -> list[str]:
     return [f"of {', '.join(names)}: {over}" for over, names in found.items()]
 
 
-def _ends(interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return ""
-    return f"[{interval.low:.3f}, {interval.high:.3f}]"
-
-
 def _band(course: Course) -> Band:
     """One point for each episode, or two for a round: its first and its last episode."""
     starts = np.arange(len(course.mean), dtype=np.float64) * course.abreast + 1
@@ -129,7 +123,21 @@ def _context(number: int, name: str, comparison: Comparison) -> dict[str, Any]:
         "labels": list(comparison.agents),
         "settings": comparison.settings,
         "several": any(len(runs) > 1 for runs in comparison.agents.values()),
+        "learning": _learning(comparison, f"learning-{number}") if comparison.learning else None,
         "sets": [_set(tasks, comparison, f"compared-{number}-{i}") for i, tasks in enumerate(comparison.sets)],
+    }
+
+
+def _learning(comparison: Comparison, name: str) -> dict[str, Any]:
+    """The figure of learning curves, and how long the trials of training are that it is of."""
+    ends = ", ".join(f"{curve.label} ends at {curve.mean.mean[-1]:.4g}" for curve in comparison.learning)
+    lengths = {agent: runs[0].trained_episodes for agent, runs in comparison.agents.items()}
+    return {
+        "svg": learning_figure(comparison.learning, {}, name),
+        "alt": f"Mean trial return of training against environment steps: {ends}.",
+        "lengths": lengths if len(set(lengths.values())) > 1 else {},
+        "kept": [curve.label for curve in comparison.learning if curve.label not in comparison.agents],
+        "several": any(len(curve.runs) > 1 for curve in comparison.learning),
     }
 
 
@@ -146,7 +154,7 @@ def _agent(name: str, runs: Sequence[Contender]) -> dict[str, Any]:
 
 
 def _set(name: str, comparison: Comparison, prefix: str) -> dict[str, Any]:
-    courses = comparison.sets[name]
+    courses, found = comparison.sets[name], comparison.aggregates[name]
     ends = ", ".join(
         f"{course.name} from {course.mean[0].value:.4g} to {course.mean[-1].value:.4g}" for course in courses
     )
@@ -166,6 +174,8 @@ def _set(name: str, comparison: Comparison, prefix: str) -> dict[str, Any]:
         "left_out": left_out(comparison) if any(course.exploitation for course in courses) else None,
         "overlong": bool(_overlong(comparison, name)),
         "dotted": len({course.episodes for course in courses}) > 1,
+        "aggregates": section(found, list(comparison.agents), f"profile-{prefix}")
+        | {"digits": digits([*found.middle.values()])},
         "svg": figure(comparison, name, prefix),
         "alt": f"Mean return per adaptation episode on {name} tasks, from the first to the last: {ends}.",
         "digits": digits(points),

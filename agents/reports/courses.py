@@ -1,13 +1,18 @@
 """How a run's metrics went: values over environment steps, averaged into points to draw."""
 
+import itertools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, RootModel, ValidationError, model_validator
 
 from agents.reports.figures import Band
-from agents.training.records import STEPS, Line, json_lines
+from agents.training.records import RETURN, STEPS, Line, Stored, json_lines
+from registry.errors import UserError
+from taskgen.files import read_regular
 
 Floats = NDArray[np.float64]
 Course = dict[str, Floats]
@@ -38,6 +43,50 @@ def averaged(course: Course, name: str, *, around: tuple[str, str] | None = None
     x, mean, below, above = (np.array([part.mean() for part in column]) for column in parts)
     none = np.full_like(mean, np.nan)
     return Band(x, mean, below, above) if low in course and low != name else Band(x, mean, none, none)
+
+
+class Kept(Stored):
+    """A learning curve that was thinned and kept: environment steps and the mean return of a trial there."""
+
+    steps: list[float]
+    returns: list[float] = Field(alias="return")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Kept":
+        if not len(self.steps) == len(self.returns) > 0:
+            raise ValueError(f"{len(self.steps)} steps and {len(self.returns)} returns: it takes as many, at least one")
+        if any(later <= step for step, later in itertools.pairwise(self.steps)):
+            raise ValueError("steps must rise from point to point")
+        return self
+
+
+def learned(path: Path) -> tuple[Floats, Floats] | None:
+    """[I] environment steps and mean trial return of the run at `path`; None where it has kept no metrics.
+
+    Raises `CheckpointError` for damaged files.
+    """
+    found = course(path, (RETURN,)) if (path / "metrics.jsonl").exists() else {}
+    if RETURN not in found:
+        return None
+    there = np.isfinite(found[RETURN])
+    return found[STEPS][there], found[RETURN][there]
+
+
+def kept_curves(file: Path) -> dict[str, list[tuple[Floats, Floats]]]:
+    """Learning curves in a JSON file as benchmarks keep them: of each run ("NAME-SEED") its steps and returns, by NAME.
+
+    Raises `UserError` for a file that is none.
+    """
+    try:
+        runs = RootModel[dict[str, Kept]].model_validate_json(read_regular(file)).root
+    except (OSError, ValidationError) as error:
+        problem = f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else error
+        wanted = '{"NAME-SEED": {"steps": [...], "return": [...]}, ...}'
+        raise UserError(f"{file} holds no learning curves ({problem}): expected {wanted}, as benchmarks keep") from None
+    found: dict[str, list[tuple[Floats, Floats]]] = {}
+    for name, run in runs.items():
+        found.setdefault(re.sub(r"-\d+$", "", name), []).append((np.array(run.steps), np.array(run.returns)))
+    return found
 
 
 def _number(value: float | None) -> float:

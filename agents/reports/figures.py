@@ -166,6 +166,24 @@ def adaptation_figure(
         return _svg(figure, name)
 
 
+def profile_figure(leads: Mapping[str, Band], others: Mapping[str, Band], score: str, name: str) -> Markup:
+    """Share of tasks above a score, `x` of each band: of agents (`leads`) thick with their bands, of others dashed."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(4.6)
+        colours = [*_cycle(_unused(len(leads)), len(others)), *_cycle(LEAD, len(leads))]
+        for i, ((label, line), colour) in enumerate(zip([*others.items(), *leads.items()], colours, strict=True)):
+            style: dict[str, Any] = {"linewidth": 1.3, "linestyle": DASHES[i % len(DASHES)]}
+            if label in leads:
+                style = {"linewidth": 2.4}
+                axes.fill_between(line.x, line.low, line.high, step="post", color=colour, alpha=0.2, linewidth=0)
+            axes.plot(line.x, line.mean, drawstyle="steps-post", color=colour, label=label, **style)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel(score)
+        axes.set_ylabel("share of tasks above")
+        figure.legend(loc="outside lower left", ncols=3, frameon=False)
+        return _svg(figure, name)
+
+
 def panels_figure(panels: Sequence[Panel], across: str, name: str) -> Markup:
     """Panels below one another, x called `across` shared by all."""
     with mpl.rc_context(_STYLE):

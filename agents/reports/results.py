@@ -218,14 +218,21 @@ def _interval(value: float, low: float | None, high: float | None) -> Interval:
 
 def curve(experiment: Experiment) -> Curve:
     """The learning curve of an experiment, in at most `CURVE_POINTS` averages per run."""
-    runs = [(thinned(run.steps), thinned(run.returns)) for run in experiment.runs]
-    steps = min((x for x, _ in runs), key=lambda x: x[-1])  # as far as all have come
-    mean = [seeds_interval(samples) for samples in zip(*(np.interp(steps, x, y) for x, y in runs), strict=True)]
     checkups = [{checkup.iteration: checkup for checkup in run.checkups} for run in experiment.runs]
     shared = [[found[i] for found in checkups] for i in checkups[0] if all(i in found for found in checkups)]
     held_out = [_trial([checkup.trial for checkup in found]) for found in shared]
     at = np.array([found[0].steps for found in shared], dtype=np.float64)
-    return Curve(experiment.label, band(steps, mean), runs, band(at, held_out))
+    runs = [(thinned(run.steps), thinned(run.returns)) for run in experiment.runs]
+    return pooled(experiment.label, runs, band(at, held_out))
+
+
+def pooled(
+    label: str, runs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], held_out: Band | None = None
+) -> Curve:
+    """The learning curve of runs, each [points] environment steps and returns there: their mean as far as all came."""
+    steps = min((x for x, _ in runs), key=lambda x: x[-1])
+    mean = [seeds_interval(samples) for samples in zip(*(np.interp(steps, x, y) for x, y in runs), strict=True)]
+    return Curve(label, band(steps, mean), runs, band(np.zeros(0), []) if held_out is None else held_out)
 
 
 def _trial(estimates: Sequence[Estimate]) -> Interval:
