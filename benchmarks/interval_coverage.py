@@ -1,21 +1,28 @@
-"""How often the 95% intervals of means and interquartile means over seeds and tasks hold the truth: 93 to 97%, or not.
+"""How often the 95% intervals of what seeds and tasks make, means and aggregates, hold the truth: 93 to 97%, or not.
 
-    python -m benchmarks.interval_coverage        ten minutes on one thread, fifteen short runs included
+    python -m benchmarks.interval_coverage        a quarter of an hour on one thread, fifteen short runs included
 
 Three experiments are run with 5 seeds each, short, and judged on the same tasks; from the returns of a trial come the
 variances between seeds, between tasks and of the rest. Then experiments of 3, 5 and 10 seeds on few and on many tasks
 are made up 5,000 times: normal at these variances, and with the effects of tasks and the rest drawn from the recorded
 ones, which are not normal. Beside them: what Satterthwaite's degrees of freedom would give, and what the percentile
-bootstrap over runs and tasks does. Runs go to runs/benchmarks/interval_coverage-EXPERIMENT-SEED.
+bootstrap over runs and tasks does. Aggregates (`agents.evaluation.aggregates`) are looked at in the same experiments:
+shares above a score and probabilities of improvement, both at a half and at three quarters, and the optimality gap
+between a random and an optimal player without seeds. A share has no interval where a run's own is near 0 or 1; coverage
+is that of the intervals shown, and judged where at least half of the experiments show one. Runs go to
+runs/benchmarks/interval_coverage-EXPERIMENT-SEED.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from agents.evaluation.aggregates import improvement, optimality_gap, profile
 from agents.evaluation.statistics import intervals, iqm, spread_of
 from agents.training.records import read_record
 from benchmarks.harness import Resume, Row, record, row
@@ -26,6 +33,10 @@ NAME, SEEDS = "interval_coverage", (0, 1, 2, 3, 4)
 REPETITIONS, FEWER = 5000, 1000
 """Experiments made up for each figure; and where each takes a bootstrap."""
 RUNS_OF, TASKS = (3, 5, 10), (20, 200)
+SHARES = (0.5, 0.75)
+"""At which profiles and probabilities of improvement are looked at."""
+MANY = 1_000_000
+"""Tasks, each with a seed of its own, by which the truth is told."""
 COVERED = (0.93, 0.97)
 SOURCE = "nominal 95%"
 JUDGED = (
@@ -77,10 +88,25 @@ class Effects:
     def draw(self, seeds: int, tasks: int, rng: np.random.Generator, *, normal: bool) -> Samples:
         """A made-up experiment, [seeds, tasks], whose true mean is 0."""
         seed = rng.normal(0.0, self.seed, (seeds, 1)) if seeds else np.zeros((1, 1))
-        rows = max(1, seeds)
-        if normal:
-            return seed + rng.normal(0.0, self.task.std(), (1, tasks)) + rng.normal(0.0, self.rest.std(), (rows, tasks))
-        return seed + rng.choice(self.task, (1, tasks)) + rng.choice(self.rest, (rows, tasks))
+        return seed + self.of_tasks(tasks, rng, normal=normal) + self.left((max(1, seeds), tasks), rng, normal=normal)
+
+    def of_tasks(self, tasks: int, rng: np.random.Generator, *, normal: bool) -> Samples:
+        """Effects of tasks, [1, tasks]."""
+        return rng.normal(0.0, self.task.std(), (1, tasks)) if normal else rng.choice(self.task, (1, tasks))
+
+    def left(self, shape: tuple[int, int], rng: np.random.Generator, *, normal: bool) -> Samples:
+        """The rest, of that shape."""
+        return rng.normal(0.0, self.rest.std(), shape) if normal else rng.choice(self.rest, shape)
+
+    def two(
+        self, seeds: int, tasks: int, rng: np.random.Generator, *, normal: bool
+    ) -> tuple[Samples, Samples, Samples]:
+        """Effects of tasks, and two agents of the same mean on them, [seeds, tasks] each."""
+        task, shape = self.of_tasks(tasks, rng, normal=normal), (seeds, tasks)
+        one, other = (
+            task + rng.normal(0.0, self.seed, (seeds, 1)) + self.left(shape, rng, normal=normal) for _ in "ab"
+        )
+        return task, one, other
 
 
 def _scaled(values: Samples, variance: float) -> Samples:
@@ -98,6 +124,41 @@ def coverage(effects: Effects, seeds: int, tasks: int, repetitions: int, *, norm
         hits += [end.low <= truth <= end.high for end, truth in zip(found, (0.0, middle), strict=True)]
     mean, trimmed = hits / repetitions
     return float(mean), float(trimmed)
+
+
+class Held(NamedTuple):
+    """Of made-up experiments the share that shows an interval, and of the intervals shown the share with the truth."""
+
+    shown: float
+    covered: float
+
+
+def aggregates_coverage(effects: Effects, seeds: int, tasks: int, repetitions: int, *, normal: bool) -> dict[str, Held]:
+    """What the intervals of each aggregate cover in made-up experiments, by its name."""
+    rng = stream(0, NAME, "aggregates", seeds, tasks, int(normal))
+    task = effects.of_tasks(MANY, rng, normal=normal)
+    one, other = (
+        (task + rng.normal(0.0, effects.seed, (1, MANY)) + effects.left((1, MANY), rng, normal=normal))[0] for _ in "ab"
+    )
+    width = float(one.std())
+    scores = [float(np.quantile(one, 1 - share)) for share in SHARES]
+    leads = [float(np.quantile(other - one, share)) for share in SHARES]
+    truth: dict[str, float] = {}
+    for share, at, lead in zip(SHARES, scores, leads, strict=True):
+        truth[f"share of {share:g} above a score"] = float((other > at).mean())
+        truth[f"probability of improvement of {share:g}"] = float((one + lead > other).mean())
+    truth["optimality gap"] = float(1 - np.minimum((one + 2 * width) / (3 * width), 1).mean())
+    shown, held = (dict.fromkeys(truth, 0) for _ in "ab")
+    for _ in range(repetitions):
+        task, mine, theirs = effects.two(seeds, tasks, rng, normal=normal)
+        lowest, highest = (task + effects.left((seeds, tasks), rng, normal=normal) for _ in "ab")
+        shares = profile(mine, scores), (improvement(mine + lead, theirs) for lead in leads)
+        found = [interval for pair in zip(*shares, strict=True) for interval in pair]
+        found.append(optimality_gap(mine + 2 * width, lowest, highest + 3 * width))
+        for name, interval in zip(truth, found, strict=True):
+            shown[name] += not math.isnan(interval.low)
+            held[name] += interval.low <= truth[name] <= interval.high
+    return {name: Held(shown[name] / repetitions, held[name] / max(1, shown[name])) for name in truth}
 
 
 def satterthwaite(x: Samples) -> tuple[float, float]:
@@ -165,6 +226,17 @@ def rows_of(experiment: str) -> Iterator[Row]:
                     effect = "normal effects" if normal else "effects as recorded"
                     what = f"{experiment}, {seeds} seeds x {tasks} tasks, {effect}: coverage of the {kind}"
                     yield _share(what, value, REPETITIONS, judged=True)
+                yield from _aggregates(experiment, effects, seeds, tasks, normal=normal)
+
+
+def _aggregates(experiment: str, effects: Effects, seeds: int, tasks: int, *, normal: bool) -> Iterator[Row]:
+    what = f"{experiment}, {seeds} seeds x {tasks} tasks, {'normal effects' if normal else 'effects as recorded'}"
+    for kind, found in aggregates_coverage(effects, seeds, tasks, REPETITIONS, normal=normal).items():
+        if found.shown < 1:
+            yield row(f"{what}: share of experiments with an interval of the {kind}", found.shown)
+        if repetitions := round(found.shown * REPETITIONS):
+            judged = found.shown >= 0.5
+            yield _share(f"{what}: coverage of the {kind}", found.covered, repetitions, judged=judged)
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ its ends are set on the scale on which the variance of a share does not depend o
 
     sin(asin(sqrt(p)) -+ half / (2 sqrt(p (1 - p))))^2,    half = t * sqrt(variance of p) as in `statistics`,
 
-and there are none where a run has won, or lost, on every task: of such a run nothing tells how near 1 or 0 it is.
-`benchmarks/interval_coverage` says how often they hold the truth.
+and there are none where a run's own share is within 5% of 0 or 1. `benchmarks/interval_coverage` says how often they
+hold the truth.
 
 References: Agarwal, Schwarzer, Castro, Courville, Bellemare, "Deep Reinforcement Learning at the Edge of the
 Statistical Precipice", NeurIPS 2021, section 4. Mann and Whitney, "On a test of whether one of two random variables is
@@ -24,7 +24,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.evaluation.statistics import Interval, crossed, finite, intervals, spread_of, weighted
 
-NO_ENDS = "a run is above on all tasks, or on none, and nothing tells how near 1 or 0 its share is"
+MARGIN = 0.05
+"""Runs whose shares are nearer than this to 0 or 1 leave a share without an interval."""
+NO_ENDS = f"a run is ahead on fewer than {MARGIN:.0%} of the tasks, or behind, where its spread says too little"
 """Why a share has no interval where runs and tasks are enough."""
 
 
@@ -109,9 +111,9 @@ def _share(samples: NDArray[np.float64]) -> Interval:
 
 
 def _open(samples: NDArray[np.float64]) -> bool:
-    """Whether every run's mean of [S, N] is neither 0 nor 1."""
+    """Whether every run's mean of [S, N] is far enough from 0 and 1."""
     means = samples.mean(1)
-    return bool((means > 0).all() and (means < 1).all())
+    return bool((means >= MARGIN).all() and (means <= 1 - MARGIN).all())
 
 
 def _angular(found: Interval) -> Interval:

@@ -183,10 +183,11 @@ def evaluate(
 
     That is the returns [K, N] and, of the tasks that were ranked, the `tail_values` [M]. A summary holds `faults`,
     their number, where simulations diverged; `tail`, the mean return of a trial on the share `tail` of tasks where it
-    is lowest, where that is asked for and there are tasks enough; and `judged`, which action was played, of an agent
-    for which that is a setting (its attribute `judged_action`). Raises `Stopped` where `watch` says so. Where a player
-    explores first, in so many episodes as its `exploration` says, everybody's summary holds `exploitation` too: the
-    mean return of a trial without the episodes in which any of them explores.
+    is lowest, where that is asked for and there are tasks enough; `judged`, which action was played, of an agent for
+    which that is a setting (its attribute `judged_action`); and `told` of one that is told the task's descriptor.
+    Raises `Stopped` where `watch` says so. Where a player explores first, in so many episodes as its `exploration`
+    says, everybody's summary holds `exploitation` too: the mean return of a trial without the episodes in which any of
+    them explores.
     """
     exploration = max([exploration_of(agent) for agent in players.values()], default=0)
     played = plays(specs)
@@ -201,6 +202,7 @@ def evaluate(
         summary = summarise(returns[name], planned(judged(agent), episodes).rounds)
         if len(values):
             summary["tail"], tails[name] = _tail(values, tail), values
+        summary |= {"told": True} if judged(agent).needs_descriptor else {}
         summary |= {"exploration": first} if (first := exploration_of(agent)) else {}
         rest = after_exploration(returns[name][None], exploration)
         summary |= {} if rest is None else {"exploitation": _ends(rest)}

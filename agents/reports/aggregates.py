@@ -109,13 +109,13 @@ def _scale(players: Sequence[Scores]) -> tuple[tuple[NDArray[np.float64], NDArra
     if ahead.low <= 0:
         near = f"{one.name} is ahead of {zero.name} by {ahead.value:.4g} [{ahead.low:.4g}, {ahead.high:.4g}]"
         return None, f"There is no optimality gap: {near}, so that they may be equal and make no scale."
-    return (
-        (zero.samples, one.samples),
+    text = (
         f"Optimality gap: by how much scores, those above 1 counting as 1, fall short of 1 on average. 0 is what "
-        f"{zero.name} earns on average on these tasks, {lowest:.4g}, and 1 what {one.name} does, which is told the task, "
-        f"{highest:.4g}; one scale for all tasks. The gap of {one.name} itself is what luck and the difference between "
-        "tasks make of it.",
+        f"{zero.name} earns on average on these tasks, {lowest:.4g}, and 1 what {one.name} does, which is told the "
+        f"task, {highest:.4g}; one scale for all tasks. The gap of {one.name} itself is what luck and the difference "
+        "between tasks make of it."
     )
+    return (zero.samples, one.samples), text
 
 
 def _without(

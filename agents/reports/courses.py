@@ -80,7 +80,9 @@ def kept_curves(file: Path) -> dict[str, list[tuple[Floats, Floats]]]:
     try:
         runs = RootModel[dict[str, Kept]].model_validate_json(read_regular(file)).root
     except (OSError, ValidationError) as error:
-        problem = f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else error
+        problem = (
+            f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else error
+        )
         wanted = '{"NAME-SEED": {"steps": [...], "return": [...]}, ...}'
         raise UserError(f"{file} holds no learning curves ({problem}): expected {wanted}, as benchmarks keep") from None
     found: dict[str, list[tuple[Floats, Floats]]] = {}

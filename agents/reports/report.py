@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from agents.evaluation.luck import counted
 from agents.evaluation.statistics import Interval
+from agents.reports.aggregates import Aggregates, Scores, aggregate, section
 from agents.reports.belief_report import belief_section
 from agents.reports.curriculum_report import curriculum_section
 from agents.reports.evolution import evolves
@@ -143,6 +144,7 @@ def _played(members: Sequence[Experiment], tasks: str, name: str) -> dict[str, A
     others = {label: line for label, line in bands.items() if label not in leads}
     played = present[0].first.evaluation.sets[tasks]
     tails = [player.tail for player in played.players.values() if player.tail is not None]
+    found = aggregates(present, tasks)
     ends = ", ".join(f"{row.name} from {row.course[0].value:.4g} to {row.course[-1].value:.4g}" for row in rows)
     return {
         "name": _called(members[0], tasks),
@@ -155,11 +157,33 @@ def _played(members: Sequence[Experiment], tasks: str, name: str) -> dict[str, A
         ),
         "from": played if played.source else None,
         "tail": tails[0] if tails else None,
+        "aggregates": None
+        if found is None
+        else section(found, leads, f"profile-{name}") | {"digits": digits([*found.middle.values()])},
         "explorers": [name for name, first in _explorers(present, tasks).items() if first],
         "exploration": exploration(present, tasks),
         "alt": f"Return per adaptation episode on {tasks} tasks, from the first episode to the last: {ends}.",
         **_decimals(rows),
     }
+
+
+def aggregates(members: Sequence[Experiment], tasks: str) -> Aggregates | None:
+    """All players' trials on the set `tasks` in a few figures; None where runs have played tasks of their own.
+
+    Raises `CheckpointError` where the returns that runs have kept are missing or damaged.
+    """
+    runs = [run for member in members for run in member.runs]
+    contents = {run.evaluation.sets[tasks].content for run in runs}
+    if len(contents) > 1 or contents == {None}:
+        return None
+    scores: dict[str, Scores] = {}
+    for member in members:
+        for player, figures in member.first.evaluation.sets[tasks].players.items():
+            lead = player == member.lead
+            name = member.label if lead and len(members) > 1 else player
+            trials = np.stack([run.played(tasks, player).sum(0) for run in member.runs])
+            scores.setdefault(name, Scores(name, lead, figures.told, trials))
+    return aggregate([scores[row.name] for row in standings(members, tasks)])
 
 
 def _explorers(members: Sequence[Experiment], tasks: str) -> dict[str, int]:

@@ -97,6 +97,8 @@ class Player(Stored):
     belief: Belief | None = None
     exploration: int = 0
     """Episodes at the start of a trial in which it explores and does not mean to earn."""
+    told: bool = False
+    """Whether it is told the task's descriptor; not known of runs of before that was kept."""
 
 
 class PlayedSet(Stored):

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+import benchmarks.interval_coverage
 from agents.evaluation.statistics import intervals
-from benchmarks.interval_coverage import Effects, bootstrap, coverage, satterthwaite
+from benchmarks.interval_coverage import Effects, aggregates_coverage, bootstrap, coverage, satterthwaite
 
 REPETITIONS = 1200
 
@@ -24,6 +25,24 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds: int, seed: float, 
     error = 3 * math.sqrt(0.95 * 0.05 / REPETITIONS)  # binomial, three standard errors
     for share in coverage(effects(seed, task, rest), seeds, 40, REPETITIONS, normal=True):
         assert 0.93 - error < share < 0.97 + error
+
+
+@pytest.mark.parametrize(("seeds", "normal"), [(3, True), (5, False), (10, True)])
+def test_intervals_of_aggregates_hold_the_truth_too(monkeypatch, seeds: int, normal: bool) -> None:
+    monkeypatch.setattr(benchmarks.interval_coverage, "MANY", 200_000)
+    repetitions = 400
+    error = 3 * math.sqrt(0.95 * 0.05 / repetitions)
+    for held in aggregates_coverage(effects(0.15, 1.0, 0.5), seeds, 60, repetitions, normal=normal).values():
+        assert held.shown > 0.5
+        assert 0.93 - error < held.covered < 0.97 + error
+
+
+def test_where_seeds_make_shares_of_nothing_and_all_none_is_shown(monkeypatch) -> None:
+    monkeypatch.setattr(benchmarks.interval_coverage, "MANY", 10_000)
+    found = aggregates_coverage(effects(5.0, 0.2, 0.2), 5, 60, 50, normal=True)
+    gap = found.pop("optimality gap")
+    assert gap.shown == 1
+    assert all(held.shown < 0.1 for held in found.values())
 
 
 def test_a_percentile_bootstrap_over_few_seeds_does_not() -> None:

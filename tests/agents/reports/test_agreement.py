@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from agents.evaluation.aggregates import improvement, optimality_gap, profile
 from agents.evaluation.statistics import Interval, intervals
 from agents.reports.comparison import compare
-from agents.reports.report import write_report
+from agents.reports.report import aggregates, write_report
 from agents.reports.results import group, standings
 from agents.training.experiment import load_experiment
 from agents.training.judge import evaluate_run, evaluation_sets
@@ -23,7 +24,8 @@ from tests.agents.training.test_loop import QUICK, Quiet
 
 SHORT = (*QUICK, "training.iterations=2", "training.evaluate_every=0")
 ROUNDS = (
-    *(setting for setting in SHORT if not setting.startswith("agent.")),
+    *(setting for setting in SHORT if not setting.startswith(("agent.", "evaluation.players"))),
+    'evaluation.players=["random", "greedy", "bandit-oracle"]',
     'agent={name = "maml", hidden = [4], trajectories = 2}',
     "name=gradient",
     "training.episodes=4",
@@ -60,7 +62,7 @@ def compared(paths):
 @pytest.mark.parametrize("seeds", [1, 2, 3])
 def test_report_and_compare_agree_to_the_digit(runs, seeds) -> None:
     told, found = reported(runs[:seeds]), compared(runs[:seeds])
-    assert told.keys() == found.keys() == {"maml", "random", "greedy"}
+    assert told.keys() == found.keys() == {"maml", "random", "greedy", "bandit-oracle"}
     for player, (trial, course, middle, over) in found.items():
         assert repr(told[player]) == repr((trial, course, middle, over))
     assert {over for *_, over in found.values()} == {
@@ -69,6 +71,29 @@ def test_report_and_compare_agree_to_the_digit(runs, seeds) -> None:
         3: {"over seeds and tasks"},
     }[seeds]
     assert math.isnan(found["maml"][0].low) is (seeds == 2)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_aggregates_of_reports_comparisons_and_python_agree_to_the_digit(runs, seeds) -> None:
+    told = aggregates(group([read_record(path) for path in runs[:seeds]]), "held-out")
+    found = compare(runs[:seeds]).aggregates["held-out"]
+    assert told is not None
+    for name in ("middle", "gap", "profiles"):
+        assert repr(sorted(getattr(told, name).items())) == repr(sorted(getattr(found, name).items()))
+    assert repr(sorted(told.improvement["maml"].items())) == repr(sorted(found.improvement["maml"].items()))
+    assert (told.normalised, told.at.tolist(), told.score) == (found.normalised, found.at.tolist(), found.score)
+    trials = {
+        player: np.stack([played(RunDirectory(run), "held-out", player).sum(0) for run in runs[:seeds]])
+        for player in found.middle
+    }
+    ends = trials["random"], trials["bandit-oracle"]
+    for player, x in trials.items():
+        assert repr(found.middle[player]) == repr(intervals(x)[1])
+        assert repr(found.gap[player]) == repr(optimality_gap(x, *ends))
+        assert repr(found.profiles[player]) == repr(profile(x, found.at))
+        if player != "maml":
+            assert repr(found.improvement["maml"][player]) == repr(improvement(trials["maml"], x))
+    assert math.isnan(found.gap["maml"].low) is (seeds == 2)
 
 
 def test_evaluate_agrees_with_compare(runs) -> None:
@@ -121,6 +146,7 @@ def test_runs_on_tasks_of_their_own_are_judged_over_seeds(runs, tmp_path) -> Non
         summary = json.loads((path / "evaluation.json").read_text())
         del summary["sets"]["held-out"]["content"], summary["digest"], summary["returns_sha256"]
         (path / "evaluation.json").write_text(json.dumps(summary))
+    assert aggregates(group(records), "held-out") is aggregates(group(map(read_record, runs)), "held-out") is None
     rows = standings(group([read_record(path) for path in runs]), "held-out")
     assert {row.basis for row in rows} == {"over seeds, each with tasks of its own"}
     means = [record.evaluation.sets["held-out"].players["maml"].trial.mean for record in map(read_record, runs)]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -194,6 +195,10 @@ def test_the_page_is_whole_and_loads_nothing(runs, tmp_path) -> None:
     assert len(set(page.ids)) == len(page.ids)
     assert "maml: return of an episode by steps of adaptation, each on 2 episodes side by side" in page.text
     assert any("rl2 from" in label and "maml from" in label for label in page.labels)
+    assert any(label.startswith("Share of tasks on which each player earns more") for label in page.labels)
+    assert (tmp_path / "deep" / "page.html").read_text().count("<svg") == sum(
+        label.startswith(("Mean return", "Mean trial return", "Share of tasks")) for label in page.labels
+    )  # each picture has a text
     for course in comparison.sets["held-out"]:
         assert course.name in page.text
     assert str(runs[2]) in page.text
@@ -202,6 +207,46 @@ def test_the_page_is_whole_and_loads_nothing(runs, tmp_path) -> None:
     assert two.loads == two.runs == two.open == []
     assert len(set(two.ids)) == len(two.ids)
     assert {"bandit: adaptation to held-out tasks", "twice: adaptation to held-out tasks"} < set(two.headings)
+
+
+def test_learning_curves_of_runs_and_kept_ones(runs, tmp_path) -> None:
+    file = tmp_path / "kept.json"
+    file.write_text(json.dumps({f"other-{seed}": {"steps": [10, 20], "return": [seed, 2]} for seed in range(3)}))
+    comparison = compare(runs, with_players=False, curves=[file])
+    rl2, maml, other = comparison.learning
+    assert (rl2.label, maml.label, other.label) == ("rl2", "maml", "other (kept.json)")
+    logged = [[json.loads(line)["metrics"] for line in (run / "metrics.jsonl").open()] for run in runs[:2]]
+    returns = [[line["meta/trial_return"] for line in lines] for lines in logged]
+    assert rl2.mean.mean.tolist() == pytest.approx(np.mean(returns, axis=0))
+    assert rl2.mean.x.tolist() == [line["charts/steps"] for line in logged[0]]
+    assert other.mean.mean.tolist() == [1, 2]
+    assert other.mean.high[0] - 1 == pytest.approx(4.302653 / np.sqrt(3))
+    assert comparison.summary()["learning"]["other (kept.json)"]["steps"] == [10, 20]
+    write_comparison({"bandit": comparison}, tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text())
+    assert "Learning curves" in page.headings
+    assert "rl2 3, maml 4" in page.text  # trials of training
+    assert "nothing here tells whether of the same tasks: other (kept.json)" in page.text
+    assert any("other (kept.json) ends at 2" in label for label in page.labels)
+
+
+def test_a_run_without_metrics_has_no_learning_curve(runs, tmp_path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(runs[0], bare)
+    (bare / "metrics.jsonl").unlink()
+    comparison = compare([bare], with_players=False)
+    assert not comparison.learning
+    assert comparison.remarks == [f"{bare} kept no metrics: its learning curve is left out"]
+    write_comparison({"bandit": comparison}, tmp_path / "page.html")
+    assert "Learning curves" not in (tmp_path / "page.html").read_text()
+
+
+def test_trials_of_different_lengths_are_judged_by_their_last_episodes(runs) -> None:
+    found = compare(runs, with_players=False).aggregates["held-out"]  # 3 episodes and 4
+    assert found.score.startswith("mean return of the last episode")
+    assert 0 <= found.middle["maml"].value <= 1  # not of a trial
+    same = compare(runs, with_players=False, episodes=6).aggregates["held-out"]
+    assert same.score == "return of a whole trial"
 
 
 def test_divergence_is_told(runs) -> None:
@@ -215,8 +260,11 @@ def test_the_verb(runs, tmp_path, capsys) -> None:
     tasks = tmp_path / "far.jsonl"
     write_tasks(tasks, evaluation_tasks(runs[1])[:8])
     command = ["compare", *map(str, runs), "--tasks", str(tasks), "-o", str(tmp_path / "page.html")]
-    assert main(command) == 0
+    (tmp_path / "kept.json").write_text('{"other-0": {"steps": [1], "return": [2]}}')
+    assert main([*command, "--curves", str(tmp_path / "kept.json")]) == 0
+    assert "other (kept.json)" in (tmp_path / "page.html").read_text()
     out, err = capsys.readouterr()
+    assert "rl2 earns more than maml with probability" in out
     assert "far: rl2 plays 8 tasks with 2 seeds ..." in err
     assert "far: 8 tasks, the same for all" in out
     assert "maml, mean episode after 0, 1, ... steps of adaptation: " in out
