@@ -33,7 +33,10 @@ from registry.errors import UserError
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "all": ("registry/**/*.py", "taskgen/**/*.py", "plugins/**/*.py", "agents/**/*.py"),
-    "mathematics": ("agents/common/*.py", "agents/evaluation/statistics.py", "taskgen/interaction/score.py"),
+    "mathematics": (
+        *("agents/common/*.py", "agents/evaluation/statistics.py", "agents/evaluation/aggregates.py"),
+        "taskgen/interaction/score.py",
+    ),
     "updates": ("agents/*.py", "agents/networks/*.py"),
     "curricula and rewards": ("plugins/curricula/*.py", "plugins/rewards/*.py", "plugins/generators/*.py"),
 }

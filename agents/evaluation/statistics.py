@@ -187,6 +187,7 @@ def _t(freedom: float, confidence: float) -> float:
 
 
 def finite(x: ArrayLike) -> NDArray[np.float64]:
+    """`x` in double precision. Raises `ValueError` for NaN, infinities or nothing at all."""
     samples = np.asarray(x, dtype=np.float64)
     if samples.size == 0:
         raise ValueError("no samples to estimate from")
