@@ -2,7 +2,7 @@
 
     python -m benchmarks.cores                            what is missing, then the record
     python -m benchmarks.cores --train gru/bandit-10/0    these runs alone, each by itself; resumed where they stopped
-    python -m benchmarks.cores --record                   of what is there, if every seed of it is
+    python -m benchmarks.cores --record                   of what is there, if every seed of it is; the rest stays
 
 Trained on trials of K episodes, judged on trials of 4 K of which the returns of the first K, 2 K and 4 K are given. The
 settings are those of the shipped experiments, the same for all cores, but that what has a window gets one for 4 K
@@ -21,7 +21,7 @@ import torch
 from agents.evaluation.carry import carry_size
 from agents.training.experiment import build_parts
 from agents.training.run import RunDirectory
-from benchmarks.harness import Row, Target, record, row, seeds_row
+from benchmarks.harness import Row, Target, record, row, seeds_row, together
 from benchmarks.learning import RUNS, inline, played, run_seed
 
 NAME, SEEDS = "cores", (0, 1, 2)
@@ -127,7 +127,7 @@ def carry_bytes(run: RunDirectory, episodes: int) -> int:
 
 def rows_of(world: str) -> Iterator[Row]:
     """Of the cores that are whole."""
-    setting, returns_of = WORLDS[world], dict[str, list[float]]()
+    setting = WORLDS[world]
     for core in CORES:
         if not whole(core, world):
             continue
@@ -138,14 +138,9 @@ def rows_of(world: str) -> Iterator[Row]:
             target, source = setting.targets.get(core, (None, "")) if times == 1 else (None, "")
             what = f"{world}, {core}: return of {episodes} episodes"
             yield seeds_row(what, [one[:episodes].sum(0) for one in returns], target, source)
-        returns_of[core] = [float(one[: setting.episodes].sum(0).mean()) for one in returns]
         yield seeds_row(f"{world}, {core}: steps per second, one thread", [speed(run) for run in runs])
         what = f"{world}, {core}: bytes of carry after {setting.episodes} episodes"
         yield row(what, carry_bytes(runs[0], setting.episodes))
-    if returns_of and setting.aim:
-        best = max(returns_of, key=lambda core: np.mean(returns_of[core]))
-        what = f"{world}, {best}, the best core: return of {setting.episodes} episodes"
-        yield seeds_row(what, returns_of[best], setting.aim, _HUNDRED)
     if whole(CORES[0], world):
         for player in setting.players:
             runs = [path_of(CORES[0], world, seed) for seed in SEEDS]
@@ -153,6 +148,22 @@ def rows_of(world: str) -> Iterator[Row]:
                 episodes = times * setting.episodes
                 returns = [played(run, "held-out", player)[:episodes].sum(0) for run in runs]
                 yield seeds_row(f"{world}, {player}: return of {episodes} episodes", returns)
+
+
+def part_of(what: str) -> str:
+    """World and core of a row."""
+    return what.partition(":")[0]
+
+
+def best(world: str, rows: Sequence[Row]) -> Iterator[Row]:
+    """The best of the cores that are recorded, where one is wanted."""
+    setting = WORLDS[world]
+    names = {f"{world}, {core}: return of {setting.episodes} episodes": core for core in CORES}
+    found = [row for row in rows if row["what"] in names]
+    if found and setting.aim:
+        highest = max(found, key=lambda row: row["value"])
+        what = f"{world}, the best core: return of {setting.episodes} episodes ({names[highest['what']]})"
+        yield seeds_row(what, highest["values"], setting.aim, _HUNDRED)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -167,7 +178,9 @@ def main(arguments: list[str] | None = None) -> None:
         core, world, seed = name.split("/")
         run(core, world, int(seed))
     if not given.train:
-        record(NAME, [found for world in WORLDS for found in rows_of(world)], SEEDS)
+        found = [row for world in WORLDS for row in rows_of(world)]
+        every = together(NAME, found, part_of)
+        record(NAME, [*found, *(row for world in WORLDS for row in best(world, every))], SEEDS, part_of=part_of)
 
 
 if __name__ == "__main__":

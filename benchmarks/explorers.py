@@ -7,7 +7,8 @@
 
 In each show all agents take the same number of environment steps, those of episodes in full length: whoever ends
 episodes early takes fewer. They play the same tasks, beside reference players. What agents do not say of themselves is
-as the shipped experiments have it. A show is recorded when all its agents are there with all seeds.
+as the shipped experiments have it. A show is recorded when all its agents are there with all
+seeds; what is recorded of others stays.
 
 grid, treasure: whole trials. bus, cooking, distraction: the second episode, for which the first may explore; the bus's
 map is read or not in the first. half-circle: the fifth episode; what adapts by gradient is told by round of 20 episodes
@@ -21,6 +22,7 @@ them. Longer than most files here: a third of it says who plays in which show fo
 
 import argparse
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -35,7 +37,7 @@ from agents.reports.report import write_report
 from agents.training.experiment import held_out_source, load_experiment
 from agents.training.run import RunDirectory
 from agents.training.trained import load_trained
-from benchmarks.harness import ROOT, Row, Target, ahead_row, record, seeds_row
+from benchmarks.harness import ROOT, Row, Target, ahead_row, record, seeds_row, together
 from benchmarks.learning import RUNS, curves, inline, played, run_seed
 from taskgen.build import build_family
 from taskgen.interaction.agent import judged
@@ -350,20 +352,32 @@ def distances(show: str) -> Iterator[Row]:
                 yield ahead_row(what, grows, growth[agent], GROWS)
 
 
-def draw(shows: Sequence[str]) -> None:
+def draw(rows: Sequence[Row]) -> None:
     """What the last episode loses by the distance of the goal, the mean over seeds."""
     mpl.use("svg")
-    figure, axes = plt.subplots(1, len(shows), figsize=(4.2 * len(shows), 3.2), squeeze=False)
-    for axis, show in zip(axes[0], shows, strict=True):
-        for player, loss in losses(show)["last episode"].items():
+    losses = {show: _by_player(show, rows) for show in SHOWS if SHOWS[show].distances}
+    drawn = {show: players for show, players in losses.items() if players}
+    figure, axes = plt.subplots(1, len(drawn), figsize=(4.2 * len(drawn), 3.2), squeeze=False)
+    for axis, (show, players) in zip(axes[0], drawn.items(), strict=True):
+        for player, loss in players.items():
             if player != "random":
                 marks = "o-" if player in SHOWS[show].learners else "--"
-                axis.plot(SHOWS[show].distances, loss.mean(1), marks, label=player)
+                axis.plot(SHOWS[show].distances, loss, marks, label=player)
         axis.set(title=show, xlabel="distance of the goal", ylabel="less than the oracle, last episode")
         axis.legend(frameon=False, fontsize="small")
     figure.tight_layout()
     figure.savefig(ROOT / "docs" / "sign-distance.svg", metadata={"Date": None})
     plt.close(figure)
+
+
+def _by_player(show: str, rows: Sequence[Row]) -> dict[str, list[float]]:
+    """What the last episode loses at each distance, by player."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        who, _, what = row["what"].partition(": loss of the last episode at distance ")
+        if what and part_of(who) == show:
+            found.setdefault(who.removeprefix(f"{show}, "), []).append(row["value"])
+    return found
 
 
 def rows(show: str) -> Iterator[Row]:
@@ -386,6 +400,11 @@ def _last(run: RunDirectory) -> Mapping[str, float]:
     return json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1])
 
 
+def part_of(what: str) -> str:
+    """The show of a row."""
+    return re.split("[,:]", what)[0]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Train, evaluate, record."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}", description=__doc__)
@@ -404,15 +423,17 @@ def main(arguments: list[str] | None = None) -> None:
     done = [show for show in SHOWS if whole(show)]
     if not done:
         return
-    missing = [show for show in SHOWS if show not in done]
-    notes = f"not whole yet: {', '.join(missing)}" if missing else ""
-    every = [run for show in done for agent in SHOWS[show].learners for run in runs_of(show, agent)]
-    record(NAME, [line for show in done for line in rows(show)], SEEDS, notes, curves(every))
+    found = [line for show in done for line in rows(show)]
+    every = together(NAME, found, part_of)
+    missing = SHOWS.keys() - {part_of(line["what"]) for line in every}
+    notes = f"not whole yet: {', '.join(show for show in SHOWS if show in missing)}" if missing else ""
+    runs = [run for show in done for agent in SHOWS[show].learners for run in runs_of(show, agent)]
+    record(NAME, found, SEEDS, notes, curves(runs), part_of)
     for show in [given.show] if given.show in done else done if not given.show else []:
         paths = [run.path for agent in SHOWS[show].learners for run in runs_of(show, agent)]
         write_report(paths, RUNS / f"{NAME}-{show}.html")
-    if signs := [show for show in done if SHOWS[show].distances]:
-        draw(signs)
+    if any(SHOWS[show].distances for show in done):
+        draw(every)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ PROGRESS = ROOT / "runs" / "benchmarks"
 
 Row = dict[str, Any]
 Target = str | float | tuple[float, float] | None
+PartOf = Callable[[str], str]
 
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -144,23 +145,38 @@ def record(
     seeds: Sequence[int],
     notes: str = "",
     curves: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+    part_of: PartOf | None = None,
 ) -> Path:
-    """Write `benchmarks/results/<name>.json` and return its path. Raises `ValueError` without rows.
+    """Write `benchmarks/results/<name>.json` and return its path.
 
     Learning curves by run, as `benchmarks.learning.curves` has them, are kept beside it, in `curves/<name>.json`. Where
     more processes want to run than there are cores, the notes say so: seconds and rates are then no measure.
+
+    A benchmark of many hours is recorded part by part: `part_of` says by a row's name which part it belongs to. What is
+    recorded of other parts stays, and `parts` in the file says at which commit and on which day each was measured.
+
+    Raises:
+        ValueError: no rows, or other seeds than those of the parts that stay.
     """
     if not rows:
         raise ValueError(f"benchmark {name} measured nothing")
-    result = {
+    result: dict[str, Any] = {
         "benchmark": name,
         "commit": source_commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         "versions": versions(),
         "seeds": list(seeds),
-        "rows": list(rows),
+        "rows": together(name, rows, part_of),
     }
+    if part_of:
+        measured = {key: result[key] for key in ("commit", "date")}
+        fresh, earlier = {part_of(row["what"]) for row in rows}, _earlier(name)
+        named = dict.fromkeys(part_of(row["what"]) for row in result["rows"])
+        if named.keys() - fresh and earlier["seeds"] != result["seeds"]:
+            raise ValueError(f"{name} was recorded with seeds {earlier['seeds']}, not {result['seeds']}")
+        result["parts"] = {part: measured if part in fresh else earlier["parts"][part] for part in named}
+        curves = curves and {**_earlier(f"curves/{name}"), **curves}
     if notes := "; ".join(filter(None, (notes, _crowd(os.getloadavg()[1], os.cpu_count() or 1)))):
         result["notes"] = notes
     path = RESULTS / f"{name}.json"
@@ -172,6 +188,23 @@ def record(
         write_atomically(beside, f"{{\n{lines}\n}}\n".encode())
     write_atomically(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
     return path
+
+
+def together(name: str, rows: Sequence[Row], part_of: PartOf | None) -> list[Row]:
+    """`rows`, and what is recorded of parts that none of them belongs to; each part where it was."""
+    earlier: list[Row] = _earlier(name).get("rows", []) if part_of else []
+    if not part_of or not earlier:
+        return list(rows)
+    fresh = {part_of(row["what"]) for row in rows}
+    places = list(dict.fromkeys(part_of(row["what"]) for row in [*earlier, *rows]))
+    every = [*(row for row in earlier if part_of(row["what"]) not in fresh), *rows]
+    return sorted(every, key=lambda row: places.index(part_of(row["what"])))
+
+
+def _earlier(name: str) -> dict[str, Any]:
+    """What is recorded under the name; nothing: empty."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _crowd(load: float, cores: int) -> str:

@@ -141,9 +141,17 @@ def _section(result: Result) -> str:
     if others:
         many = f"<details><summary>{len(others)} figures without a target</summary>"
         lines += [_rows(others)] if not judged else [many, _rows(others), "</details>"]
-    if result.get("notes"):
-        lines.append(_cell(result["notes"]))
+    lines += [_cell(told) for told in (_parts(result), result.get("notes")) if told]
     return "\n\n".join(lines)
+
+
+def _parts(result: Result) -> str:
+    """Of a result that was recorded part by part: when each part was, but for those of the last time."""
+    before: dict[str, list[str]] = {}
+    for part, measured in result.get("parts", {}).items():
+        if measured["commit"] != result["commit"]:
+            before.setdefault(f"{measured['date']}, commit {measured['commit'][:10]}", []).append(part)
+    return "; ".join(f"{', '.join(parts)}: {when}" for when, parts in before.items())
 
 
 def _rows(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,33 @@ def test_results_are_recorded_as_agreed(results: Path) -> None:
     assert json.loads(harness.record("toy", result["rows"], [], "short run").read_text())["notes"] == "short run"
     with pytest.raises(ValueError, match="measured nothing"):
         harness.record("toy", [], [])
+
+
+def test_parts_are_recorded_at_a_time_of_their_own(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def part_of(what: str) -> str:
+        return what.partition(",")[0]
+
+    def write(commit: str, *figures: tuple[str, float], seeds: tuple[int, ...] = (0, 1)) -> dict[str, Any]:
+        monkeypatch.setattr(harness, "source_commit", lambda: commit)
+        curve = {figures[0][0]: {"steps": [figures[0][1]], "return": [0.0]}}
+        rows = [harness.row(*figure) for figure in figures]
+        return json.loads(harness.record("toy", rows, seeds, curves=curve, part_of=part_of).read_text())
+
+    first = write("a" * 40, ("near, x", 1.0), ("near, y", 2.0), ("far, x", 3.0))
+    assert table._parts(first) == ""
+    second = write("b" * 40, ("near, x", 4.0), ("new, x", 5.0))
+    found = [(row["what"], row["value"]) for row in second["rows"]]
+    assert found == [("near, x", 4.0), ("far, x", 3.0), ("new, x", 5.0)]  # what near no longer measures is gone
+    assert {part: made["commit"][0] for part, made in second["parts"].items()} == {"near": "b", "far": "a", "new": "b"}
+    assert table._parts(second) == f"far: {first['date']}, commit aaaaaaaaaa"
+    third = write("c" * 40, ("far, x", 6.0))
+    assert table._parts(third) == f"near, new: {first['date']}, commit bbbbbbbbbb"
+    kept = json.loads((results / "curves" / "toy.json").read_text())
+    assert {name: curve["steps"] for name, curve in kept.items()} == {"near, x": [4.0], "far, x": [6.0]}
+    with pytest.raises(ValueError, match=r"recorded with seeds \[0, 1\], not \[7\]"):
+        write("d" * 40, ("far, x", 6.0), seeds=(7,))
+    alone = write("e" * 40, ("far, x", 1.0), ("near, x", 1.0), ("new, x", 1.0), seeds=(7,))
+    assert alone["seeds"] == [7]
 
 
 def test_a_crowded_machine_is_noted(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

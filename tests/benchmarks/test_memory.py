@@ -8,7 +8,7 @@ import torch
 
 from agents.training.experiment import load_experiment
 from benchmarks import cores, episodic_control, episodic_memory, memory_page
-from benchmarks.harness import row
+from benchmarks.harness import row, seeds_row
 from taskgen.interaction.agent import Rollout
 
 
@@ -117,3 +117,16 @@ def test_figures_are_drawn_of_what_is_there(monkeypatch, tmp_path):
     text = memory_page.tables([{"benchmark": "episodic_memory", "rows": rows}])
     assert "(visits.svg)" in text
     assert "(two-step.svg)" not in text
+
+
+def test_the_best_core_is_found_among_all_that_are_recorded():
+    def earned(core, *values):
+        return seeds_row(f"bandit-100, {core}: return of 100 episodes", values)
+
+    rows = [earned("gru", 76.0, 77.0, 78.5), earned("lstm", 76.0, 76.0, 77.0), earned("gru twice", 99.0, 99.0, 99.0)]
+    (found,) = cores.best("bandit-100", rows)
+    assert found["what"] == "bandit-100, the best core: return of 100 episodes (gru)"
+    assert (found["values"], found["target"], found["met"]) == ([76.0, 77.0, 78.5], ">= 77", True)
+    assert cores.part_of(found["what"]) == "bandit-100, the best core"
+    assert not [*cores.best("bandit-10", rows)]
+    assert not [*cores.best("tabular", rows)]
