@@ -20,7 +20,8 @@ from agents.common.inner_loop import gradient_step
 from benchmarks.harness import Row, record, row
 
 SIZES = ((20, 20), (40, 20), (20, 200), (40, 200), (20, 2000))
-NETWORK = FastMLP((2, 100, 100, 2), "tanh")
+LAYERS = (2, 100, 100, 2)
+NETWORK = FastMLP(LAYERS, "tanh")
 RATE, SECONDS, TURN = 0.1, 4.0, 0.15
 
 

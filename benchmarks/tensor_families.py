@@ -243,7 +243,7 @@ def main() -> None:
     # XLA reads this when JAX is first imported: one thread, as for the others.
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     with_jax = find_spec("jax") is not None
-    notes = "" if with_jax else "without the JAX twin: install jax (pip install jax) beside the package to measure it"
+    notes = "" if with_jax else "without the JAX twin: pip install 'taskgen-metarl[twins]' to measure it"
     if notes:
         print(notes, flush=True)
     resume = Resume("tensor_families", {"jax": with_jax})

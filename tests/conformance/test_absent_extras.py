@@ -58,6 +58,12 @@ def stable_baselines(path):
     importlib.import_module("taskgen.faces.stable_baselines")
 
 
+def twinned(path):
+    from benchmarks.jax_twins import main
+
+    main([])
+
+
 WAYS = {
     "box2d": ("Box2D", made_by_gymnasium("LunarLander-v3")),
     "curricula": ("sklearn", lambda path: build_source("alp-gmm", FAMILY, np.random.SeedSequence(0))),
@@ -69,6 +75,7 @@ WAYS = {
     "robotics": ("gymnasium_robotics", made_by_gymnasium("PointMaze_Absent-v0")),
     "sb3": ("stable_baselines3", stable_baselines),
     "tensorboard": ("tensorboard", tracked("tensorboard")),
+    "twins": ("jax", twinned),
     "wandb": ("wandb", tracked("wandb")),
 }
 """By extra, the module that is not there and who needs it."""
