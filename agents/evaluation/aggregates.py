@@ -26,6 +26,8 @@ from agents.evaluation.statistics import Interval, crossed, finite, intervals, s
 
 MARGIN = 0.05
 """Runs whose shares are nearer than this to 0 or 1 leave a share without an interval."""
+RESOLUTION = 2**17
+"""Scores are told apart where they differ by more than this part of themselves: less is rounding of the same sums."""
 NO_ENDS = f"a run is ahead on fewer than {MARGIN:.0%} of the tasks, or behind, where its spread says too little"
 """Why a share has no interval where runs and tasks are enough."""
 
@@ -43,10 +45,10 @@ def profile(x: ArrayLike, thresholds: ArrayLike) -> tuple[Interval, ...]:
 def improvement(x: ArrayLike, y: ArrayLike) -> Interval:
     """Probability that a run of one agent earns more on a task than a run of another: scores [S, N] and [T, N].
 
-    The share of wins over all pairs of runs on the same task, a tie being half of one (Mann and Whitney's U by task).
-    Both agents' seeds move it, and tasks: with Welch's degrees of freedom for the seeds of both. There is no interval
-    with two seeds of either; with one of either it is over tasks alone. Raises `ValueError` for NaN, no samples or
-    different tasks.
+    The share of wins over all pairs of runs on the same task, a tie, but for rounding, being half of one (Mann and
+    Whitney's U by task). Both agents' seeds move it, and tasks: with Welch's degrees of freedom for the seeds of both.
+    There is no interval with two seeds of either, nor on one task; with one seed of either it is over tasks alone.
+    Raises `ValueError` for NaN, no samples or different tasks.
     """
     ours, theirs = finite(x), finite(y)
     if ours.shape[1] != theirs.shape[1]:
@@ -94,14 +96,23 @@ def scale(random: ArrayLike, optimal: ArrayLike) -> Interval:
 
 
 def thresholds(*samples: NDArray[np.float64], most: int = 101) -> NDArray[np.float64]:
-    """Where to look at profiles of all `samples`: at each of their values, or where these are many, equally spaced."""
+    """Where to look at profiles of all `samples`: at each of their values, or where these are many, equally spaced.
+
+    Of values that differ by rounding at the highest, which none of them is above.
+    """
     values = np.unique(np.concatenate([part.ravel() for part in samples]))
+    values = values[np.append(_apart(values[1:], values[:-1]), True)]
     return values if len(values) <= most else np.linspace(values[0], values[-1], most)
 
 
 def _wins(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of each run of `x` [S, N], its share of wins against the runs of `y` on each task, [S, N]."""
-    return sum(((x > run) + 0.5 * (x == run) for run in y), np.zeros(x.shape)) / len(y)
+    return sum((0.5 + 0.5 * np.sign(x - run) * _apart(x, run) for run in y), np.zeros(x.shape)) / len(y)
+
+
+def _apart(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where they differ by more than rounding."""
+    return np.abs(x - y) > np.maximum(np.abs(x), np.abs(y)) / RESOLUTION
 
 
 def _share(samples: NDArray[np.float64]) -> Interval:

@@ -7,7 +7,8 @@ What adapts: the estimate of A and B, over all steps of the trial. What is meta-
 
 after n steps of the trial, with K_t the finite-horizon gain of the estimate, planned anew at every step. Without the
 noise, whose variance falls as in the reference, a fixed gain makes u a function of x and nothing more is learned of B.
-The state must be seen. It is told what control costs, and nothing of the task.
+The state must be seen. What control costs is the setting `effort`, which is to be the knob's where tasks have another;
+of the task it is told nothing.
 
 Reference: Simchowitz and Foster 2020, "Naive exploration is optimal for online LQR", algorithm 1; Mania, Tu and Recht
 2019, "Certainty equivalence is efficient for linear quadratic control".

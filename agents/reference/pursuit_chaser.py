@@ -7,8 +7,8 @@ What adapts: nothing. What is meta-learned: nothing.
 where the target is the prey's cell; the last one where it is not seen, at first the den.
 
 With full sight, a prey that stays in its den and no partner that has to help, no player can score more: the episode
-pays 1 - (d - 2) / H, d the steps from the start to the den. Where the prey runs the best player cuts it off, and earns
-what `Pursuit.optimal_return` works out.
+pays 1 - (d - 2) / H, d the steps from the start to the den, 2 or more. Where the prey runs the best player cuts it off,
+and earns what `Pursuit.optimal_return` works out.
 
 Reference: the greedy predators of Korf 1992, "A simple solution to pursuit games".
 

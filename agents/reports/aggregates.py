@@ -19,6 +19,8 @@ from agents.reports.results import band
 
 TRIAL, LAST = "return of a whole trial", "mean return of the last episode, or round of episodes"
 """What a score is: the second where players have trials of different lengths."""
+ONE_TASK = "on one task nobody can say how often"
+"""Why a probability has no interval where there is one."""
 RANDOM = ("random", "random (as new)")
 """What the player goes by that the scale of optimality gaps begins at."""
 
@@ -106,6 +108,9 @@ def _scale(players: Sequence[Scores]) -> tuple[tuple[NDArray[np.float64], NDArra
         less = f"{one.name}, which is told the task, earns {highest:.4g}, no more than {zero.name}, {lowest:.4g}"
         return None, f"There is no optimality gap: {less}."
     ahead = scale(zero.samples, one.samples)
+    if math.isnan(ahead.low):
+        luck = f"on one task nobody can say how much is luck of what {one.name} is ahead of {zero.name} by"
+        return None, f"There is no optimality gap: {luck}, {ahead.value:.4g}."
     if ahead.low <= 0:
         near = f"{one.name} is ahead of {zero.name} by {ahead.value:.4g} [{ahead.low:.4g}, {ahead.high:.4g}]"
         return None, f"There is no optimality gap: {near}, so that they may be equal and make no scale."
@@ -126,7 +131,8 @@ def _without(
         for other, interval in row.items():
             if math.isnan(interval.low):
                 few = 2 in (len(samples[agent]), len(samples[other]))
-                why = basis(2, 1).removeprefix("none: ") if few else NO_ENDS
+                rest = NO_ENDS if samples[agent].shape[1] > 1 else ONE_TASK
+                why = basis(2, 1).removeprefix("none: ") if few else rest
                 found.setdefault(why, []).append(f"{agent} and {other}")
     return found
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from registry.config import Part
 from taskgen.borders import state_of
@@ -15,6 +15,9 @@ from taskgen.interaction.collect import collect
 from taskgen.interaction.guard import planned
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
+
+RESOLUTION = 2**17
+"""Returns are told apart where they differ by more than this part of themselves."""
 
 
 class Alone:
@@ -33,3 +36,8 @@ class Alone:
         self._player.load_state_dict(self._fresh)
         trial = collect(self._player, self._batch, [replace(spec, reward=None)], plan=self._plan)
         return trial.episode_returns()[:, 0].double().cpu().numpy()
+
+
+def rounding(*returns: ArrayLike) -> float:
+    """How far apart `returns` may be and yet the same: rewards in another order, or other precision, sum to others."""
+    return max(float(np.abs(each).max()) for each in returns) / RESOLUTION

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from plugins.curricula.alone import Alone
+from plugins.curricula.alone import Alone, rounding
 from plugins.curricula.filtered import FilterConfig, Filtered
 from registry.config import Part
 from registry.errors import ConfigError
@@ -47,7 +47,9 @@ class SolvableTasks(Filtered):
 
     def _problem(self, spec: TaskSpec) -> str | None:
         best = self._best(spec)
-        return None if best >= self._least else f"task {spec.id} returns {best:g} at best, wanted {self._least:g}"
+        if best >= self._least - rounding(best, self._least):
+            return None
+        return f"task {spec.id} returns {best:g} at best, wanted {self._least:g}"
 
     def _best(self, spec: TaskSpec) -> float:
         """The best return of an episode of `spec` in the family's own reward."""

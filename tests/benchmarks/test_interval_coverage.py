@@ -27,6 +27,29 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds: int, seed: float, 
         assert 0.93 - error < share < 0.97 + error
 
 
+SKEWED = {  # drawn about a mean of 0; from how often to how often the intervals hold it, as docs/judging.md says
+    "exponential": (lambda rng, *shape: rng.exponential(size=shape) - 1, 0.86, 0.96),
+    "log-normal": (lambda rng, *shape: rng.lognormal(size=shape) - math.exp(0.5), 0.79, 0.95),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SKEWED)
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("tasks", [20, 200])
+@pytest.mark.parametrize(("seed", "task"), [(1.0, 1.0), (0.2, 1.0), (1.0, 0.2)])
+def test_of_skewed_effects_they_hold_the_truth_less_often(
+    kind: str, seeds: int, tasks: int, seed: float, task: float
+) -> None:
+    draw, least, most = SKEWED[kind]
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(REPETITIONS):
+        x = seed * draw(rng, seeds, 1) + task * draw(rng, 1, tasks) + 0.3 * draw(rng, seeds, tasks)
+        _, low, high = intervals(x)[0]
+        held += low <= 0 <= high
+    assert least < held / REPETITIONS < most
+
+
 @pytest.mark.parametrize(("seeds", "normal"), [(3, True), (5, False), (10, True)])
 def test_intervals_of_aggregates_hold_the_truth_too(monkeypatch, seeds: int, normal: bool) -> None:
     monkeypatch.setattr(benchmarks.interval_coverage, "MANY", 200_000)

@@ -61,7 +61,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "robust-plr": {"capacity": 12, "minimum_fill": 0.1},
     "sfl": {"candidates": 12, "plays": 2, "kept": 4, "refresh": 2},
     "solvable": {},
-    "interesting": {"episodes": 1},
+    "interesting": {"episodes": 2},
     "within": {"knobs": {"goal": {"low": 3}}},
     "deduplicated": {},
     "staged": {"stages": [{"iterations": 1}, {}]},

@@ -38,7 +38,7 @@ NEEDED: dict[str, Callable[[TaskFamily[Any]], dict[str, Any]]] = {
         "points": [{"iteration": 0, "weights": {"a": 1.0}}, {"iteration": 2, "weights": {"b": 1.0}}],
     },
     "builtin/solvable": lambda family: {"player": "random", "least_return": -1e9},
-    "builtin/interesting": lambda family: {"episodes": 1},
+    "builtin/interesting": lambda family: {"episodes": 2},
     "builtin/quality-diversity": lambda family: (
         {}
         if isinstance(family, Measured)

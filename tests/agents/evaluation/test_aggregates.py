@@ -2,13 +2,19 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from agents.evaluation.aggregates import improvement, optimality_gap, profile, scale, thresholds
+from agents.evaluation.play import play
 from agents.evaluation.statistics import Interval, crossed, intervals
+from registry.config import Part
+from taskgen.build import build_family, build_source
+from taskgen.interaction.build import build_agent, problem_of
 
 
 def generator(seed: int = 0) -> np.random.Generator:
@@ -65,6 +71,29 @@ def test_improvement_by_hand() -> None:
     assert improvement(x, y).value == 0.625
     assert improvement(y, x).value == 0.375
     assert improvement(x, x).value == 0.5
+
+
+def test_sums_of_the_same_rewards_in_another_order_tie() -> None:
+    apart = 2.0**-16  # of themselves: twice what rounding may make
+    for sums, same in ((0.1 + 0.2, True), (0.3 * (1 - apart / 4), True), (0.3 * (1 + apart), False)):
+        for sign in (1, -1):  # as a cost
+            x, y = np.full((2, 20), sign * sums), np.full((3, 20), sign * 0.3)
+            assert improvement(x, y).value == 1 - improvement(y, x).value == (0.5 if same else 0.5 + sign / 2)
+            assert thresholds(x, y).tolist() == ([max(x[0, 0], y[0, 0])] if same else sorted({x[0, 0], y[0, 0]}))
+    near = np.nextafter(np.float32(0.3), np.float32(1))
+    assert thresholds(np.array([[0.1, 0.3, near, -0.5]])).tolist() == [-0.5, 0.1, near]
+    assert [share.value for share in profile([[0.3, near]], thresholds(np.array([[0.3, near]])))] == [0]
+
+
+@pytest.mark.parametrize("world", ["grid-navigation", "pursuit"])
+def test_players_tie_where_their_rewards_in_decimals_do(world: str) -> None:
+    family = build_family(world, {"size": 4})
+    problem = problem_of(family, episodes=8, seed=0, device=torch.device("cpu"))
+    specs = build_source(Part(name="domain-randomization"), family, np.random.SeedSequence(0)).ask(100)
+    seeds = (replace(problem, seed=seed) for seed in range(4))
+    x = np.stack([play(build_agent(Part(name="random"), one), family, specs, 8).sum(0) for one in seeds])
+    wins = [[improvement(y[:1, [j]], y[1:, [j]]).value for j in range(100)] for y in (x, x.round(4))]
+    assert wins[0] == wins[1]
 
 
 def test_improvement_is_mann_and_whitneys_u_by_task() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agents.evaluation.aggregates import NO_ENDS
-from agents.reports.aggregates import LAST, Scores, aggregate, lines, section
+from agents.reports.aggregates import LAST, ONE_TASK, Scores, aggregate, lines, section
 from agents.reports.courses import kept_curves
 from agents.reports.results import pooled
 from registry.errors import UserError
@@ -70,6 +70,23 @@ def test_pairs_without_an_interval_are_told_with_the_reason() -> None:
     assert any(line.endswith("rl2 earns more than far with probability 1.000") for line in told)
     assert f"  no interval of rl2 and far: {NO_ENDS}" in told
     assert found.summary()["improvement"]["rl2"]["far"] == {"value": 1.0, "low": None, "high": None}
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+@pytest.mark.parametrize("lead", [0.0, 0.5, 1.0])
+def test_one_task_makes_no_scale_and_says_so(seeds: int, lead: float) -> None:
+    """However far the oracle is ahead of random on it: nothing tells how much of that is luck."""
+    earned = {"rl2": lead, "random": 0.0, "oracle": 1.0}
+    players = [
+        Scores(name, name == "rl2", name == "oracle", value + 0.1 * RNG.normal(size=(seeds, 1)))
+        for name, value in earned.items()
+    ]
+    found = aggregate(players)
+    assert found.gap == {}
+    assert re.search("There is no optimality gap: on one task .* oracle is ahead of random by", found.normalised)
+    few = "two seeds are too few, it takes 3" if seeds == 2 else ONE_TASK
+    assert found.without == {few: ["rl2 and random", "rl2 and oracle"]}
+    assert all(math.isnan(share.low) for row in found.profiles.values() for share in row)
 
 
 def test_lines_hold_every_figure() -> None:

@@ -1,6 +1,8 @@
 """A policy as an ONNX file, played by ONNX Runtime beside the agent that it was made of."""
 
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +241,13 @@ def test_what_a_file_cannot_hold_is_told(
     with pytest.raises(error, match=said):
         write_policy(Counting(kind), problem, tmp_path / "policy.onnx")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_fills_every_input_that_changes() -> None:
+    """Who explores in its first episodes would explore for ever where their number stays 0."""
+    page = (Path(__file__).parents[3] / "docs" / "python.md").read_text(encoding="utf-8")
+    filled = set(re.findall(r'given\["(\w+)"\]\[0\]', page.partition("## A policy as a file")[2]))
+    assert filled == {field.name for field in fields(Step)} - {"descriptor"}  # which is the task's
 
 
 def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,15 +152,53 @@ def test_as_good_as_asked_for_is_solved(make: Any, family: Any) -> None:
         make("solvable", over=family, least_return=7.1, attempts=2).ask(1)
 
 
+def test_a_return_that_is_the_least_but_for_rounding_is_enough(make: Any, family: Any, monkeypatch: Any) -> None:
+    sums = np.float32(-0.1) * 3, np.float32(0.7), np.float32(0.0)  # below -0.3 and 0.7 in double precision
+    for paid, least in zip(sums, (-0.3, 0.7, 0.0), strict=True):
+        monkeypatch.setattr("plugins.curricula.alone.Alone.returns", lambda *_, paid=paid: np.array([float(paid)]))
+        assert len(make("solvable", over=family, player="random", least_return=least).ask(2)) == 2
+        with pytest.raises(TaskError, match="wanted"):
+            make("solvable", over=family, player="random", least_return=least + 1e-4, attempts=2).ask(1)
+
+
 def test_interesting_is_where_the_best_gets_more_than_chance_does(make: Any, family: Any, monkeypatch: Any) -> None:
     """By chance 3 an episode, at best the force: more than 5 more, to the last digit."""
-    monkeypatch.setattr("plugins.curricula.alone.Alone.returns", lambda *_: np.array([2.0, 4.0]))
+    monkeypatch.setattr("plugins.curricula.alone.Alone.returns", lambda *_: np.array([3.0, 3.0]))
     family.optimal_return = lambda spec: spec.context["force"]
     kept = make("interesting", over=family, margin=5.0).ask(30)
     assert kept == [spec for spec in make("within", over=family).ask(400) if spec.context["force"] > 8.0][:30]
     family.optimal_return = lambda spec: 8.0
-    with pytest.raises(TaskError, match="returns 8 at best, 3 by chance; wanted more than 5 more"):
+    with pytest.raises(TaskError, match="8 at best, 3 by chance, which is 5 more, give or take .*e-05; wanted 5 more"):
         make("interesting", over=family, margin=5.0, attempts=3).ask(1)
+
+
+def test_interesting_is_what_is_ahead_by_more_than_luck(make: Any, family: Any, monkeypatch: Any) -> None:
+    """By chance 2 and 4: of mean 3 and standard error 1, which the best has to be ahead by besides the margin."""
+    monkeypatch.setattr("plugins.curricula.alone.Alone.returns", lambda *_: np.array([2.0, 4.0]))
+    family.optimal_return = lambda spec: spec.context["force"]
+    kept = make("interesting", over=family, margin=4.0).ask(30)
+    assert kept == [spec for spec in make("within", over=family).ask(400) if spec.context["force"] > 8.0][:30]
+    family.optimal_return = lambda spec: 8.0
+    with pytest.raises(TaskError, match="8 at best, 3 by chance, which is 5 more, give or take 1; wanted 4 more"):
+        make("interesting", over=family, margin=4.0, attempts=3).ask(1)
+
+
+@pytest.mark.parametrize(
+    ("world", "knobs"),
+    [
+        ("signal-noise-chain", {}),  # whatever is done
+        ("two-step", {"good": 0.5, "bad": 0.5}),
+        ("barcode-bandit", {"good": 0.5, "bad": 0.5}),
+        ("grid-navigation", {}),  # three steps, the goal is four away: -0.3, but for rounding
+    ],
+)
+def test_interesting_turns_down_where_nothing_that_is_done_makes_a_difference(
+    make: Any, world: str, knobs: dict[str, Any]
+) -> None:
+    over = build_family(world, {"horizon": 3} if world == "grid-navigation" else {})
+    source = make("interesting", over=over)
+    kept = sum(source._problem(over.spec(knobs, seed=seed)) is None for seed in range(100))
+    assert kept <= 25  # by luck alone every other one would be
 
 
 def test_interesting_plays_in_the_family_s_own_reward(make: Any) -> None:
