@@ -113,8 +113,7 @@ class EPGRunner:
         """All members live on new tasks; the loss makes a step. Raises `UserError` where a unit of work fails."""
         assignment = self._assignment
         self._iteration += 1
-        specs = asked(self._source, assignment.tasks, assignment.family)
-        assignment.announce(specs)
+        specs = assignment.ask(self._source, assignment.tasks)
         self._sample = self._sample or specs[:_SAMPLED]
         seeds = child(self._seed, "environment", self._iteration)
         luck = _integers(child(seeds, "luck"), len(specs))

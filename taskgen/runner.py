@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from registry.config import Part
+from taskgen.borders import asked
 from taskgen.family import TaskFamily
 from taskgen.record import Record
+from taskgen.source import TaskSource
 from taskgen.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -38,9 +40,15 @@ class Assignment:
     """Root of every random stream of the runner."""
     device: "torch.device"
     announce: Callable[[Sequence[TaskSpec]], None] = _unheard
-    """To be told the tasks that the judged `agent` is about to be trained on, before it is.
+    """To be told the tasks that a runner makes itself and the judged `agent` is about to be trained on, before it is.
 
     Raises `UserError` for those that it is judged on.
+    """
+    ask: Callable[[TaskSource, int], list[TaskSpec]] = asked
+    """So many tasks of a source to train the judged `agent` on.
+
+    Those that it is judged on, which a source may meet by chance, are passed over. Raises `UserError` where they are
+    more than chance.
     """
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 import registry
 from agents.common.acceleration import Precision
 from agents.evaluation.tail import PART
+from agents.training import quarantine
 from agents.training.budget import BUDGETS, ITERATIONS, overridden
 from agents.training.held_out import HeldOut, source_apart
 from registry.config import INCIDENTAL, Config, Part, parse, read_toml
@@ -365,6 +366,7 @@ def build_runner(experiment: Experiment, family: TaskFamily[Any], device: torch.
         seed=seed_sequence(experiment.seed, "runner"),
         device=device,
         announce=held_out.refuse,
+        ask=lambda source, n: quarantine.ask(source, n, None, family, held_out)[0],
     )
     item = registry.catalogue().get("runners", part.name)
     runner = item.build(part.settings, assignment=assignment)

@@ -21,15 +21,16 @@ CHANCE = 0.02
 def ask(
     source: TaskSource,
     n: int,
-    batch: TaskBatch,
+    batch: TaskBatch | None,
     family: TaskFamily[Any] | None = None,
     held_out: HeldOut | None = None,
 ) -> tuple[list[TaskSpec], int]:
     """`n` tasks of `source`, in its order, without those not to be trained on; how many held-out ones were passed over.
 
-    Those are tasks that the faults of `batch` have put into quarantine, and tasks that are `held_out`: each is replaced
-    by a further ask, so that four tasks are still four times one. What is given is valid in `family`. Raises
-    `UserError` when the source gives nothing but quarantined tasks, or more that are held out than `CHANCE` says.
+    Those are tasks that the faults of `batch`, if there is one, have put into quarantine, and tasks that are
+    `held_out`: each is replaced by a further ask, so that four tasks are still four times one. What is given is valid
+    in `family`. Raises `UserError` when the source gives nothing but quarantined tasks, or more that are held out than
+    `CHANCE` says.
     """
     log = batch.faults if isinstance(batch, Faulting) else None
     kept, refused, passed = list[TaskSpec](), 0, 0

@@ -112,8 +112,8 @@ class Pbt:
 
     def __init__(self, config: PbtConfig, *, assignment: Assignment) -> None:
         self.config = config
-        self._seed, self._family = assignment.seed, assignment.family
-        self._part, self._source_part, self._announce = assignment.agent, assignment.source, assignment.announce
+        self._seed = assignment.seed
+        self._part, self._source_part, self._ask = assignment.agent, assignment.source, assignment.ask
         _refuse_misfits(config, assignment.agent)
         self._source = build_source(assignment.source, assignment.family, child(self._seed, "source"))
         if self._source.feedback:
@@ -171,9 +171,8 @@ class Pbt:
     def _learn(self) -> int:
         """Environment steps taken. A member that fails stays as it was, and is worst."""
         config, trials = self.config, self._trainee.tasks
-        lessons = [asked(self._source, trials, self._family) for _ in range(config.steps)]
-        exam = asked(self._source, config.judged_tasks, self._family)
-        self._announce([spec for lesson in (*lessons, exam) for spec in lesson])
+        lessons = [self._ask(self._source, trials) for _ in range(config.steps)]
+        exam = self._ask(self._source, config.judged_tasks)
         self._sample = self._sample or [spec for lesson in lessons for spec in lesson][:_SAMPLED]
         seeds = child(self._seed, "environment", self._iteration)
         common = Practice(

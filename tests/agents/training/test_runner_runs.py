@@ -4,13 +4,15 @@ import json
 
 import pytest
 
-from agents.training.experiment import load_experiment
+from agents.training.experiment import build_parts, load_experiment
 from agents.training.judge import evaluate_run
 from agents.training.loop import train
 from agents.training.run import RunDirectory
 from registry.errors import UserError
 from taskgen import lineage
 from taskgen.archive import Archive
+from taskgen.build import build_family, build_source, task_key
+from taskgen.streams import child, seed_sequence
 from tests.agents.training.test_loop import Quiet, digest
 
 EVOLVING = (
@@ -76,3 +78,32 @@ def test_no_one_agent_is_judged(finished, capsys):
     assert not (finished.path / "evaluations.jsonl").exists()
     with pytest.raises(UserError, match="reports on them itself"):
         evaluate_run(finished)
+
+
+@pytest.mark.parametrize("name", ["pbt", "epg"])
+def test_a_task_that_the_run_is_judged_on_and_the_source_meets_by_chance_is_passed_over(name):
+    runner, agent = {
+        "pbt": ("{name='pbt', population=2, explore={learning_rate={low=0.1, high=1.0}}}", "{name='es', pairs=1}"),
+        "epg": ("{name='epg'}", "{name='epg', hidden=[4]}"),
+    }[name]
+    overrides = ["family={name='cartpole', horizon=20}", f"runner={runner}", f"agent={agent}"]
+    overrides += ["source={name='domain-randomization'}", "training={iterations=1, tasks=4, episodes=2}"]
+    config = load_experiment("es-cartpole", overrides).config
+    seed = child(seed_sequence(config.seed, "runner"), "source")
+    given = build_source(config.source, build_family("cartpole", {"horizon": 20}), seed).ask(20)
+
+    def trained_on(*held_out):
+        parts = build_parts(config)
+        vars(parts.held_out)["specs"] = list(held_out)
+        try:
+            parts.runner.iterate()
+            return [task_key(record.spec) for record in parts.runner.records()]
+        finally:
+            parts.runner.close()
+
+    first, second, *_ = map(task_key, given)
+    met = trained_on()
+    assert met[:2] == [first, second]
+    assert trained_on(given[1])[:2] == [first, task_key(given[2])]
+    with pytest.raises(UserError, match="source and held-out set both hold task"):
+        trained_on(*given[:3])
