@@ -17,6 +17,7 @@ from registry.catalogue import Item
 from registry.config import Part
 from registry.discovery import environments
 from registry.errors import UserError
+from registry.nameable import companies
 from registry.testing import check_plugin
 from taskgen.borders import place_of
 from taskgen.build import build_family, build_source
@@ -95,7 +96,7 @@ def listing(memory: float, plugin: str, beat: Beat = silent) -> tuple[list[tuple
             check_plugin(file if file.suffix == ".py" else module)
         except AssertionError as error:
             problems = str(error).splitlines()
-    classes = [(ENVIRONMENT, f"{name}:{path}") for path in environments(module)]
+    classes = [(ENVIRONMENT, f"{name}:{path}") for path in (*environments(module), *companies(module))]
     return [*((item.kind, item.full_name) for item in items), *classes], problems
 
 

@@ -34,8 +34,17 @@ def loads_agent(found: object) -> bool:
 
 def nameable(module: object) -> list[str]:
     """The names of such environments, policies and agents of a `module`, those that it has imported left out."""
-    own = {name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}  # type: ignore[attr-defined]
-    return [name for name, one in own.items() if makes_company(one, name) or is_policy(one) or loads_agent(one)]
+    policies = [name for name, one in _own(module).items() if is_policy(one) or loads_agent(one)]
+    return [*companies(module), *policies]
+
+
+def companies(module: object) -> list[str]:
+    """The names of the environments alone."""
+    return [name for name, one in _own(module).items() if makes_company(one, name)]
+
+
+def _own(module: object) -> dict[str, object]:
+    return {name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}  # type: ignore[attr-defined]
 
 
 def _takes(found: object) -> list[str] | None:

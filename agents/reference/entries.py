@@ -228,6 +228,13 @@ def _control_players() -> list[Entry]:
     )
     return [
         _player(
+            "bipedal-heuristic",
+            "bipedal-walker",
+            "bipedal_heuristic:BipedalHeuristic",
+            "Puts one foot before the other as Gymnasium's own heuristic does; knows no obstacles.",
+            "Brockman et al. 2016, OpenAI Gym",
+        ),
+        _player(
             "point-navigation-oracle",
             "point-navigation",
             "point_navigation_oracle:PointNavigationOracle",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plugins.families import terrain
+from plugins.families.biped_body import HIP, LEG, POSTURE, RADII, closeup, overview
 from plugins.families.terrain import STEP
 from registry.config import Config
 from taskgen.batch import Transition
@@ -37,12 +38,8 @@ RAYS = 1.5 * np.arange(10) / 10.0
 """Angles of the rays, from straight down forwards."""
 FALL = -100.0
 _SKIP = 2
-_LEG, _HIP = 34.0 / 30.0, -8.0 / 30.0  # length of a limb; where the legs hang, below the origin of the hull
-_RADII = (4.0 / 30.0, 3.2 / 30.0)  # of upper and lower leg
 _MASSES = (5.42, 0.302, 0.242)  # of hull, upper and lower leg: areas times densities of BipedalWalker
 _PUSH = 5.0 / RATE / (_MASSES[0] + 2 * _MASSES[1] + 2 * _MASSES[2])  # largest velocity at the start
-_POSTURE = np.array([terrain.PAD / 2 * STEP, 2 * _LEG - _HIP, 0.0, -0.05, -0.1, 0.05, -0.1])
-_HULL, _FRONT, _BACK = np.array([[110, 90, 190], [200, 90, 120], [140, 60, 85]], dtype=np.uint8)
 
 C = TypeVar("C", bound=Config)
 
@@ -84,21 +81,11 @@ class CourseWalker(TaskFamily[C]):
 
     def render(self, spec: TaskSpec) -> NDArray[np.uint8]:
         """The whole course from the side, the walker at the start."""
-        pieces = self.course(spec)
-        lowest, highest = pieces[:, [1, 3]].min(), max(pieces[:, [1, 3]].max(), 3.0)
-        scale = 7.0
-        height = int(np.clip((highest - lowest + 3.0) * scale, 64, 320))
-        picture = terrain.landscape(pieces, 0.0, lowest - 1.5, scale, (height, int(terrain.LENGTH * STEP * scale)))
-        _draw_walker(picture, _POSTURE, 0.0, lowest - 1.5, scale)
-        return picture
+        return overview(self.course(spec))
 
     def frame(self, spec: TaskSpec, state: Any) -> NDArray[np.uint8]:
         """16 m around the walker in `state`."""
-        posture = np.asarray(state)[1 : 1 + len(_POSTURE)]
-        left, bottom, scale = posture[0] - 5.0, posture[1] - 5.0, 20.0
-        picture = terrain.landscape(self.course(spec), left, bottom, scale, (180, 320))
-        _draw_walker(picture, posture, left, bottom, scale)
-        return picture
+        return closeup(self.course(spec), np.asarray(state)[1 : 1 + len(POSTURE)])
 
 
 class CourseBatch(MujocoBatch):
@@ -158,9 +145,9 @@ class _Biped:
         }
 
     def initial(self, tables: Arrays, uniform: Array) -> tuple[Array, Array]:
-        velocity = np.zeros((len(uniform), len(_POSTURE)))
+        velocity = np.zeros((len(uniform), len(POSTURE)))
         velocity[:, 0] = _PUSH * (2.0 * uniform[:, 0] - 1.0)
-        return np.tile(_POSTURE, (len(uniform), 1)), velocity
+        return np.tile(POSTURE, (len(uniform), 1)), velocity
 
     def place(self, physics: Arrays) -> Array:
         """[B, 2] x, and how far the hull is tilted."""
@@ -220,38 +207,13 @@ def _document() -> str:
 
 def _leg(i: int) -> str:
     upper, lower = (
-        _capsule(f"0 0 {-radius} 0 0 {radius - _LEG}", radius, mass)
-        for radius, mass in zip(_RADII, _MASSES[1:], strict=True)
+        _capsule(f"0 0 {-radius} 0 0 {radius - LEG}", radius, mass)
+        for radius, mass in zip(RADII, _MASSES[1:], strict=True)
     )
-    return f"""<body pos="0 0 {_HIP}"><joint name="hip{i}" range="-0.8 1.1"/>{upper}
-<body pos="0 0 {-_LEG}"><joint name="knee{i}" range="-1.6 -0.1"/>{lower}
+    return f"""<body pos="0 0 {HIP}"><joint name="hip{i}" range="-0.8 1.1"/>{upper}
+<body pos="0 0 {-LEG}"><joint name="knee{i}" range="-1.6 -0.1"/>{lower}
 <site name="foot{i}" type="box" size="2 1 2"/></body></body>"""
 
 
 def _capsule(ends: str, radius: float, mass: float) -> str:
     return f'<geom type="capsule" group="1" contype="0" conaffinity="1" fromto="{ends}" size="{radius}" mass="{mass}"/>'
-
-
-def _draw_walker(picture: NDArray[np.uint8], posture: Array, left: float, bottom: float, scale: float) -> None:
-    """The walker into `picture`, in place."""
-    height, width, _ = picture.shape
-    x = left + (np.arange(width) + 0.5) / scale
-    z = bottom + (np.arange(height)[::-1, None] + 0.5) / scale
-
-    def limb(start: Array, end: Array, radius: float, colour: Array) -> None:
-        along = end - start
-        share = np.clip(((x - start[0]) * along[0] + (z - start[1]) * along[1]) / (along @ along), 0.0, 1.0)
-        picture[np.hypot(x - start[0] - share * along[0], z - start[1] - share * along[1]) <= radius] = colour
-
-    hull, tilt = posture[:2], posture[2]
-    hip = hull + _HIP * _upwards(tilt)
-    for first, colour in ((5, _BACK), (3, _FRONT)):
-        knee = hip - _LEG * _upwards(tilt + posture[first])
-        limb(hip, knee, _RADII[0], colour)
-        limb(knee, knee - _LEG * _upwards(tilt + posture[first] + posture[first + 1]), _RADII[1], colour)
-    forwards = np.array([np.cos(tilt), np.sin(tilt)])
-    limb(hull - 0.7 * forwards, hull + 0.85 * forwards, 8.5 / 30, _HULL)
-
-
-def _upwards(angle: float) -> Array:
-    return np.array([-np.sin(angle), np.cos(angle)])

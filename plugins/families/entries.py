@@ -87,6 +87,7 @@ def families() -> list[Entry]:
             offers=("terrain-walker", "continuous-actions", "mutable"),
         ),
         _drawn_ground(),
+        _others_walker(),
         *_any_model(),
         _any_environment(),
         _any_company(),
@@ -361,4 +362,19 @@ def _drawn_ground() -> Entry:
         ),
         tags=("locomotion", "mujoco"),
         offers=("cppn-walker", "continuous-actions", "mutable"),
+    )
+
+
+def _others_walker() -> Entry:
+    return Entry(
+        "bipedal-walker",
+        "plugins.families.bipedal_walker:BipedalWalker",
+        "Gymnasium's BipedalWalker (Box2D) on POET's obstacle courses.",
+        config="plugins.families.bipedal_walker:BipedalWalkerConfig",
+        citation=(
+            "Brockman et al. 2016, OpenAI Gym; Wang et al. 2019, Paired Open-Ended Trailblazer (POET): Endlessly "
+            "Generating Increasingly Complex and Diverse Learning Environments and Their Solutions, section 4"
+        ),
+        tags=("locomotion", "gymnasium"),
+        offers=("bipedal-walker", "continuous-actions", "mutable"),
     )

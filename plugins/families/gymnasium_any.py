@@ -28,14 +28,14 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, model_validator
 
-from registry.config import INCIDENTAL, Config
+from registry.config import Config
 from registry.errors import ConfigError
 from taskgen.engines import gym_env, gym_recipe
-from taskgen.engines.gym_batch import GymBatch, Hosts, Lender
-from taskgen.engines.gym_env import Description, Host
+from taskgen.engines.gym_batch import GymBatch, HostedConfig, Lender
+from taskgen.engines.gym_env import Description
 from taskgen.engines.gym_reading import told
 from taskgen.engines.gym_recipe import ATTRIBUTE, KWARGS, Recipe
-from taskgen.engines.gym_workers import Crew, described
+from taskgen.engines.gym_workers import described
 from taskgen.space import ContextSpace, Knob
 from taskgen.spec import TaskSpec
 from taskgen.variation import IntegerRange, Uniform
@@ -69,7 +69,7 @@ class KnobConfig(Config):
         return self
 
 
-class GymnasiumAnyConfig(Config):
+class GymnasiumAnyConfig(HostedConfig):
     """Structural settings of `GymnasiumAny`."""
 
     example: ClassVar[dict[str, dict[str, Any]]] = {"length": {"low": 0.25, "high": 2.0, "to": f"{ATTRIBUTE}.length"}}
@@ -90,19 +90,6 @@ class GymnasiumAnyConfig(Config):
     )
     levels: bool = Field(
         default=False, description="Reset every episode with the seed of the task, of which the level is drawn."
-    )
-    workers: int = Field(
-        0,
-        ge=0,
-        le=256,
-        description="Processes that host the environments; 0: this one, which none may hang or end.",
-        json_schema_extra=INCIDENTAL,
-    )
-    deadline: float = Field(
-        60.0,
-        gt=0,
-        description="Seconds after which an environment in a worker counts as hung.",
-        json_schema_extra=INCIDENTAL,
     )
 
     def recipe(self, places: Mapping[str, str] | None = None) -> Recipe:
@@ -128,10 +115,8 @@ class GymnasiumAnyConfig(Config):
         return self
 
 
-class GymnasiumAny(Lender):
+class GymnasiumAny(Lender[GymnasiumAnyConfig]):
     """Spaces and rewards are the environment's own."""
-
-    config: GymnasiumAnyConfig
 
     def __init__(self, config: GymnasiumAnyConfig, *, name: str) -> None:
         super().__init__(config, name=name)
@@ -144,11 +129,13 @@ class GymnasiumAny(Lender):
         self.observation_space, self.action_space = seen.observation_space, seen.action_space
         self.horizon = config.horizon
         self._seen = seen
-        self._recipe = _recipe(config)
-        self._idle: list[Crew] = []
-        """Workers of batches that are gone."""
-        for problem in _problems(self._recipe, *_tried(config), _waited(config)):
+        for problem in _problems(self.recipe, *_tried(config), _waited(config)):
             warnings.warn(f"{name}: {problem}", stacklevel=2)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """See `Lender.recipe`; each knob goes to its place."""
+        return self.config.recipe({name: knob.to for name, knob in self.config.knobs.items()})
 
     @cached_property
     def context_space(self) -> ContextSpace:
@@ -181,34 +168,13 @@ class GymnasiumAny(Lender):
         """An environment a slot; the descriptor is the knobs, each by its range."""
         return GymBatch(self, slots, device, first=self._seen.first, levels=self.config.levels)
 
-    def hosts(self) -> Hosts:
-        """Environments in this process or in workers, those of a batch that is gone where there are some."""
-        recipe, config = self._recipe, self.config
-        if not config.workers:
-            return Host(recipe, self.observation_space, self.action_space)
-        if self._idle:
-            return self._idle.pop()
-        spaces = self.observation_space, self.action_space
-        return Crew(recipe, *spaces, workers=config.workers, deadline=config.deadline)
-
-    def take_back(self, hosts: Hosts) -> None:
-        """Keep workers for the next batch."""
-        if isinstance(hosts, Crew):
-            self._idle.append(hosts)
-        else:
-            hosts.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and other processes, which start workers of their own; read-only mappings know neither."""
-        return {name: value for name, value in {**self.__dict__, "_idle": []}.items() if name != "structure"}
-
     def render(self, spec: TaskSpec) -> "NDArray[np.uint8] | str":
         """The first frame of the task's own seed, where the environment draws; else the knobs as text."""
         if not self._seen.pictures:
             return self._written(spec)
         try:
             env = gym_recipe.make(
-                self._recipe, {name: cast(float, spec.context[name]) for name in self.config.knobs}, "rgb_array"
+                self.recipe, {name: cast(float, spec.context[name]) for name in self.config.knobs}, "rgb_array"
             )
             try:
                 env.reset(seed=spec.seed % 2**31)
@@ -221,10 +187,6 @@ class GymnasiumAny(Lender):
 
     def _written(self, spec: TaskSpec) -> str:
         return cast(str, super().render(spec)) or self.config.id
-
-
-def _recipe(config: GymnasiumAnyConfig) -> Recipe:
-    return config.recipe({name: knob.to for name, knob in config.knobs.items()})
 
 
 def _described(config: GymnasiumAnyConfig) -> Description:

@@ -56,7 +56,7 @@ class ParallelAny(GymnasiumAny):
     def parallel(self, spec: TaskSpec, render_mode: str | None = None) -> Company:
         """The task for all whose policy is not named in `others`; parts in `leave_out` are shown."""
         numbers = {name: cast(float, spec.context[name]) for name in self.config.knobs}
-        recipe = replace(self._recipe, leave_out=())
+        recipe = replace(self.recipe, leave_out=())
         assert recipe.seat is not None
         env = cast(SeatEnv, gym_recipe.make(recipe, numbers, render_mode))
         options = gym_recipe.values_for(recipe, OPTIONS, numbers)

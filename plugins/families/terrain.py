@@ -21,22 +21,24 @@ PAD = 20
 GRASS = 10
 """A stretch of grass has half of this to one less; so many steps at the end need not be walked."""
 DRAWS = 6
-"""Uniforms of each step: unevenness, which obstacle, its size, length of grass, up or down, how many stairs."""
+"""Uniforms of each step: unevenness, which obstacle, its size, length of grass, up or down, how many or how high."""
 PIECES = LENGTH + 20
 """No course has more pieces: there is at most one a step, and the last obstacle may reach beyond the end."""
 PIT = 4
 """Steps that a pit is deep."""
 STAIR = 4
 """Steps that a stair is wide."""
+SKIN = STEP / 2
+"""How thick grass is."""
 _NEARBY = 36  # corners within 12 steps: of 13 pieces, and of 5 more that pits add
-_SKIN = STEP / 2  # how thick grass is
 _SKY, _EARTH, _TURF = np.array([[226, 236, 250], [150, 125, 95], [70, 150, 65]], dtype=np.uint8)
 
 
 def course(context: Mapping[str, Any], uniform: Floats) -> Floats:
     """[P, 5] pieces of ground, in metres: their surface runs from (x0, z0) to (x1, z1), `depth` below it is solid.
 
-    `uniform` [LENGTH, DRAWS] lies in (0, 1). Ranges that are missing or [0, 0] have no obstacles.
+    `uniform` [LENGTH, DRAWS] lies in (0, 1). Ranges that are missing or [0, 0] have no obstacles. Pieces follow each
+    other from left to right, but for stumps that float, each of which comes after the piece below it.
     """
     kinds = [name for name in _OBSTACLES if name in context and context[name][1] > 0]
     draws: list[list[float]] = uniform.tolist()
@@ -51,6 +53,11 @@ def course(context: Mapping[str, Any], uniform: Floats) -> Floats:
         z, velocity = _grass(pieces, at, length, z, velocity, context.get("roughness", 0.0), draws)
         at += length
     return np.array([piece for piece in pieces if piece[2] - piece[0] > 1e-9])
+
+
+def floats(pieces: Floats) -> NDArray[np.bool_]:
+    """[P] whether a piece hangs above the one before it."""
+    return np.append(np.zeros(1, dtype=np.bool_), pieces[1:, 0] < pieces[:-1, 2] - 1e-9)
 
 
 def boxes(pieces: Floats) -> Floats:
@@ -107,11 +114,14 @@ def sight(profiles: Floats, origin: Floats, rays: Floats) -> Floats:
 def landscape(pieces: Floats, left: float, bottom: float, scale: float, size: tuple[int, int]) -> NDArray[np.uint8]:
     """RGB [height, width, 3], `size` high and wide, `scale` pixels per metre."""
     height, width = size
-    top = heights(pieces, left + (np.arange(width) + 0.5) / scale)
+    x, hanging = left + (np.arange(width) + 0.5) / scale, floats(pieces)
+    top = heights(pieces[~hanging], x)
     z = bottom + (np.arange(height)[::-1, None] + 0.5) / scale
     picture = np.tile(_SKY, (height, width, 1))
     picture[z < top] = _EARTH
     picture[(z < top) & (z > top - max(0.2, 2.0 / scale))] = _TURF
+    for x0, z0, x1, _, depth in pieces[hanging]:
+        picture[(z < z0) & (z > z0 - depth) & (x > x0) & (x < x1)] = _EARTH
     return picture
 
 
@@ -125,7 +135,7 @@ def _grass(
             velocity = 0.8 * velocity - 0.01 * float(np.sign(z))
             velocity += (2.0 * draws[i][0] - 1.0) / 30.0 if i >= PAD else 0.0
             end = z + roughness * velocity
-        pieces.append((i * STEP, z, (i + 1) * STEP, end, _SKIN))
+        pieces.append((i * STEP, z, (i + 1) * STEP, end, SKIN))
         z = end
     return z, velocity
 
@@ -135,9 +145,18 @@ def _size(draw: list[float], bounds: tuple[float, float]) -> float:
     return STEP * (bounds[0] + (bounds[1] - bounds[0]) * draw[2])
 
 
+def _count(draw: list[float], bounds: tuple[int, int]) -> int:
+    """Both ends included."""
+    return bounds[0] + int(draw[5] * (bounds[1] - bounds[0] + 1))
+
+
 def _stump(pieces: list[_Piece], x: float, z: float, draw: list[float], context: Mapping[str, Any]) -> _After:
-    height = _size(draw, context["stump_height"])
-    pieces.append((x, z + height, x + STEP, z + height, height + _SKIN))
+    """One that floats has grass beneath; the room between is counted in whole steps."""
+    height, top = _size(draw, context["stump_height"]), _count(draw, context.get("stump_float", (0, 0))) * STEP
+    if not top:
+        pieces.append((x, z + height, x + STEP, z + height, height + SKIN))
+        return 1, z
+    pieces += [(x, z, x + STEP, z, SKIN), (x, z + top + height, x + STEP, z + top + height, height)]
     return 1, z
 
 
@@ -147,24 +166,23 @@ def _pit(pieces: list[_Piece], x: float, z: float, draw: list[float], context: M
     near, far, beyond = x + STEP, x + STEP + gap, x + 2 * STEP + gap
     steps = int(np.ceil(gap / STEP - 1e-9)) + 3
     pieces += [
-        (x, z, near, z, PIT * STEP + _SKIN),
-        (near, floor, far, floor, _SKIN),
-        (far, z, beyond, z, PIT * STEP + _SKIN),
-        (beyond, z, x + steps * STEP, z, _SKIN),
+        (x, z, near, z, PIT * STEP + SKIN),
+        (near, floor, far, floor, SKIN),
+        (far, z, beyond, z, PIT * STEP + SKIN),
+        (beyond, z, x + steps * STEP, z, SKIN),
     ]
     return steps, z
 
 
 def _stairs(pieces: list[_Piece], x: float, z: float, draw: list[float], context: Mapping[str, Any]) -> _After:
     """The first stair is level with the ground; after the last comes a step of ground, lower by a stair going down."""
-    height, (fewest, most) = _size(draw, context["stair_height"]), context["stair_steps"]
-    count, up = fewest + int(draw[5] * (most - fewest + 1)), draw[4] > 0.5
+    height, count, up = _size(draw, context["stair_height"]), _count(draw, context["stair_steps"]), draw[4] > 0.5
     rise, width = height if up else -height, STAIR * STEP
     for stair in range(count):
         here = z + stair * rise
-        pieces.append((x + stair * width, here, x + (stair + 1) * width, here, height + _SKIN))
+        pieces.append((x + stair * width, here, x + (stair + 1) * width, here, height + SKIN))
     end = z + (count - 1 if up else count) * rise
-    pieces.append((x + count * width, end, x + count * width + STEP, end, height + _SKIN))
+    pieces.append((x + count * width, end, x + count * width + STEP, end, height + SKIN))
     return count * STAIR + 1, end
 
 

@@ -1,147 +1,18 @@
 """A planar biped on POET's obstacle courses: roughness, pits, stumps and stairs are the task.
 
-Courses are those of Wang et al. 2019, "Paired Open-Ended Trailblazer (POET)", and its released code, but for the number
-of stairs, which includes the upper end of its range; the walker is that of `plugins.families.biped`. A course is fixed
-by the ranges and the task's seed.
+Courses are those of `plugins.families.obstacle_courses`, the walker is that of `plugins.families.biped`.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field, model_validator
-
-from plugins.families import terrain
 from plugins.families.biped import CourseWalker
-from registry.config import Config
-from registry.errors import TaskError
-from taskgen.engines import noise
-from taskgen.space import ContextSpace, Knob
-from taskgen.spec import TaskSpec
-from taskgen.variation import IntegerRange, Uniform
-
-_TABLES = -1  # the child of the task's seed that draws the course; episodes are children 0, 1, 2, ...
-
-_FIRST = {"pit_gap": (0.0, 0.8), "stump_height": (0.0, 0.4), "stair_height": (0.0, 0.4), "stair_steps": (1, 2)}
-"""What mutation makes of obstacles that a course has none of."""
-_MOVES = {"pit_gap": 0.4, "stump_height": 0.2, "stair_height": 0.2, "stair_steps": 1}
+from plugins.families.obstacle_courses import ObstacleConfig, ObstacleCourses
 
 
-class TerrainWalkerConfig(Config):
+class TerrainWalkerConfig(ObstacleConfig):
     """Structural settings of `TerrainWalker`."""
 
-    horizon: int = Field(2000, ge=1, le=100_000, description="Steps per episode.")
-    rough: bool = Field(default=True, description="Whether the ground can be rough.")
-    pits: bool = Field(default=True, description="Whether there can be pits.")
-    stumps: bool = Field(default=True, description="Whether there can be stumps.")
-    stairs: bool = Field(default=False, description="Whether there can be stairs; in POET's own runs there are none.")
 
-    @model_validator(mode="after")
-    def _some(self) -> "TerrainWalkerConfig":
-        if not (self.rough or self.pits or self.stumps or self.stairs):
-            raise ValueError("all of rough, pits, stumps and stairs are off; leave one on")
-        return self
-
-
-class TerrainWalker(CourseWalker[TerrainWalkerConfig]):
+class TerrainWalker(ObstacleCourses[TerrainWalkerConfig], CourseWalker[TerrainWalkerConfig]):
     """The biped on flat ground with obstacles whose sizes are drawn from ranges; see `CourseWalker`."""
 
     def __init__(self, config: TerrainWalkerConfig, *, name: str) -> None:
         super().__init__(config, name=name, horizon=config.horizon)
-        self.measures = {
-            name: (knob.low, knob.high) for name, knob in self.context_space.knobs.items() if name != "stair_steps"
-        }
-
-    @cached_property
-    def context_space(self) -> ContextSpace:
-        """Roughness and the ranges that sizes of obstacles are drawn from; [0, 0]: no such obstacles."""
-        config = self.config
-        knobs = {
-            "roughness": (config.rough, Knob(0, 10, 0, "Factor of the unevenness.", vary=Uniform(low=0, high=10))),
-            "pit_gap": (config.pits, _range(10, "Least and greatest width of pits.")),
-            "stump_height": (config.stumps, _range(5, "Least and greatest height of stumps.")),
-            "stair_height": (config.stairs, _range(5, "Least and greatest height of a stair.")),
-            "stair_steps": (
-                config.stairs,
-                Knob(
-                    1,
-                    9,
-                    1,
-                    "Fewest and most stairs in a row.",
-                    shape=(2,),
-                    integer=True,
-                    vary=IntegerRange(low=1, high=9),
-                    ordered=True,
-                ),
-            ),
-        }
-        return ContextSpace({name: knob for name, (enabled, knob) in knobs.items() if enabled})
-
-    def validate(self, context: Mapping[str, Any]) -> None:
-        """Ranges are ordered."""
-        for name in _FIRST:
-            if name in context and context[name][0] > context[name][1]:
-                low, high = context[name]
-                raise TaskError(f"{self.name}: {name} = [{low:g}, {high:g}] has its ends the wrong way round")
-
-    @classmethod
-    def drawn_from_seed(cls, context: Mapping[str, Any]) -> bool:
-        """The course is, unless it is flat: without roughness and obstacles."""
-        heights = (context.get(name, (0.0, 0.0))[1] for name in ("pit_gap", "stump_height", "stair_height"))
-        return context.get("roughness", 0.0) > 0 or any(height > 0 for height in heights)
-
-    def course(self, spec: TaskSpec) -> NDArray[np.float64]:
-        """[P, 5] the pieces of ground of a task, see `plugins.families.terrain.course`."""
-        key = noise.child(noise.keys([spec.seed]), _TABLES)
-        uniform = noise.uniforms64(key, terrain.LENGTH * terrain.DRAWS).numpy()
-        return terrain.course(spec.context, uniform.reshape(terrain.LENGTH, terrain.DRAWS))
-
-    def mutate(self, context: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        """POET's mutation of every kind of obstacle: one end of a range moves by a step, or both; or the kind appears.
-
-        Roughness moves by up to 0.6. Values are rounded to a tenth; no end falls below that of the first range.
-        """
-        child = dict(context)
-        if "roughness" in context:
-            child["roughness"] = round(float(np.clip(context["roughness"] + rng.uniform(-0.6, 0.6), 0.0, 10.0)), 1)
-        for name, first in _FIRST.items():
-            if name not in context:
-                continue
-            switch = "stair_height" if name == "stair_steps" else name
-            if context[switch][1] == 0:
-                child[name] = first
-                continue
-            choices = self._moves(name, context[name])
-            if choices:
-                child[name] = choices[int(rng.integers(len(choices)))]
-        return child
-
-    def descriptor(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
-        """[5] roughness, pit gap, stump height, as POET's novelty has them; with stairs [9], also height and number.
-
-        What is switched off is 0.
-        """
-        parts = [[context.get("roughness", 0.0)], *(context.get(name, (0, 0)) for name in ("pit_gap", "stump_height"))]
-        if self.config.stairs:
-            parts += [context["stair_height"], context["stair_steps"]]
-        return np.concatenate(parts).astype(np.float64)
-
-    def measure(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
-        """[M] roughness, and the upper end of every range of sizes: what a walker has to cope with."""
-        return np.array([np.max(context[name]) for name in self.measures], dtype=np.float64)
-
-    def _moves(self, name: str, now: Sequence[float]) -> list[tuple[float, float]]:
-        """Every range that one mutation may make of `now`."""
-        step, first, most = _MOVES[name], _FIRST[name], self.context_space.knobs[name].high
-        ends = [
-            [value for move in (step, 0, -step) if first[end] <= (value := round(now[end] + move, 1)) <= most]
-            for end in (0, 1)
-        ]
-        return [(low, high) for low in ends[0] for high in ends[1] if low <= high and (low, high) != tuple(now)]
-
-
-def _range(high: float, text: str) -> Knob:
-    vary = Uniform(low=0.0, high=high)
-    return Knob(0.0, high, 0.0, f"{text} [0, 0]: none.", unit="steps", shape=(2,), vary=vary, ordered=True)

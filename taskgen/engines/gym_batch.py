@@ -7,18 +7,23 @@ alone. What an environment does beyond its seed, to the bit of its floating poin
 
 import weakref
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from registry.config import INCIDENTAL, Config
 from taskgen.batch import Transition
 from taskgen.engines import noise
 from taskgen.engines.faults import Fault, FaultLog
+from taskgen.engines.gym_env import Host
 from taskgen.engines.gym_reading import Failure, Outcome
-from taskgen.engines.gym_recipe import Numbers
+from taskgen.engines.gym_recipe import Numbers, Recipe
+from taskgen.engines.gym_workers import Crew
 from taskgen.engines.rewards import SlotRewards
 from taskgen.family import TaskFamily, same_structure
 from taskgen.spaces import Array
@@ -45,21 +50,80 @@ class Hosts(Protocol):
         """One step of each of `slots`."""
         ...
 
+    def posture(self, slot: int) -> Any:
+        """What the environment of a slot says by its method `posture`."""
+        ...
+
     def close(self) -> None:
         """Let go of all environments."""
         ...
 
 
-class Lender(TaskFamily[Any]):
+class HostedConfig(Config):
+    """Settings that say where environments live; none changes a result."""
+
+    workers: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Processes that host the environments; 0: this one, which none may hang or end.",
+        json_schema_extra=INCIDENTAL,
+    )
+    deadline: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds after which an environment in a worker counts as hung.",
+        json_schema_extra=INCIDENTAL,
+    )
+
+
+C = TypeVar("C", bound=HostedConfig)
+
+
+class Lender(TaskFamily[C]):
     """A family that has environments to lend."""
 
-    @abstractmethod
-    def hosts(self) -> Hosts:
-        """Some, for one batch."""
+    def __init__(self, config: C, *, name: str) -> None:
+        super().__init__(config, name=name)
+        self._idle: list[Crew] = []
+        """Workers of batches that are gone."""
 
+    @cached_property
     @abstractmethod
+    def recipe(self) -> Recipe:
+        """How its environments are made."""
+
+    def numbers(self, spec: TaskSpec) -> Numbers:
+        """What an environment is made with for a task: by default its knobs."""
+        return {name: spec.context[name] for name in self.context_space.knobs}
+
+    def features(self, spec: TaskSpec) -> list[float]:
+        """The descriptor of a task: by default its knobs in order, each by its range from 0 to 1; or one 0 for none."""
+        scaled = [
+            (np.ravel(cast(Any, spec.context[name])) - knob.low) / ((knob.high - knob.low) or 1.0)
+            for name, knob in self.context_space.knobs.items()
+        ]
+        return np.concatenate(scaled or [np.zeros(1)]).tolist()
+
+    def hosts(self) -> Hosts:
+        """Environments for one batch, in this process or in workers, those of a batch that is gone where there are."""
+        spaces = self.observation_space, self.action_space
+        if not self.config.workers:
+            return Host(self.recipe, *spaces)
+        if self._idle:
+            return self._idle.pop()
+        return Crew(self.recipe, *spaces, workers=self.config.workers, deadline=self.config.deadline)
+
     def take_back(self, hosts: Hosts) -> None:
-        """The batch that had them is gone."""
+        """The batch that had them is gone: workers are kept for the next."""
+        if isinstance(hosts, Crew):
+            self._idle.append(hosts)
+        else:
+            hosts.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes, which start workers of their own; read-only mappings know neither."""
+        return {name: value for name, value in {**self.__dict__, "_idle": list[Crew]()}.items() if name != "structure"}
 
 
 class GymBatch:
@@ -74,7 +138,7 @@ class GymBatch:
 
     def __init__(
         self,
-        family: "Lender",
+        family: Lender[Any],
         slots: int,
         device: torch.device | str = "cpu",
         *,
@@ -122,7 +186,7 @@ class GymBatch:
         self._open()
         if not self._specs:
             return
-        self._hosts.give(range(self.slots), [self._numbers(spec.context) for spec in self._specs])
+        self._hosts.give(range(self.slots), [self._lender.numbers(spec) for spec in self._specs])
         rows: list[int] = np.flatnonzero(~self._resting & ~self._broken).tolist()
         shown = self._hosts.reset(rows, self._reset_with[rows].tolist()).observation
         for time in range(max((len(self._done[row]) for row in rows), default=0)):
@@ -148,7 +212,7 @@ class GymBatch:
         self._rewards.set_tasks(specs, slots)
         for slot, spec in zip(rows, specs, strict=True):
             self._specs[slot] = spec
-        self._hosts.give(rows, [self._numbers(spec.context) for spec in specs])
+        self._hosts.give(rows, [self._lender.numbers(spec) for spec in specs])
         index = torch.tensor(rows, dtype=torch.int64)
         self._seed_key[index] = noise.keys([spec.seed for spec in specs])
         self._episode[index] = 0
@@ -214,18 +278,14 @@ class GymBatch:
         """See `Resting.rest`."""
         self._resting |= where.cpu().numpy()
 
-    def descriptor(self) -> Tensor:
-        """[B, D]: the knobs in order, each by its range from 0 to 1; one 0 where there is none."""
-        knobs = self.family.context_space.knobs
-        rows = [
-            [(float(spec.context[name]) - knob.low) / ((knob.high - knob.low) or 1.0) for name, knob in knobs.items()]  # type: ignore[arg-type]
-            or [0.0]
-            for spec in self._specs
-        ]
-        return self._rewards.beside(torch.tensor(rows, dtype=torch.float32)).to(self.device)
+    def state(self, slot: int) -> Any:
+        """What the environment of `slot` says of itself by its method `posture`, for families that draw it."""
+        return self._hosts.posture(slot)
 
-    def _numbers(self, context: Mapping[str, Any]) -> Numbers:
-        return {name: context[name] for name in self.family.context_space.knobs}
+    def descriptor(self) -> Tensor:
+        """[B, D]: see `Lender.features`."""
+        rows = [self._lender.features(spec) for spec in self._specs]
+        return self._rewards.beside(torch.tensor(rows, dtype=torch.float32)).to(self.device)
 
     def _record(self, slot: int, failure: Failure) -> None:
         """Keep with the fault what repeats it: the seed of the reset, in an environment of the task."""

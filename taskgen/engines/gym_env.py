@@ -182,6 +182,10 @@ class Host:
                 ) = answer
         return outcome
 
+    def posture(self, slot: int) -> Any:
+        """What the environment of a slot says of itself, where it has a method `posture`."""
+        return cast(Any, self._envs[slot][1].unwrapped).posture()
+
     def close(self) -> None:
         """Let go of all environments."""
         for slot in list(self._envs):

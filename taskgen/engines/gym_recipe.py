@@ -32,7 +32,8 @@ _EXTRAS = {"box2d": "box2d"}
 """Module that an environment of Gymnasium's needs -> our extra that installs it."""
 _TEXT = re.compile(r"[\w +-]*")
 KWARGS, ATTRIBUTE, OPTIONS = "kwargs", "attribute", "options"
-Numbers: TypeAlias = Mapping[str, float]
+Numbers: TypeAlias = Mapping[str, Any]
+"""By knob; a family of ours hands its environments ranges and draws besides."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,10 @@ def recipe(
     spec = None if ":" in id_ or seat is not None else _registered(id_)
     made = Recipe(id_, dict(kwargs), dict(places or {}), spec, tuple(leave_out), seat)
     if spec is None:
-        _ = made.maker
+        try:
+            _ = made.maker
+        except gym.error.DependencyNotInstalled as error:
+            raise _absent(id_, error) from error
     if seat is not None:
         seat.policies()
     return made
@@ -101,7 +105,7 @@ def make(recipe: Recipe, numbers: Numbers, render_mode: str | None = None) -> gy
         try:
             env = gym.make(recipe.id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
         except gym.error.DependencyNotInstalled as error:
-            raise UserError(f"{recipe.id}: {' '.join(str(error).split())}{_extra(str(error))}") from error
+            raise _absent(recipe.id, error) from error
     for path, value in values_for(recipe, ATTRIBUTE, numbers).items():
         *owners, name = path.split(".")
         owner: Any = env.unwrapped
@@ -166,8 +170,9 @@ def class_of(id_: str) -> type[gym.Env[Any, Any]]:
 
 
 def numbers_of(owner: object) -> dict[str, float]:
-    """The attributes of `owner` that are numbers and not its own business."""
-    found = getattr(owner, "__dict__", {})
+    """The attributes of `owner`, and of its class, that are numbers and not its own business."""
+    kinds = [vars(kind) for kind in reversed(type(owner).__mro__)]
+    found = {name: value for each in (*kinds, getattr(owner, "__dict__", {})) for name, value in each.items()}
     return {name: value for name, value in found.items() if is_number(value) and not name.startswith("_")}
 
 
@@ -192,6 +197,7 @@ def _refuse_files(path: str, value: object) -> None:
             _refuse_files(f"{path}[{number}]", part)
 
 
-def _extra(message: str) -> str:
-    found = [extra for word, extra in _EXTRAS.items() if word in message.lower()]
-    return f"; or pip install 'taskgen-metarl[{found[0]}]'" if found else ""
+def _absent(id_: str, error: gym.error.DependencyNotInstalled) -> UserError:
+    message = " ".join(str(error).split())
+    advice = [f"; or pip install 'taskgen-metarl[{_EXTRAS[word]}]'" for word in _EXTRAS if word in message.lower()]
+    return UserError(f"{id_}: {message}{''.join(advice[:1])}")

@@ -1,5 +1,7 @@
 """Conformance kit for environments of Gymnasium, stricter than the checkers that there are: `check_environment`.
 
+Those of PettingZoo (`ParallelEnv`) are played as each of their agents in turn, the others at random.
+
 It looks at every step of whole episodes, where `gymnasium.utils.env_checker` and Stable-Baselines3's look at the first:
 observations inside their space, finite rewards, flags that are bools; equal episodes from equal seeds, in a new
 environment, after other episodes and in another process; ends; what is handed out and changed later; choices that there
@@ -11,7 +13,7 @@ import copy
 import hashlib
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,11 +21,13 @@ import gymnasium as gym
 import numpy as np
 
 from registry.errors import UserError, brief
+from registry.nameable import makes_company
 from taskgen.engines.gym_env import Beat, describe, silent
 from taskgen.engines.gym_reading import BrokenAnswer, Reader, answered_reset, answered_step, told
 from taskgen.engines.gym_recipe import Recipe, make, recipe
 from taskgen.engines.gym_workers import LostError, Worker
-from taskgen.engines.imported import import_module_of
+from taskgen.engines.imported import import_module_of, named
+from taskgen.engines.parallel_env import Seat, agents_of, environment_of
 from taskgen.spaces import space_problem
 
 _EPISODES = 2
@@ -63,13 +67,35 @@ def checked(id_: str, kwargs: Mapping[str, Any], deadline: float) -> list[str]:
 
 
 def findings(id_: str, kwargs: Mapping[str, Any], beat: Beat = silent) -> tuple[list[str], str]:
-    """What is wrong, in sentences, and a digest of what was played."""
+    """What is wrong, in sentences, and a digest of what was played: of several agents as each, the others at random."""
+    played = ""
     try:
         import_module_of(id_)
-        what = recipe(id_, kwargs)
-        seen = describe(what, beat)
+        for seat in _seats(id_, kwargs, beat):
+            found, digest = _findings(recipe(id_, kwargs, seat=seat), beat)
+            if found:
+                return [f"as {seat.agent}: {problem}" if seat else problem for problem in found], ""
+            played += digest
     except UserError as error:
         return [str(error)], ""
+    return [], played
+
+
+def _seats(id_: str, kwargs: Mapping[str, Any], beat: Beat) -> Sequence[Seat | None]:
+    """The agents of an environment of PettingZoo; one None where it is of Gymnasium."""
+    if ":" not in id_ or not makes_company(named(id_)[1], id_.partition(":")[2]):
+        return [None]
+    beat(-1)
+    try:
+        return [Seat(agent) for agent in agents_of(environment_of(id_)(**kwargs), id_)]
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{id_} cannot be made: {told(error)}") from error
+
+
+def _findings(what: Recipe, beat: Beat) -> tuple[list[str], str]:
+    seen = describe(what, beat)
     spaces = (("observation", seen.observation_space), ("action", seen.action_space))
     found = [
         f"{kind} space {space}: {problem}"
@@ -78,7 +104,6 @@ def findings(id_: str, kwargs: Mapping[str, Any], beat: Beat = silent) -> tuple[
     ]
     if found:
         return found, ""
-    digest = hashlib.sha256()
     play = _Play(what, seen.limit or _UNENDED, beat)
     first = play.episodes(0)
     if play.problem:
@@ -93,8 +118,7 @@ def findings(id_: str, kwargs: Mapping[str, Any], beat: Beat = silent) -> tuple[
     if not play.problem and later[-1] != first[0]:
         return ["it remembers earlier episodes: reset with the same seed gives another one after some"], ""
     found = [problem for problem in (play.problem, *play.aliased, *play.choices(), play.growth()) if problem]
-    digest.update("".join(first).encode())
-    return found, digest.hexdigest()
+    return found, "".join(first)
 
 
 class _Play:
@@ -171,8 +195,8 @@ class _Play:
 
     def _chosen(self, env: gym.Env[Any, Any]) -> list[str]:
         space = cast(Any, env.action_space)
-        if type(space) is not gym.spaces.Discrete:
-            return []  # numbers out of bounds are clipped by many, as Gymnasium's own robots do
+        if type(space) is not gym.spaces.Discrete or self._what.seat is not None:
+            return []  # many clip numbers, as Gymnasium's own robots do; PettingZoo leaves it to wrappers
         self._reset(env, 0)
         wrong = int(space.start + space.n)
         self._beat(-1)

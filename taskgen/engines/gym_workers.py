@@ -77,6 +77,10 @@ class Crew:
         """See `Host.step`."""
         return self._all("step", slots, lambda places: actions[places])
 
+    def posture(self, slot: int) -> Any:
+        """See `Host.posture`."""
+        return self._workers[slot % len(self._workers)].ask("posture", slot)
+
     def close(self) -> None:
         """End the workers."""
         for worker in self._workers:

@@ -78,10 +78,8 @@ class Table:
 
     def __init__(self, env: object, id_: str, policies: Mapping[str, Any], ours: Callable[[str], bool]) -> None:
         """`ours` says of an agent whether it is. Raises `UserError` for agents that there are not."""
-        if not isinstance(env, ParallelEnv):
-            raise UserError(f"{id_} gives {brief(env)}, expected a pettingzoo.ParallelEnv{_of_turns(env)}")
+        self.possible = agents_of(env, id_)
         self.env: Environment = cast(Environment, env)
-        self.possible = _agents(self.env, id_)
         for name in policies:
             if name not in self.possible and name != ANYBODY:
                 raise UserError(f"others.{name}: {id_} has no such agent. {suggest(name, self.possible)}")
@@ -277,8 +275,11 @@ class Company(ParallelEnv[str, Any, Any]):
         return {agent: found.get(agent, {}) for agent in agents}
 
 
-def _agents(env: Environment, id_: str) -> list[str]:
-    found: object = getattr(env, "possible_agents", None)
+def agents_of(env: object, id_: str) -> list[str]:
+    """All agents of an environment. Raises `UserError` for what is none, or does not name them."""
+    if not isinstance(env, ParallelEnv):
+        raise UserError(f"{id_} gives {brief(env)}, expected a pettingzoo.ParallelEnv{_of_turns(env)}")
+    found: object = getattr(cast(Environment, env), "possible_agents", None)
     names: list[object] = list(cast("list[Any]", found)) if isinstance(found, list | tuple) else []
     if not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{id_} has possible_agents = {brief(cast(Any, found))}, expected the names of all its agents")

@@ -97,6 +97,20 @@ def test_environments_are_checked_each_by_itself(tmp_path: Path, capsys: pytest.
     assert "it takes the action 2" in told["bad environment  few_toys:Corridor"]
 
 
+def test_environments_of_several_agents_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (TOYS / "parallel_toys.py").read_text()
+    walk, later, raises = (
+        text[text.index(f"class {name}(") :].split("\n\n\n")[0] for name in ("Walk", "Later", "Raises")
+    )
+    head = text[: text.index("class Walk(")]
+    (tmp_path / "few_walks.py").write_text(f"{head}\n\n\n{walk}\n\n\n{later}\n\n\n{raises}" + "\n")
+    code, lines = checked(tmp_path / "few_walks.py", capsys)
+    assert code == 3
+    told = dict(pairwise(lines))
+    assert "ok  environment  few_walks:Walk" in told
+    assert "as walker_0: it raised ValueError" in told["bad environment  few_walks:Raises"]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

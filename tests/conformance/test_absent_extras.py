@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from plugins.families import gymnasium_any
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.build import build_family, build_source
@@ -95,6 +96,7 @@ def test_an_absent_extra_is_named(extra, tmp_path, monkeypatch):
     for loaded in [name for name in sys.modules if name.partition(".")[0] == module or name.startswith(users)]:
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.delitem(sys.modules, "taskgen.faces.stable_baselines", raising=False)
+    gymnasium_any._description.cache_clear()
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError) as caught:
         use(tmp_path)

@@ -58,7 +58,7 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Mapping[str, Any]], Goal]]] = [
     ("walker2d", {"task": "velocity"}, _velocity(9 - 1)),
 ]
 WITHOUT: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in ("tabular-pomdp", "linear-system", "pursuit")),
+    *((name, {}) for name in ("tabular-pomdp", "linear-system", "pursuit", "bipedal-walker")),
     *((name, {}) for name in ("bandit", "tabular-mdp", "cartpole", "maze", "bus", "cooking", "catch", "frozen-lake")),
     *((name, {}) for name in ("terrain-walker", "cppn-walker", "mujoco-any", "gymnasium", "parallel")),
     *((name, {}) for name in ("signal-noise-chain", "discounting-chain", "sign-post", "sign-plane")),

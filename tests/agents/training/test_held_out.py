@@ -32,7 +32,8 @@ QUICK = (
     "device=cpu",
 )
 RECURRING = ("builtin/barcode-bandit", "builtin/re-seen-choice", "builtin/two-step")
-DRAWN_FROM_SEED = ("builtin/tabular-mdp", "builtin/tabular-pomdp", "builtin/terrain-walker", *RECURRING)
+COURSES = ("builtin/terrain-walker", "builtin/bipedal-walker")
+DRAWN_FROM_SEED = ("builtin/tabular-mdp", "builtin/tabular-pomdp", *COURSES, *RECURRING)
 JUDGED = [
     item.full_name
     for item in registry.catalogue().items("experiments")
@@ -88,7 +89,7 @@ def test_every_family_is_judged_on_other_tasks_or_refused(family, source, tmp_pa
     plan = load_experiment("rl2-bandit", [f"family={family}", f"source={source}", *QUICK[1:], *agent])
     if share(plan.config) == 0.0:
         return
-    assert family in FEW | ONE | {"builtin/ant", "builtin/half-cheetah", "builtin/terrain-walker"}
+    assert family in FEW | ONE | {"builtin/ant", "builtin/half-cheetah", *COURSES}
     with pytest.raises(UserError, match=r"source and held-out set both hold task .*evaluation.same_tasks=true") as told:
         started(plan, RunDirectory(tmp_path / "run"), resume=False)
     sides = build_family(plan.config.family.name, plan.config.family.settings).split is not None

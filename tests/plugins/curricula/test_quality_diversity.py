@@ -263,7 +263,7 @@ def test_another_state_is_refused(change):
 
 def test_measured_families_say_so():
     named = {item.entry.name for item in registry.catalogue().items("families") if measures(item.full_name)}
-    assert named == {"maze", "terrain-walker"}
+    assert named == {"maze", "terrain-walker", "bipedal-walker"}
 
 
 def measures(name):

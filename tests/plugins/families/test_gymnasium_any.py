@@ -134,6 +134,13 @@ def test_parts_that_nobody_reads_are_left_out_by_name():
     assert torch.equal(batch.reset(), rooms)
 
 
+def test_numbers_of_a_class_are_knobs_of_one_environment_alone():
+    made = family("Acrobot-v1", knobs={"length": {"low": 0.5, "high": 1.0, "to": "attribute.LINK_LENGTH_1"}})
+    assert made.context_space.knobs["length"].default == 1.0
+    env = gym_recipe.make(made.recipe, {"length": 0.5})
+    assert (env.unwrapped.LINK_LENGTH_1, type(env.unwrapped).LINK_LENGTH_1) == (0.5, 1.0)
+
+
 def test_a_registered_environment_is_that_environment():
     made = family("LunarLander-v3", knobs={"gravity": {"low": -11.9, "high": -4.0}})
     assert (made.horizon, made.context_space.knobs["gravity"].default) == (1000, -10.0)

@@ -4,6 +4,7 @@ import re
 import time
 
 import gym_toys  # noqa: F401 - classes are named by modules that are imported
+import parallel_toys  # noqa: F401
 import pytest
 
 from taskgen.engines.gym_testing import checked, findings
@@ -36,6 +37,28 @@ WRONG = {
 def test_what_is_wrong_is_named(name: str) -> None:
     found, _ = findings(f"gym_toys:{name}", {})
     assert any(re.search(WRONG[name], problem) for problem in found), found
+
+
+def test_a_good_one_of_several_agents_is_played_as_each() -> None:
+    found, digest = findings("parallel_toys:Walk", {})
+    assert found == []
+    assert digest == findings("parallel_toys:annotated", {})[1]
+    alone = findings("gym_toys:Careful", {})[1]
+    assert len(digest) == 3 * len(alone)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("Raises", "as walker_0: it raised ValueError: the floor gave way"),
+        ("Drops", "as walker_0: .*walker_0"),
+        ("BlindPusher", "as walker_0: .*pusher_0"),
+        ("of_turns", "expected a pettingzoo.ParallelEnv"),
+    ],
+)
+def test_what_is_wrong_with_several_agents_is_named(name: str, problem: str) -> None:
+    found, _ = findings(f"parallel_toys:{name}", {})
+    assert any(re.search(problem, one) for one in found), found
 
 
 def test_memory_that_grows_is_told_from_a_process_of_its_own() -> None:
