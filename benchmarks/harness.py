@@ -146,8 +146,9 @@ def record(
     notes: str = "",
     curves: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
     part_of: PartOf | None = None,
+    **more: Any,
 ) -> Path:
-    """Write `benchmarks/results/<name>.json` and return its path.
+    """Write `benchmarks/results/<name>.json`, `more` beside the rows, and return its path.
 
     Learning curves by run, as `benchmarks.learning.curves` has them, are kept beside it, in `curves/<name>.json`. Where
     more processes want to run than there are cores, the notes say so: seconds and rates are then no measure.
@@ -168,6 +169,7 @@ def record(
         "versions": versions(),
         "seeds": list(seeds),
         "rows": together(name, rows, part_of),
+        **more,
     }
     if part_of:
         measured = {key: result[key] for key in ("commit", "date")}

@@ -1,8 +1,8 @@
 """The figures in the documents, from the recorded results: `python -m benchmarks.table [--check]`.
 
 Writes docs/figures.md, which has them all, and what stands between `<!-- figures:start -->` and `<!-- figures:end -->`
-of the README, which has ten, and likewise the tables of docs/memory.md; with `--check` only says whether all are up to
-date.
+of the README, which has ten, and likewise the tables of docs/memory.md and docs/matrix.md; with `--check` only says
+whether all are up to date.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import memory_page
+from benchmarks import matrix_page, memory_page
 from benchmarks.harness import RESULTS, ROOT
 from registry.errors import UserError, suggest
 from taskgen.files import write_atomically
@@ -74,6 +74,8 @@ HEADLINES = (
         "MuJoCo engine, times SyncVectorEnv",
     ),
 )
+PAGES = {"matrix": "matrix.md"}
+"""Benchmarks of so many figures that another page has them, as tables."""
 _TITLE = """# Figures
 
 Written by `make figures` from `benchmarks/results/`, where each benchmark's file holds machine, versions, seeds and
@@ -134,6 +136,8 @@ def rewrite(text: str, content: str, name: str) -> str:
 def _section(result: Result) -> str:
     name, rows = result["benchmark"], result["rows"]
     lines = [f"## {name}", f"[`python -m benchmarks.{name}`](../benchmarks/results/{name}.json); {_made_on(result)}."]
+    if name in PAGES:
+        return "\n\n".join([*lines, f"Its {len(rows)} figures stand on [a page of their own]({PAGES[name]})."])
     judged = [row for row in rows if row["target"] is not None]
     others = [row for row in rows if row["target"] is None]
     if judged:
@@ -222,13 +226,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     readme, docs = given.into / "README.md", given.into / "docs"
-    memory = docs / "memory.md"
+    memory, matrix = docs / "memory.md", docs / "matrix.md"
     results = recorded()
     try:
         wanted = {
             docs / "figures.md": page(results),
             readme: rewrite(readme.read_text(encoding="utf-8"), headlines(results, HEADLINES), "figures"),
             memory: rewrite(memory.read_text(encoding="utf-8"), memory_page.tables(results), "memory"),
+            matrix: rewrite(matrix.read_text(encoding="utf-8"), matrix_page.tables(results), "matrix"),
         }
     except UserError as error:
         print(f"{given.into}: {error}", file=sys.stderr)

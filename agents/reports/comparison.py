@@ -22,6 +22,7 @@ from agents.evaluation.luck import Plays, plays
 from agents.evaluation.play import json_end, play_ranking
 from agents.evaluation.statistics import Interval, after_exploration, basis, intervals
 from agents.evaluation.tail import Ranked, ranked, tail_interval
+from agents.evaluation.told import refuse_untold
 from agents.evaluation.watch import Watch
 from agents.reference.guest import Policy
 from agents.reports.aggregates import LAST, TRIAL, Aggregates, Scores, aggregate
@@ -412,16 +413,9 @@ def _refuse_unfit(name: str, specs: Sequence[TaskSpec], contenders: Sequence[Con
     if not specs:
         raise UserError(f"{name} holds no task to compare on")
     same_structure(specs, contenders[0].family, name)
-    batch = contenders[0].family.batch(1)
-    batch.set_tasks(specs[:1])
-    size = batch.descriptor().shape[1]
     for run in contenders:
-        learned = run.trained.parts.problem.descriptor_size
-        if judged(run.trained.parts.player).needs_descriptor and learned != size:
-            raise UserError(
-                f"{run.path}: {run.agent} has learned a task descriptor of {learned} numbers, that of the {name} "
-                f"tasks has {size}: their rewards are of another kind. Leave the run out, or give --tasks like its own."
-            )
+        parts, remedy = run.trained.parts, "Leave the run out, or give --tasks like its own."
+        refuse_untold(parts.player, parts.problem, parts.family, specs, f"{run.path}: {name} tasks", remedy)
 
 
 def _overlong(agents: Mapping[str, Sequence[Contender]], episodes: int | None) -> Iterator[str]:

@@ -154,10 +154,11 @@ def _parts(experiment: Experiment) -> dict[str, str]:
 def _judged_episodes(experiment: Experiment) -> int | None:
     """Episodes of the agent in all evaluations: those between iterations, and the last one, its tail included."""
     training, evaluation = experiment.training, experiment.evaluation
-    if training.iterations is None:
-        return None
     every = training.evaluate_every
-    during = math.ceil(training.iterations / every) if every else 1  # the end is one of them, whatever is left over
+    if every and training.iterations is None:
+        return None
+    # the end is one of them, whatever is left over
+    during = math.ceil(training.iterations / every) if every and training.iterations else 1
     last = evaluation.final_tasks * (1 + len(evaluation.out_of_distribution))
     again = math.ceil(last / PART) if evaluation.tail else 0
     return during * evaluation.tasks * training.episodes + (last + again) * (evaluation.episodes or training.episodes)

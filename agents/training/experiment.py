@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 import registry
 from agents.common.acceleration import Precision
 from agents.evaluation.tail import PART
+from agents.evaluation.told import refuse_untold
 from agents.training import quarantine
 from agents.training.budget import BUDGETS, ITERATIONS, overridden
 from agents.training.held_out import HeldOut, source_apart
@@ -23,7 +24,7 @@ from registry.plan import Plan, problems_of_parts, resolve
 from taskgen.borders import asked, refuse_incomplete, remember
 from taskgen.build import SOURCES, build_family, build_source, refuse_unpaid, with_files
 from taskgen.family import TaskFamily
-from taskgen.interaction.agent import Agent, Choosy, Problem
+from taskgen.interaction.agent import Agent, Choosy, Problem, judged
 from taskgen.interaction.build import build_agent, problem_of, refuse_unadapted, refuse_unplanned
 from taskgen.interaction.score import check_scores
 from taskgen.runner import Assignment, Runner
@@ -391,6 +392,27 @@ def held_out(experiment: Experiment, family: TaskFamily[Any]) -> tuple[Part, Tas
     evaluation, seed = experiment.evaluation, seed_sequence(experiment.evaluation.seed, "held-out")
     apart = evaluation.source is None and not evaluation.same_tasks
     return source_apart(evaluation.source or experiment.source, family, seed, apart=apart)
+
+
+def judged_sources(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, tuple[Part, TaskSource]]:
+    """What the tasks of every set come from that it is judged on; "held-out" is the first."""
+    evaluation = experiment.evaluation
+    others = {
+        name: (part, build_source(part, family, seed_sequence(evaluation.seed, "out-of-distribution", name)))
+        for name, part in evaluation.out_of_distribution.items()
+    }
+    return {"held-out": held_out(experiment, family), **others}
+
+
+def refuse_untold_sets(experiment: Experiment, parts: Parts) -> None:
+    """Raise `UserError` where the agent is to be judged on tasks of other descriptors than it is told in training."""
+    if parts.agent is None or not judged(parts.agent).needs_descriptor:
+        return
+    for name, (_, source) in judged_sources(experiment, parts.family).items():
+        specs = asked(source, 1, parts.family)
+        setting = "evaluation.source" if name == "held-out" else f"evaluation.out_of_distribution.{name}"
+        remedy = "Give a source of tasks that pay as those of training do, or an agent that is told nothing."
+        refuse_untold(parts.agent, parts.problem, parts.family, specs, setting, remedy)
 
 
 def refuse_same_tasks(experiment: Experiment, parts: Parts) -> None:

@@ -9,22 +9,22 @@ from agents.evaluation.belief import belief_course
 from agents.evaluation.luck import Plays, plays
 from agents.evaluation.play import evaluate
 from agents.evaluation.tail import ranked_tasks
+from agents.evaluation.told import refuse_untold
 from agents.evaluation.watch import Watch
 from agents.reference.guest import Guest, Policy
-from agents.training.experiment import Experiment, held_out
+from agents.training.experiment import Experiment, judged_sources
 from agents.training.records import shown
 from agents.training.run import RunDirectory
 from agents.training.trained import load_trained, trained_on
 from registry.config import Part
 from registry.errors import UserError
 from taskgen.borders import asked
-from taskgen.build import SOURCES, build_source, task_key
+from taskgen.build import SOURCES, task_key
 from taskgen.family import TaskFamily, same_structure
 from taskgen.interaction.agent import Agent, Problem, judged
 from taskgen.interaction.build import build_agent
 from taskgen.interaction.guard import planned
 from taskgen.spec import TaskSpec
-from taskgen.streams import seed_sequence
 
 
 class Onlooker(Protocol):
@@ -85,6 +85,9 @@ def evaluate_run(
         others, left_out = reference_players(experiment, replace(parts.problem, episodes=count), specs)
         players |= others
     players |= welcomed(guests, parts.family, replace(parts.problem, episodes=count), players)
+    for name, (_, specs) in sets.items():
+        remedy = "Judge it on tasks like those, or train it on tasks like these."
+        refuse_untold(parts.player, parts.problem, parts.family, specs, name, remedy)
     distinct = {name: plays(specs) for name, (_, specs) in sets.items()}
     summary: dict[str, Any] = {
         "iteration": trained.iteration,
@@ -207,12 +210,10 @@ def judged_on(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, tupl
     They are a function of `evaluation.seed`, not of the run's own, so that runs of all seeds are judged on the same.
     """
     count = experiment.evaluation.final_tasks
-    part, source = held_out(experiment, family)
-    sets = {"held-out": (called(part, SOURCES), asked(source, count, family))}
-    for name, part in experiment.evaluation.out_of_distribution.items():
-        seed = seed_sequence(experiment.evaluation.seed, "out-of-distribution", name)
-        sets[name] = called(part, SOURCES), asked(build_source(part, family, seed), count, family)
-    return sets
+    return {
+        name: (called(part, SOURCES), asked(source, count, family))
+        for name, (part, source) in judged_sources(experiment, family).items()
+    }
 
 
 def evaluation_sets(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, list[TaskSpec]]:

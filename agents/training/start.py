@@ -1,7 +1,14 @@
 """How a run begins or goes on: what does not fit is refused before anything is written."""
 
 from agents.common import parallel
-from agents.training.experiment import Experiment, Parts, build_parts, refuse_same_tasks, refuse_too_short
+from agents.training.experiment import (
+    Experiment,
+    Parts,
+    build_parts,
+    refuse_same_tasks,
+    refuse_too_short,
+    refuse_untold_sets,
+)
 from agents.training.repeating import refuse_unrepeatable
 from agents.training.run import RunDirectory
 from agents.training.sharing import refuse_unshared
@@ -18,7 +25,8 @@ def started(
     Of a run that is to be `reported` on the tracker `jsonl` writes what the report is drawn from.
 
     Raises `UserError` for what does not fit: a directory that is taken, other settings than the run's, an agent that
-    would be judged on its training tasks, trials too short to adapt; `PluginError` for a source that does not repeat.
+    would be judged on its training tasks or told other descriptors, trials too short to adapt; `PluginError` for a
+    source that does not repeat.
     """
     if reported and all(tracker.name != "builtin/jsonl" for tracker in plan.config.trackers):
         raise UserError('trackers: "jsonl" is not among them, which writes what the report is drawn from: add it')
@@ -41,3 +49,4 @@ def refuse_misfits(plan: Plan[Experiment], parts: Parts) -> None:
     refuse_unrepeatable(plan, parts)
     refuse_same_tasks(plan.config, parts)
     refuse_too_short(plan.config, parts)
+    refuse_untold_sets(plan.config, parts)

@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
+from logging import getLogger
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from taskgen.split import Side
 from taskgen.streams import uniforms
 
 Floats = NDArray[np.float64]
+_log = getLogger(__name__)
 _SHOWN = 8  # numbers whose means are reported; more would drown the rest
 
 
@@ -54,8 +57,9 @@ class Knobs:
     """Knobs as a point [D] of the unit cube, 0 at the low and 1 at the high end; array knobs number by number.
 
     An end that is left out, or a range that is None, is that of the knob's own variation. Without `ranges` these are
-    the knobs that vary by default, but for arrays of integers, whose numbers are rarely free of each other. Points
-    stay on `side` of the family's split, where it has one. Raises `ConfigError` where nothing is left.
+    the knobs that vary by default, but for arrays of integers, whose numbers are rarely free of each other: that some
+    are left out is said. Points stay on `side` of the family's split, where it has one. Raises `ConfigError` where
+    nothing is left.
     """
 
     def __init__(
@@ -63,6 +67,12 @@ class Knobs:
     ) -> None:
         self._family, self._side = family, side
         reaches = _reaches(ranges, family, where)
+        free = [name for name, knob in family.context_space.knobs.items() if knob.vary is not None]
+        if left := [name for name in free if not ranges and name not in reaches]:
+            _remark(
+                f"{where}: sets {', '.join(reaches)} alone; {', '.join(left)} vary too and stay as the source draws "
+                "them. Name the knobs that it is to set in `ranges`"
+            )
         self._knobs: dict[str, Knob] = {name: family.context_space.knobs[name] for name in reaches}
         self._sizes = [int(np.prod(knob.shape)) for knob in self._knobs.values()]
         ends = np.array([reaches[name] for name, size in zip(reaches, self._sizes, strict=True) for _ in range(size)])
@@ -194,6 +204,12 @@ class Placed(Wrapper, ABC):
             raise CheckpointError(f"state of {self._place}: position = {position!r}, expected an integer >= 0")
         super().load_state_dict(state)
         self._position, self._means = position, dict(state["means"])
+
+
+@cache
+def _remark(text: str) -> None:
+    """Once: a source is built several times before a run."""
+    _log.warning(text)
 
 
 def performance(result: TaskResult) -> float:

@@ -167,7 +167,9 @@ def test_an_agent_told_something_else_is_refused(runs, tmp_path) -> None:
     family = build_family("bandit")
     reward = load_reward(family)
     specs = [family.spec(seed=seed, reward=reward) for seed in range(2)]
-    with pytest.raises(UserError, match="ppo has learned a task descriptor of 5 numbers, that of the new tasks has"):
+    with pytest.raises(
+        UserError, match="new tasks: the agent is told the task.s descriptor, 5 numbers where it learns"
+    ):
         compare([runs[0], told], tasks={"new": specs})
 
 

@@ -38,6 +38,16 @@ def test_arrays_go_number_by_number() -> None:
     family.check(spec)
 
 
+def test_what_is_left_to_the_source_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    family = build_family("maze", {"size": 5})
+    for _ in range(2):
+        Knobs({}, family, "said over maze")
+        Knobs({"goal": None}, family, "named over maze")
+        Knobs({}, build_family("cartpole"), "all of cartpole")
+    (said,) = [record.message for record in caplog.records if record.name == "plugins.curricula.knobs"]
+    assert said.startswith("said over maze: sets direction alone; walls, start, goal vary too and stay as the source")
+
+
 def test_integers_are_rounded() -> None:
     family = build_family("maze", {"size": 5})
     knobs = Knobs({}, family, "test")
