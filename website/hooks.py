@@ -1,9 +1,10 @@
-"""Pages that are made as the site is built: its start, the catalogue, the API, what surprised us, the changes.
+"""Pages that are made as the site is built: its start, notebook, catalogue, API, what surprised us, the changes.
 
 MkDocs calls what is named `on_...`, in this order: `on_config` gives generated pages their places, `on_files` adds them
 and the files that pages link to, `on_page_markdown` turns links between files into links between pages.
 """
 
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +48,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made = {
         "index.md": (ROOT / "README.md").read_text(encoding="utf-8"),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+        "notebook.md": notebook_page(ROOT / "docs" / "notebook.ipynb"),
         "surprises.md": surprises(sorted((ROOT / "findings").glob("*.sh"))),
         **{f"catalogue/{kind}.md": "\n".join(kind_page(kind)) for kind in KINDS},
         **{f"api/{name}.md": api_page(name, modules) for name, modules in API.items()},
@@ -61,7 +63,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Links of the repository as links of the site."""
-    moved = markdown.replace("](../benchmarks/results/", "](results/")
+    moved = markdown.replace("](../benchmarks/results/", "](results/").replace("notebook.ipynb)", "notebook.md)")
     if page.file.src_uri in ("index.md", "changelog.md"):
         moved = moved.replace("](docs/", "](").replace("](CHANGELOG.md)", "](changelog.md)")
     return moved
@@ -119,6 +121,20 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def api_page(name: str, modules: Sequence[str]) -> str:
     """A page of the API, from docstrings."""
     return f"# {name.capitalize()}\n\n" + "\n\n".join(f"::: {module}" for module in modules) + "\n"
+
+
+def notebook_page(file: Path) -> str:
+    """An executed notebook as a page. MkDocs-Jupyter 0.26 would do, but that its pages fetch MathJax from elsewhere."""
+    parts: list[str] = []
+    for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            if "text" in output:
+                parts.append(f"```text\n{''.join(output['text']).rstrip()}\n```")
+            elif picture := "".join(output["data"].get("image/png", "")).replace("\n", ""):
+                parts.append(f"![{output['metadata']['image/png']['alt']}](data:image/png;base64,{picture})")
+    return "\n\n".join(parts) + "\n"
 
 
 def surprises(findings: Sequence[Path]) -> str:

@@ -32,7 +32,7 @@ def named(entry: Any) -> Iterator[str]:
 def test_every_page_has_its_place_in_the_navigation() -> None:
     yaml = pytest.importorskip("yaml")
     pages = {page.name for page in (ROOT / "docs").glob("*.md")}
-    made = {"index.md", "changelog.md", "surprises.md", "catalogue/", "api/"}
+    made = {"index.md", "changelog.md", "notebook.md", "surprises.md", "catalogue/", "api/"}
     assert set(named(yaml.safe_load(SITE.read_text(encoding="utf-8"))["nav"])) == pages | made
 
 
