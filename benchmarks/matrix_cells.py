@@ -90,7 +90,7 @@ WORLDS: Mapping[str, World] = {
         episodes=5,
         trials=40,
         horizon=20,
-        steps=2_000_000,
+        steps=1_000_000,
         judged=400,
         agents={
             "rl2": Kin("uml-goals"),
@@ -114,7 +114,7 @@ WORLDS: Mapping[str, World] = {
         episodes=4,
         trials=128,
         horizon=15,
-        steps=2_000_000,
+        steps=1_000_000,
         judged=400,
         agents={
             "rl2": Kin("rl2-grid"),
@@ -139,7 +139,7 @@ WORLDS: Mapping[str, World] = {
         episodes=1,
         trials=64,
         horizon=250,
-        steps=4_000_000,
+        steps=1_000_000,
         judged=360,
         agents={
             "rl2": Kin("dr-maze"),
@@ -161,9 +161,9 @@ WORLDS: Mapping[str, World] = {
         tasks=_BY_HAND,
         beyond=_uniform(_OUTSIDE),
         episodes=2,
-        trials=32,
+        trials=64,
         horizon=200,
-        steps=3_000_000,
+        steps=500_000,
         judged=400,
         agents={
             "rl2": Kin("rl2-gymnasium"),
@@ -191,7 +191,7 @@ WORLDS: Mapping[str, World] = {
         episodes=1,
         trials=32,
         horizon=600,
-        steps=3_000_000,
+        steps=1_000_000,
         judged=100,
         agents={
             "rl2": Kin("rl2-walker"),
@@ -217,7 +217,7 @@ WORLDS: Mapping[str, World] = {
         episodes=2,
         trials=40,
         horizon=100,
-        steps=2_000_000,
+        steps=1_000_000,
         judged=200,
         agents={
             "rl2": Kin("uml-cheetah-goals"),
@@ -365,7 +365,7 @@ def refused(cell: Cell) -> str | None:
         if cell.source == "poet":
             outlook(planned(cell, *evolution(cell)))
         quick = (
-            ("source.iterations=1", "source.slots=4", "source.least_accuracy=1e-9") if cell.source == "diayn" else ()
+            ("source.iterations=1", "source.slots=40", "source.least_accuracy=1e-9") if cell.source == "diayn" else ()
         )
         source = PLAIN if cell.source == "poet" else cell.source
         outlook(planned(cell, *settings(cell._replace(source=source, changes=(*quick, *cell.changes)))))

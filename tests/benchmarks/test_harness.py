@@ -155,9 +155,19 @@ def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a README that shows one figure of the benchmark "toy", and the page about memories."""
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "memory.md").write_text("<!-- memory:start -->\nold\n<!-- memory:end -->\n")
+    (tmp_path / "docs" / "matrix.md").write_text("<!-- matrix:start -->\nold\n<!-- matrix:end -->\n")
     (tmp_path / "README.md").write_text("# Title\n\n<!-- figures:start -->\nold\n<!-- figures:end -->\n\nEnd.\n")
     monkeypatch.setattr(table, "HEADLINES", (table.Headline("what a trial pays", "toy", "return | trial"),))
     return tmp_path
+
+
+def test_figures_with_a_page_of_their_own_stand_there(results: Path) -> None:
+    path = harness.record("matrix", [harness.row("one of many", 1.5)], [0], cells={"maze sfl maml": [0]})
+    kept = json.loads(path.read_text())
+    assert kept["cells"] == {"maze sfl maml": [0]}
+    page = table.page([kept])
+    assert "Its 1 figures stand on [a page of their own](matrix.md)." in page
+    assert "one of many" not in page
 
 
 def test_the_documents_take_the_figures(results: Path, documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +185,7 @@ def test_the_documents_take_the_figures(results: Path, documents: Path, capsys: 
     assert table.main(["--check", *into]) == 1
     assert "old" in readme.read_text()
     assert not figures.exists()
-    assert capsys.readouterr().err.count("out of date; run `make figures`") == 3
+    assert capsys.readouterr().err.count("out of date; run `make figures`") == 4
 
     assert table.main(into) == 0
     text = readme.read_text()
@@ -184,6 +194,8 @@ def test_the_documents_take_the_figures(results: Path, documents: Path, capsys: 
     assert "| what a trial pays | >= 6.62 | 6.631 [6.61, 6.65] | yes | `python -m benchmarks.toy` |" in text
     assert "6 figures of 2 benchmarks, 2 of 3 targets met: [all figures](docs/figures.md)." in text
     assert "slow" not in text
+
+    assert "Not recorded yet: `python -m benchmarks.matrix`." in (documents / "docs" / "matrix.md").read_text()
 
     text = figures.read_text()
     assert "| [toy](#toy) | 5 | 2 of 3 |" in text

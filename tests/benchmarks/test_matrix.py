@@ -58,7 +58,8 @@ def test_what_cannot_be_is_refused_by_its_plan(cell, said):
         matrix.train(Cell(*cell, 0))
 
 
-def test_what_can_be_is_not_refused():
+def test_what_can_be_is_not_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # skills that stand for DIAYN's are kept there
     assert refused(Cell("grid-navigation", "accel", "maml", 0)) is None
     assert refused(Cell("grid-navigation", "diayn", "rl2-gru", 0)) is None
 

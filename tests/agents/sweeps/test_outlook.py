@@ -72,6 +72,9 @@ def test_other_budgets(budget, steps):
     found = outlook(load_experiment("rl2-bandit", [*(w for w in QUICK if "iterations" not in w), f"training.{budget}"]))
     assert found.steps == steps
     assert found.evaluation_episodes is None
+    words = [*(w for w in QUICK if "iterations" not in w), f"training.{budget}", "evaluation.tail=0"]
+    at_the_end = outlook(load_experiment("rl2-bandit", [*words, "training.evaluate_every=0"]))
+    assert at_the_end.evaluation_episodes == 16 * 3 + 32 * 3
 
 
 def test_a_runner_decides_about_steps():
