@@ -7,7 +7,7 @@ import pytest
 import safetensors.numpy
 
 from agents.training.experiment import load_experiment
-from benchmarks import matrix, matrix_cells, matrix_page
+from benchmarks import harness, matrix, matrix_cells, matrix_page
 from benchmarks.matrix_cells import AGENTS, PLAIN, SOURCES, WORLDS, Cell, Trials, refused, settings, source_of
 from registry.errors import UserError
 
@@ -108,6 +108,27 @@ def test_figures_of_a_cell(ran):
     assert found["point-navigation, domain-randomization maml, held-out: return after 1 steps"]["value"] == 4.0
     assert found["point-navigation, random, held-out: return of episode 2"]["value"] == 0.0
     assert not any(PLAIN in what and what.endswith("gain") for what in found)
+
+
+def test_what_is_there_is_listed_and_recorded_with_what_is_refused(ran, tmp_path, monkeypatch):
+    ran(Cell("point-navigation", PLAIN, "rl2-gru", 0), [[1.0, 2.0]])
+    can = {f"{world} {PLAIN} {agent}" for world in ("point-navigation", "maze") for agent in ("rl2-gru", "maml")}
+    known = {str(cell): "never" for cell in matrix_cells.cells() if str(cell) not in can}
+    monkeypatch.setattr(matrix, "refusals", lambda: known)
+    monkeypatch.setattr(matrix, "pace", lambda cell: (2.0, 1.0) if cell.agent == "maml" else (0.5, 0.5))
+    monkeypatch.setattr(harness, "PROGRESS", tmp_path)
+    lines = list(matrix.listing())
+    assert lines[0] == "point-navigation: 1,000,000 steps a run, 1 runs there, 5 missing: 5.5 hours"  # 2 x 1 h, 3 x 3 h
+    assert lines[2] == "maze: 1,000,000 steps a run, 0 runs there, 6 missing: 6.0 hours"
+    assert lines[-1].startswith("11.5 hours of two cores are left, of 40;")
+    monkeypatch.setattr(harness, "RESULTS", tmp_path / "results")
+    matrix.write()
+    kept = json.loads((tmp_path / "results" / "matrix.json").read_text())
+    assert kept["cells"]["point-navigation domain-randomization rl2-gru"] == [0]
+    assert kept["cells"]["maze domain-randomization maml"] == []
+    assert kept["cells"]["maze sfl maml"] == "never"
+    page = matrix_page.tables([kept])
+    assert "| domain-randomization | 0.15 | refused | refused | refused | refused | not run | refused |" in page
 
 
 def test_missing_cells_come_seed_by_seed_and_more_of_what_is_not_told_apart(ran, monkeypatch):
