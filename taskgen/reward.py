@@ -24,7 +24,8 @@ class RewardFunction(Protocol):
     """The rewards of one entry in B slots. Built as `Target(configs, family=family, device=device)`, one config a slot.
 
     A pure function of its configs and arguments: row i depends on config i and row i of the arguments alone, bit for
-    bit, whatever B is. Building raises `TaskError` for configs that do not fit the family.
+    bit, whatever B is. Building raises `TaskError` for configs that do not fit the family. One with the attribute
+    `of_next_observation = True` looks at nothing else, so that worlds of few observations may tabulate what it pays.
     """
 
     def __call__(self, observation: "Tensor", action: "Tensor", next_observation: "Tensor") -> "Tensor":

@@ -198,7 +198,7 @@ class _Ice:
         self.after = neighbours(config.size).flatten().to(device)
         number = torch.arange(config.size**2, device=device)
         places = torch.stack([number // config.size, number % config.size], dim=1).to(torch.float32)
-        self.shown = places if config.observation == "coordinates" else grids.one_hot(number, config.size**2)
+        self.all_observations = places if config.observation == "coordinates" else grids.one_hot(number, config.size**2)
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
         contexts = [cast(Mapping[str, Any], spec.context) for spec in specs]
@@ -211,7 +211,7 @@ class _Ice:
         return torch.zeros(len(tables["side"]), dtype=torch.int64, device=tables["side"].device)
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
-        return self.shown.index_select(0, state)
+        return self.all_observations.index_select(0, state)
 
     def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         luck, side = uniform[:, 0], tables["side"]

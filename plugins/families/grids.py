@@ -129,7 +129,7 @@ class HiddenGoal:
         number = torch.arange(size**2, device=device)
         self.places = torch.stack([number // size, number % size], dim=1).to(torch.float32)
         # One look into a table costs less than working an observation out.
-        self.shown = self.places if coordinates else one_hot(number, size**2)
+        self.all_observations = self.places if coordinates else one_hot(number, size**2)
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
         """`goal` [B] int64: its cell."""
@@ -141,7 +141,7 @@ class HiddenGoal:
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
         """The cell: coordinates [B, 2] float32, or one-hot [B, size * size]."""
-        return self.shown.index_select(0, state.view(-1))
+        return self.all_observations.index_select(0, state.view(-1))
 
     def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Dynamics.step`; `action` [B] int64 counts the moves, and no episode ends before its horizon."""

@@ -43,6 +43,8 @@ class GoalProximityConfig(Config):
 class GoalProximity:
     """The `RewardFunction`."""
 
+    of_next_observation = True
+
     def __init__(
         self, configs: Sequence[GoalProximityConfig], *, family: TaskFamily[Any], device: torch.device | str
     ) -> None:

@@ -35,6 +35,8 @@ class LearnedDiscriminatorConfig(Config):
 class LearnedDiscriminator:
     """The `RewardFunction`."""
 
+    of_next_observation = True
+
     def __init__(
         self, configs: Sequence[LearnedDiscriminatorConfig], *, family: TaskFamily[Any], device: torch.device | str
     ) -> None:

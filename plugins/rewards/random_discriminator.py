@@ -42,6 +42,8 @@ class RandomDiscriminatorConfig(Config):
 class RandomDiscriminator:
     """The `RewardFunction`."""
 
+    of_next_observation = True
+
     def __init__(
         self, configs: Sequence[RandomDiscriminatorConfig], *, family: TaskFamily[Any], device: torch.device | str
     ) -> None:

@@ -14,11 +14,18 @@ from taskgen.spec import RewardSpec, TaskSpec
 class SlotRewards:
     """What the slots of a batch are paid: by their task's `RewardSpec`, or by the family where it has none."""
 
-    def __init__(self, family: TaskFamily[Any], slots: int, device: torch.device) -> None:
+    def __init__(self, family: TaskFamily[Any], slots: int, device: torch.device, shown: Tensor | None = None) -> None:
+        """`shown` [S, ...] is all that is ever observed, where that is known.
+
+        What a reward of the next observation alone pays is then looked up: a table takes S calls of it, so it is made
+        where that is no more than two episodes.
+        """
         self._family = family
+        self._shown = shown if shown is not None and len(shown) <= 2 * family.horizon else None
         self._device = device
         self._rewards: list[RewardSpec | None] = [None] * slots
         self._functions: list[tuple[RewardFunction, Tensor | None]] = []
+        self._tables: list[Tensor | None] = []
 
     @property
     def active(self) -> bool:
@@ -33,11 +40,21 @@ class SlotRewards:
         if self._rewards != before:
             self._build()
 
-    def __call__(self, observation: Tensor, action: Tensor, next_observation: Tensor, own: Tensor) -> Tensor:
-        """[B] rewards of a step; `own` [B] are the family's."""
+    def __call__(
+        self,
+        observation: Tensor,
+        action: Tensor,
+        next_observation: Tensor,
+        own: Tensor,
+        number: Tensor | None = None,
+    ) -> Tensor:
+        """[B] rewards of a step; `own` [B] are the family's, `number` [B] int64 the rows of `shown` that were seen."""
         reward = own
-        for function, rows in self._functions:
-            if rows is None:
+        for (function, rows), table in zip(self._functions, self._tables, strict=True):
+            if table is not None and number is not None:
+                paid = table.gather(0, (number if rows is None else number[rows])[None])[0]
+                reward = paid if rows is None else reward.index_copy(0, rows, paid)
+            elif rows is None:
                 reward = function(observation, action, next_observation)
             else:
                 paid = function(observation[rows], action[rows], next_observation[rows])
@@ -60,9 +77,18 @@ class SlotRewards:
         for slot, reward in enumerate(self._rewards):
             if reward is not None:
                 groups.setdefault(reward.name, []).append(slot)
-        self._functions = []
+        self._functions, self._tables = [], []
         for _, rows in sorted(groups.items()):
             rewards = [reward for row in rows if (reward := self._rewards[row]) is not None]
             everywhere = len(rows) == len(self._rewards)
             index = None if everywhere else torch.tensor(rows, device=self._device)
-            self._functions.append((build_rewards(rewards, self._family, self._device), index))
+            function = build_rewards(rewards, self._family, self._device)
+            self._functions.append((function, index))
+            self._tables.append(self._table(function, len(rows)))
+
+    def _table(self, function: RewardFunction, slots: int) -> Tensor | None:
+        """[S, slots] what `function` pays for seeing each of `shown`, bit for bit; None where it is not looked up."""
+        if self._shown is None or not getattr(function, "of_next_observation", False):
+            return None
+        none = torch.empty(slots, 0, device=self._device)
+        return torch.stack([function(none, none, seen.expand(slots, *seen.shape)) for seen in self._shown])

@@ -7,7 +7,9 @@ horizon, masked reset.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from registry.errors import brief
@@ -24,6 +26,7 @@ Columns = tuple[Tensor, ...]
 """A state [B, D] as D tensors [B]."""
 _LARGE, _FEW = 1024, 4  # in a large batch a reset of at most one in so many slots looks at these alone
 _LOOK_AHEAD = 4096  # uniforms drawn at once: beyond that, drawing costs no less by the step
+_STARTS, _EPISODES = 1024, 8  # starts drawn at once, and episodes of a slot: in small batches one costs little less
 
 
 class Dynamics(Protocol):
@@ -31,7 +34,8 @@ class Dynamics(Protocol):
 
     One with the attribute `deterministic = True` is random at resets only: its steps are given `uniform` [B, 0]. One
     with `fixed_start = True` is random at steps only: `initial` is given `uniform` [B, 0]. With `numbered = True`
-    episodes depend on their number in the trial, from 0: `initial` is given that as one column more, the last.
+    episodes depend on their number in the trial, from 0: `initial` is given that as one column more, the last. One with
+    the attribute `all_observations` [S, ...] observes row `state` of it, the state being [B] or [B, 1] int64.
     """
 
     uniforms: int
@@ -91,12 +95,22 @@ class Position(NamedTuple):
 
 
 class _Start(NamedTuple):
-    """How an episode of every slot starts: number `episode`, with noise `key`."""
+    """How episodes start, [N, ...] of as many; their noise has the keys `key`."""
 
     state: Tensor
     observation: Tensor
     key: Tensor
-    episode: Tensor
+
+    def of(self, rows: Tensor) -> "_Start":
+        """Those of `rows` alone."""
+        return _Start(*(values.index_select(0, rows) for values in self))
+
+
+class _Starts(NamedTuple):
+    """How the next episodes of every slot start: row `place[b]` is the next one of slot b, B rows on the one after."""
+
+    rows: _Start
+    place: NDArray[np.int64]
 
 
 class TensorBatch:
@@ -119,12 +133,15 @@ class TensorBatch:
         # slots are reset one by one, most of it would be thrown away.
         self.step_uniforms: int = 0 if getattr(dynamics, "deterministic", False) else dynamics.uniforms
         self.start_uniforms = 0 if getattr(dynamics, "fixed_start", False) else dynamics.uniforms
-        self._rewards = SlotRewards(family, slots, self.device)
+        self._rewards = SlotRewards(family, slots, self.device, getattr(dynamics, "all_observations", None))
+        self._enumerated = hasattr(dynamics, "all_observations")
         self._observation = torch.empty(0)
-        self._start: _Start | None = None
+        self._starts: _Starts | None = None
+        self._repeated: dict[str, Tensor] = {}
         self._no_uniforms = torch.empty(slots, 0, device=self.device)
         self._numbered = bool(getattr(dynamics, "numbered", False))
         self._first: Tensor | None = None
+        self._episodes_ahead = max(1, min(_EPISODES, _STARTS // slots))
         self._look_ahead = max(1, min(family.horizon, _LOOK_AHEAD // max(1, slots * dynamics.uniforms)))
         self._together = False
         self._ahead: list[Tensor] = []
@@ -138,7 +155,8 @@ class TensorBatch:
         self._rewards.set_tasks(specs, slots)
         new = {name: table.to(self.device) for name, table in self._tables_of(specs).items()}
         key = noise.keys([spec.seed for spec in specs], self.device)
-        self._observation, self._start = torch.empty(0), None  # the new tasks may look different
+        self._observation, self._starts = torch.empty(0), None  # the new tasks may look different
+        self._repeated = {}
         self._first = None
         if slots is None:
             self._tables, self._seed_key = new, key
@@ -164,45 +182,73 @@ class TensorBatch:
 
     def reset(self, where: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
         """See `TaskBatch.reset`."""
+        rows: Tensor | None = None
         if where is not None and where.device.type == "cpu":  # on a GPU the look would be a host sync
             rows = where.nonzero()[:, 0]
-            if self.slots >= _LARGE and _FEW * len(rows) <= self.slots:
-                return self._reset_rows(rows, seeds)
             if len(rows) == self.slots:
-                where = None
+                where = rows = None
         if seeds is not None:
             key, episode = noise.keys(seeds, self.device), torch.zeros_like(self._episode)
             self._seed_key = key if where is None else torch.where(where, key, self._seed_key)
             self._episode = episode if where is None else torch.where(where, episode, self._episode)
-            self._start = None
+            self._starts = None
         self._ahead.clear()
         self._together = where is None
         if where is None:
-            start = self._start = self._draw_start()
-            self._state, self._observation, self._episode_key = start.state, start.observation, start.key
+            self._starts = None
+            start = self._draw(self._tables, self._seed_key, self._episode, self._first)
+            self._state, self._observation, self._episode_key = start
             self._time = torch.zeros_like(self._time)
             self._episode = self._episode + 1
             return self._observation
-        start, seen = self._next_start(where), self._seen()
-        self._state = torch.where(_rows(where, start.state), start.state, self._state)
-        self._observation = torch.where(_rows(where, start.observation), start.observation, seen)
-        self._time = self._time.masked_fill(where, 0)
-        self._episode_key = torch.where(where, start.key, self._episode_key)
+        seen = self._seen()
+        if rows is None:
+            start = self._draw(self._tables, self._seed_key, self._episode, self._first)
+            self._state = torch.where(_rows(where, start.state), start.state, self._state)
+            self._observation = torch.where(_rows(where, start.observation), start.observation, seen)
+            self._episode_key = torch.where(where, start.key, self._episode_key)
+            self._time = self._time.masked_fill(where, 0)
+        elif len(rows):
+            start = self._next_starts(rows)
+            self._state = self._state.index_copy(0, rows, start.state)
+            self._observation = seen.index_copy(0, rows, start.observation)
+            self._episode_key = self._episode_key.index_copy(0, rows, start.key)
+            self._time = self._time.index_fill(0, rows, 0)
         self._episode = self._episode + where
         return self._observation
 
-    def _next_start(self, where: Tensor) -> "_Start":
-        """The starts of the next episodes, right in the slots `where`: drawn for all, kept until one is used up."""
-        start = self._start
-        if start is None or where.device.type != "cpu" or bool((where & (start.episode != self._episode)).any()):
-            start = self._start = self._draw_start()
-        return start
+    def _next_starts(self, rows: Tensor) -> _Start:
+        """The starts of the next episodes of the slots `rows`, drawn beforehand, some episodes of every slot at once.
 
-    def _draw_start(self) -> "_Start":
-        key = noise.child(self._seed_key, self._episode)
-        number = self._episode if self._first is None else self._episode + self._first
-        initial = self._initial(self._tables, key, number)
-        return _Start(initial, self._dynamics.observe(self._tables, initial), key, self._episode)
+        Where these are few of many, those of `rows` alone.
+        """
+        if self.slots >= _LARGE and _FEW * len(rows) <= self.slots:
+            self._starts = None
+            tables = {name: table.index_select(0, rows) for name, table in self._tables.items()}
+            first = None if self._first is None else self._first.index_select(0, rows)
+            return self._draw(tables, self._seed_key.index_select(0, rows), self._episode.index_select(0, rows), first)
+        starts, numbers = self._starts, rows.numpy()
+        if starts is None or starts.place[numbers].max() >= len(starts.rows.key):
+            starts = self._starts = self._draw_ahead()
+        place = starts.place[numbers]
+        starts.place[numbers] += self.slots
+        return starts.rows.of(torch.from_numpy(place))  # pyright: ignore[reportUnknownMemberType]
+
+    def _draw_ahead(self) -> _Starts:
+        """The starts of every slot's next episodes."""
+        times = self._episodes_ahead
+        if not self._repeated:
+            self._repeated = {name: torch.cat([table] * times) for name, table in self._tables.items()}
+        later = torch.arange(times).repeat_interleave(self.slots)
+        first = None if self._first is None else self._first.repeat(times)
+        drawn = self._draw(self._repeated, self._seed_key.repeat(times), self._episode.repeat(times) + later, first)
+        return _Starts(drawn, np.arange(self.slots))
+
+    def _draw(self, tables: Tables, seed_key: Tensor, episode: Tensor, first: Tensor | None) -> _Start:
+        """The starts of the episodes numbered `episode` [N] of the tasks `tables`, in trials that began at `first`."""
+        key = noise.child(seed_key, episode)
+        initial = self._initial(tables, key, episode if first is None else episode + first)
+        return _Start(initial, self._dynamics.observe(tables, initial), key)
 
     def _initial(self, tables: Tables, key: Tensor, number: Tensor) -> Tensor:
         """States [B, ...] for episodes with noise `key` [B] and `number` [B]. Raises `PluginError` for other shapes."""
@@ -228,34 +274,12 @@ class TensorBatch:
         """See `Numbered.number`."""
         if self._numbered:
             self._first = torch.tensor(episodes, device=self.device)
-            self._start = None
+            self._starts = None
 
     def _seen(self) -> Tensor:
         """The current observation of all slots."""
         if len(self._observation) != self.slots:
             self._observation = self._dynamics.observe(self._tables, self._state)
-        return self._observation
-
-    def _reset_rows(self, rows: Tensor, seeds: Sequence[int] | None) -> Tensor:
-        """`reset` of the slots `rows` alone, which costs less than a look at all where these are few of many."""
-        if seeds is not None:
-            key = noise.keys(seeds, self.device).index_select(0, rows)
-            self._seed_key = self._seed_key.index_copy(0, rows, key)
-            self._episode = self._episode.index_fill(0, rows, 0)
-        seen = self._seen()
-        tables = {name: table.index_select(0, rows) for name, table in self._tables.items()}
-        episode = self._episode.index_select(0, rows)
-        key = noise.child(self._seed_key.index_select(0, rows), episode)
-        number = episode if self._first is None else episode + self._first.index_select(0, rows)
-        initial = self._initial(tables, key, number)
-        self._ahead.clear()
-        self._together = False
-        self._state = self._state.index_copy(0, rows, initial)
-        self._time = self._time.index_fill(0, rows, 0)
-        self._episode_key = self._episode_key.index_copy(0, rows, key)
-        self._episode = self._episode.index_copy(0, rows, episode + 1)
-        self._start = None
-        self._observation = seen.index_copy(0, rows, self._dynamics.observe(tables, initial))
         return self._observation
 
     def step(self, action: Tensor) -> Transition:
@@ -275,7 +299,8 @@ class TensorBatch:
         truncated = self._time >= self.family.horizon
         if not self._rewards.active:
             return Transition(self._observation, reward, terminated, truncated)
-        paid = self._rewards(before, action, self._observation, reward)
+        number = state.view(-1) if self._enumerated else None
+        paid = self._rewards(before, action, self._observation, reward, number)
         return Transition(self._observation, paid, terminated, truncated, family_reward=reward)
 
     def _next_uniforms(self) -> Tensor:
@@ -322,7 +347,7 @@ class TensorBatch:
     @position.setter
     def position(self, position: Position) -> None:
         self._state, self._time, self._episode, self._episode_key = position
-        self._observation, self._start = torch.empty(0), None  # nobody has looked
+        self._observation, self._starts = torch.empty(0), None  # nobody has looked
         if self._rewards.active:
             self._observation = self._dynamics.observe(self._tables, self._state)
         self._ahead.clear()

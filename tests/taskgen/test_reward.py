@@ -13,8 +13,10 @@ import taskgen
 from registry.errors import TaskError
 from taskgen.build import build_family, family_of
 from taskgen.engines.tensor import TensorBatch
+from taskgen.engines.testing import sample_actions
 from taskgen.interaction.agent import CollectionPlan
 from taskgen.interaction.collect import collect
+from taskgen.reward import build_rewards, complete_reward
 from taskgen.spec import RewardSpec, TaskSpec
 
 
@@ -72,6 +74,38 @@ def test_slots_with_and_without_a_reward_stand_side_by_side() -> None:
     assert batch.descriptor().shape == (4, 2 + 10)
     assert batch.descriptor()[:, 2:].argmax(1)[[1, 3]].tolist() == [1, 2]
     assert not batch.descriptor()[[0, 2], 2:].any()
+
+
+@pytest.mark.parametrize("name", ["grid-navigation", "darkroom", "frozen-lake"])
+def test_where_observations_are_few_what_is_paid_is_looked_up_and_the_same(name: str) -> None:
+    family = build_family(name)
+    rewards = [complete_reward(paying(seed=seed, skill=seed), family) for seed in range(3)]
+    batch = family.batch(4)
+    assert isinstance(batch, TensorBatch)
+    batch.set_tasks([family.spec(reward=reward) for reward in [*rewards, None]])
+    function = build_rewards(rewards, family, "cpu")
+    calls: list[object] = []
+    (built, rows), (table,) = batch.rewards._functions[0], batch.rewards._tables
+    assert table is not None
+    assert table.shape == (family.config.size**2, 3)
+    batch.rewards._functions[0] = (lambda *given: calls.append(given) or built(*given), rows)  # type: ignore[assignment]
+    seen = batch.reset()
+    for action in sample_actions(family, 12, 4):
+        outcome = batch.step(action)
+        assert torch.equal(outcome.reward[:3], function(seen[:3], action[:3], outcome.observation[:3]))
+        seen = outcome.observation
+        assert outcome.family_reward is not None
+        assert outcome.reward[3] == outcome.family_reward[3]
+    assert not calls
+
+
+def test_a_table_is_not_made_of_more_observations_than_two_episodes_show() -> None:
+    few, many = (build_family("grid-navigation", {"horizon": horizon}) for horizon in (13, 12))  # of 25 cells
+    for family, tabulated in ((few, True), (many, False)):
+        batch = family.batch(1)
+        assert isinstance(batch, TensorBatch)
+        batch.set_tasks([family.spec(reward=paying(skill=1))])
+        assert (batch.rewards._tables[0] is not None) == tabulated
 
 
 def test_a_slot_given_another_reward_changes_alone() -> None:

@@ -45,14 +45,17 @@ def test_the_short_way_equals_the_long_way(name: str, monkeypatch: pytest.Monkey
     actions = sample_actions(family, STEPS, SLOTS)
     resets = torch.rand(STEPS, SLOTS, generator=torch.Generator().manual_seed(0)) < 0.15
     taken: list[int] = []
-    short = TensorBatch._reset_rows
+    drawn = TensorBatch._draw
     monkeypatch.setattr(
-        TensorBatch, "_reset_rows", lambda self, rows, seeds: taken.append(len(rows)) or short(self, rows, seeds)
+        TensorBatch,
+        "_draw",
+        lambda self, tables, keys, *given: taken.append(len(keys)) or drawn(self, tables, keys, *given),
     )
     long_way = _play(family, actions, resets)
-    assert not taken
+    assert set(taken) == {SLOTS, 8 * SLOTS}  # all at once, and eight episodes of all
+    taken.clear()
     monkeypatch.setattr(tensor, "_LARGE", 1)
     short_way = _play(family, actions, resets)
-    assert len(taken) > 5
+    assert sum(number < SLOTS for number in taken) > 5
     for one, other in zip(short_way, long_way, strict=True):
         assert torch.equal(one, other)
