@@ -125,7 +125,7 @@ class Bus(TaskFamily[BusConfig]):
 
     def frame(self, spec: TaskSpec, state: Tensor) -> NDArray[np.uint8]:
         """The same in `state`, with the episode's goal only."""
-        place, goal, _ = state.tolist()
+        place, goal = divmod(int(state[0]) % _NODES, len(GOALS))
         return self._draw(spec, divmod(place, SIZE), (GOALS[goal],))
 
     def text(self, spec: TaskSpec) -> str:
@@ -163,10 +163,16 @@ def _lines(task: int, variant: str) -> list[tuple[grids.Cell, grids.Cell]]:
     ]
 
 
-class _City:
-    """State [B, 3] int64: cell, goal, steps made. Only the goal is random.
+_NODES = SIZE**2 * len(GOALS)
+_ON, _LEFT, _ARRIVED = 0, 1, 2
+"""What a move does to the episode: nothing, ends it, ends it at the goal."""
 
-    Cities are few: where moves lead, and what is seen, are tables over all of them, in which a step looks up a row.
+
+class _City:
+    """State [B, 2] int64: node, steps made. Only the goal is random.
+
+    A node is a cell of one city on the way to one goal, `_NODES * task + 4 * cell + goal`. Cities are few: where moves
+    lead, what they do and what is seen are tables over all nodes, in which a step looks up a row.
     """
 
     uniforms = 1
@@ -182,37 +188,42 @@ class _City:
                 ride[task, one], ride[task, other] = other, one
         after = grids.neighbours(SIZE, MOVES).repeat(self.tasks, 1, 1)
         after[:, :, RIDE] = ride
-        self.after = after.flatten().to(device)
+        goals = torch.tensor([x * SIZE + y for x, y in GOALS])
+        cells = after[:, :, None].expand(-1, -1, len(GOALS), -1)  # [task, cell, goal, move] the cell after it
+        goal = torch.arange(len(GOALS))[:, None]
+        node = (torch.arange(self.tasks).view(-1, 1, 1, 1) * SIZE**2 + cells) * len(GOALS) + goal
+        does = torch.where(torch.arange(len(MOVES)) == END, _LEFT, _ON).expand_as(cells)
+        does = torch.where(cells == goals[:, None], _ARRIVED, does)
+        self.after, self.does = node.flatten().to(device), does.to(torch.uint8).flatten().to(device)
         self.seen = _observations(ride[0], config.variant).to(device)
-        self.goals = torch.tensor([x * SIZE + y for x, y in GOALS], device=device)
+        left = config.horizon + 1 - torch.arange(config.horizon + 1)
+        cost = torch.stack([torch.ones_like(left), left], dim=1).to(torch.float32).mul_(-_COST)
+        self.reward = (
+            torch.nn.functional.pad(cost, (0, 1), value=_ARRIVAL).flatten().to(device)
+        )  # by time, _ON to _ARRIVED
+        self.start = (START[0] * SIZE + START[1]) * len(GOALS)
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
         tasks = [cast(int, spec.context["permutation"]) for spec in specs]
         orders = np.array([[d for order in _orders(task, self.config.variant) for d in order] for task in tasks])
         task = torch.tensor(tasks)
-        return {
-            "row": task * SIZE**2,
-            "city": task * (SIZE**2 * len(GOALS) if self.config.variant == "map" else 0),
-            "orders": torch.from_numpy(orders),
-        }
+        return {"first": task * _NODES + self.start, "orders": torch.from_numpy(orders)}
 
     def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
-        goal = (uniform[:, 0] * len(GOALS)).to(torch.int64)
-        place = torch.full_like(goal, START[0] * SIZE + START[1])
-        return torch.stack([place, goal, torch.zeros_like(goal)]).T
+        node = (uniform[:, 0] * len(GOALS)).to(torch.int64).add_(tables["first"])
+        return torch.stack([node, torch.zeros_like(node)]).T
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
-        place, goal, _ = state.unbind(1)
-        return self.seen.index_select(0, torch.add(tables["city"], place, alpha=len(GOALS)).add_(goal))
+        node = state[:, 0]
+        return self.seen.index_select(0, node if self.config.variant == "map" else node % _NODES)
 
     def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        place, goal, time = state.unbind(1)
-        time = time + 1
-        place = self.after.index_select(0, torch.add(action, tables["row"] + place, alpha=len(MOVES)))
-        arrived = place == self.goals.index_select(0, goal)
-        ended = action == END
-        cost = torch.where(ended, self.config.horizon + 1 - time, 1).to(torch.float32).mul_(-_COST)
-        return torch.stack([place, goal, time]).T, torch.where(arrived, _ARRIVAL, cost), arrived | ended
+        node, time = state.unbind(1)
+        time = (time + 1).clamp_(max=self.config.horizon)  # a slot may be stepped past its end
+        move = torch.add(action, node, alpha=len(MOVES))
+        does = self.does.index_select(0, move)
+        reward = self.reward.index_select(0, torch.add(does, time, alpha=_ARRIVED + 1))
+        return torch.stack([self.after.index_select(0, move), time]).T, reward, does > _ON
 
     def descriptor(self, tables: Tables) -> Tensor:
         return grids.one_hot(tables["orders"], 4).flatten(1)

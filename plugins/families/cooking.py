@@ -54,6 +54,7 @@ MOVES = (grids.LEFT, grids.UP, grids.RIGHT, grids.DOWN, *(grids.STAY,) * 4)
 END, PICK_UP, DROP = 5, 6, 7
 _NOTHING, _THINGS = INGREDIENTS, INGREDIENTS + 1
 _BOWLS, _RECIPES, _PARTS = _THINGS**CAPACITY, INGREDIENTS**2, 4
+_HELD = SIZE**2 * _THINGS  # cells, and what is in hand there
 _COST, _RIGHT, _WRONG = 0.1, 0.25, 0.25
 _BOWL_CELL = BOWL[0] * SIZE + BOWL[1]
 _COLOURS = ((60, 90, 220), (140, 140, 60), (235, 60, 140), (150, 150, 245))
@@ -109,8 +110,8 @@ class Cooking(TaskFamily[CookingConfig]):
 
     def frame(self, spec: TaskSpec, state: Tensor) -> NDArray[np.uint8]:
         """The same in `state`; below, what is in hand, in the bowl, and the recipe."""
-        held, bowl, _, recipe, _ = state.tolist()
-        place, hand = divmod(held, _THINGS)
+        held, bowl, dish, _ = state.tolist()
+        (place, hand), recipe = divmod(held % _HELD, _THINGS), dish % _RECIPES
         kitchen = self._draw(spec, divmod(place, SIZE))
         shown = [hand, *(bowl // _THINGS**i % _THINGS for i in reversed(range(CAPACITY))), *divmod(recipe, INGREDIENTS)]
         strip = {(i, 0): _COLOURS[what] for i, what in enumerate(shown) if what != _NOTHING}
@@ -135,10 +136,11 @@ def drawers(kitchen: int) -> tuple[int, ...]:
 
 
 class _Kitchen:
-    """State [B, 5] int64: held, bowl, parts completed, recipe, steps made. Only the recipe is random.
+    """State [B, 4] int64: held, bowl, dish, steps made. Only the recipe is random.
 
-    `held` is 5 * cell + what is in hand, `bowl` the three things in it as digits in base 5, the first one highest, and
-    `recipe` 4 * first + second. All kitchens together are few: what a step does is looked up in tables of them.
+    `held` is 45 * kitchen + 5 * cell + what is in hand, `bowl` the three things in it as digits in base 5, the first
+    one highest, and `dish` 16 * parts completed + recipe, which is 4 * first + second. All kitchens together are few:
+    what a step does is looked up in tables of them.
     """
 
     uniforms = 2
@@ -147,48 +149,58 @@ class _Kitchen:
     def __init__(self, config: CookingConfig, device: torch.device | str) -> None:
         self.horizon = config.horizon
         self.empty = _BOWL_CELL * _THINGS + _NOTHING
-        self.after = _held_after().flatten().to(device)
-        self.put, self.bowl_after = (table.flatten().to(device) for table in _put())
-        self.reward, self.part_after = (table.to(device) for table in _judged())
+        after = _held_after()
+        kitchen = torch.arange(KITCHENS).view(-1, 1, 1, 1) * _HELD
+        self.after = (after + kitchen).flatten().to(device)
+        case = after % _THINGS * _BOWLS * 2 + (torch.arange(len(MOVES)) == PICK_UP)  # of `_judged`: hand, bowl 0, pick
+        self.case = case.flatten().to(device)
+        put, bowl_after = _put()
+        self.put, self.bowl_after = put.expand_as(case).flatten().to(device), bowl_after.flatten().to(device)
+        reward, part_after = _judged()
+        recipe = torch.arange(_RECIPES).view(1, -1, 1)
+        self.dish_after = (part_after.view(_PARTS + 1, _RECIPES, -1) * _RECIPES + recipe).flatten().to(device)
+        self.reward = reward.to(device)
+        steps_left = self.horizon - torch.arange(self.horizon + 1)
+        cost = torch.stack([torch.zeros_like(steps_left), steps_left], dim=1).to(torch.float32) * _COST
+        self.cost = cost.flatten().to(device)  # by time, and whether the action ends the episode
         place, things = torch.arange(SIZE**2), torch.eye(_THINGS)
         here = torch.stack([place == _BOWL_CELL, _drawer_of() >= 0], dim=1).to(torch.float32)
         places = torch.cat([grids.one_hot(place // SIZE, SIZE), grids.one_hot(place % SIZE, SIZE), here], dim=1)
-        self.held_seen = torch.cat([places.repeat_interleave(_THINGS, 0), things.repeat(SIZE**2, 1)], dim=1).to(device)
+        held_seen = torch.cat([places.repeat_interleave(_THINGS, 0), things.repeat(SIZE**2, 1)], dim=1)
+        self.held_seen = held_seen.repeat(KITCHENS, 1).to(device)
         self.bowl_seen = things[_digits(_BOWLS, _THINGS, CAPACITY)].flatten(1).to(device)
-        self.recipe_seen = torch.eye(INGREDIENTS)[_digits(_RECIPES, INGREDIENTS, 2)].flatten(1).to(device)
+        recipe_seen = torch.eye(INGREDIENTS)[_digits(_RECIPES, INGREDIENTS, 2)].flatten(1)
+        self.dish_seen = recipe_seen.repeat(_PARTS + 1, 1).to(device)
 
     def tables(self, specs: Sequence[TaskSpec]) -> dict[str, Tensor]:
         kitchens = [cast(int, spec.context["kitchen"]) for spec in specs]
-        row = torch.tensor(kitchens) * (SIZE**2 * _THINGS)
-        return {"row": row, "drawers": torch.tensor([drawers(kitchen) for kitchen in kitchens])}
+        first = torch.tensor(kitchens) * _HELD + self.empty
+        return {"first": first, "drawers": torch.tensor([drawers(kitchen) for kitchen in kitchens])}
 
     def initial(self, tables: Tables, uniform: Tensor) -> Tensor:
         first, second = tables["drawers"].gather(1, (uniform * len(DRAWERS)).to(torch.int64)).unbind(1)
-        zero = torch.zeros_like(first)
-        recipe = torch.add(second, first, alpha=INGREDIENTS)
-        return torch.stack([zero + self.empty, zero + (_BOWLS - 1), zero, recipe, zero]).T
+        recipe, zero = torch.add(second, first, alpha=INGREDIENTS), torch.zeros_like(first)
+        return torch.stack([tables["first"], zero + (_BOWLS - 1), recipe, zero]).T
 
     def observe(self, tables: Tables, state: Tensor) -> Tensor:
-        held, bowl, _, recipe, _ = state.unbind(1)
-        parts = [
+        held, bowl, dish, _ = state.unbind(1)
+        parts = (
             self.held_seen.index_select(0, held),
             self.bowl_seen.index_select(0, bowl),
-            self.recipe_seen.index_select(0, recipe),
-        ]
+            self.dish_seen.index_select(0, dish),
+        )
         return torch.cat(parts, dim=1)
 
     def step(self, tables: Tables, state: Tensor, action: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        held, bowl, part, recipe, time = state.unbind(1)
-        time = time + 1
-        put = self.put.index_select(0, torch.add(action, held, alpha=len(MOVES)))
-        bowl = self.bowl_after.index_select(0, torch.add(put, bowl, alpha=_THINGS))
-        held = self.after.index_select(0, torch.add(action, tables["row"] + held, alpha=len(MOVES)))
-        case = torch.add(recipe, part, alpha=_RECIPES).mul_(_THINGS).add_(held % _THINGS).mul_(_BOWLS).add_(bowl)
-        case = torch.add(action == PICK_UP, case, alpha=2)
-        part, ended = self.part_after.index_select(0, case), action == END
-        left = torch.where(ended, self.horizon - time, 0).to(torch.float32)
-        reward = self.reward.index_select(0, case) - _COST * left
-        return torch.stack([held, bowl, part, recipe, time]).T, reward, (part == _PARTS) | ended
+        held, bowl, dish, time = state.unbind(1)
+        time = (time + 1).clamp_(max=self.horizon)  # a slot may be stepped past its end
+        move, ended = torch.add(action, held, alpha=len(MOVES)), action == END
+        bowl = self.bowl_after.index_select(0, torch.add(self.put.index_select(0, move), bowl, alpha=_THINGS))
+        case = torch.add(self.case.index_select(0, move), bowl, alpha=2)
+        case = torch.add(case, dish, alpha=_THINGS * _BOWLS * 2)
+        held, dish = self.after.index_select(0, move), self.dish_after.index_select(0, case)
+        reward = self.reward.index_select(0, case) - self.cost.index_select(0, torch.add(ended, time, alpha=2))
+        return torch.stack([held, bowl, dish, time]).T, reward, (dish >= _PARTS * _RECIPES) | ended
 
     def descriptor(self, tables: Tables) -> Tensor:
         return grids.one_hot(tables["drawers"], INGREDIENTS).flatten(1)
