@@ -123,7 +123,8 @@ def train(
             return directory.path
         if parts.agent is not None:
             with contextlib.suppress(Stopped):  # `taskgen evaluate` makes up for it
-                evaluate_run(directory, onlooker=watching if isinstance(watching, Progress) else None)
+                onlooker = watching if isinstance(watching, Progress) else None
+                evaluate_run(directory, onlooker=onlooker, drawn=parts.held_out)
         write_report([directory.path], directory.path / "report.html")
     return directory.path
 

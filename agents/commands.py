@@ -16,6 +16,7 @@ import typer
 from agents.training.progress import Progress
 from registry.discovery import typed
 from registry.errors import TaskError, UserError, suggest
+from registry.garbage import settle
 
 if TYPE_CHECKING:
     from agents.training.experiment import Experiment, Parts
@@ -67,6 +68,7 @@ def train(
     from agents.training.start import started
     from agents.training.trained import beginning_with
 
+    settle()
     torch.set_num_threads(threads)
     given = list(overrides or [])
     given += [] if seed is None else [f"seed={seed}"]
@@ -91,7 +93,7 @@ def train(
         if progress.stop_requested():
             _stopped_evaluating(directory.path)
         typer.echo("Evaluating beside the reference players ...")
-        _show_evaluation(directory)
+        _show_evaluation(directory, drawn=parts.held_out)
     _write_report([directory.path], directory.path / "report.html")
 
 

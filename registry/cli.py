@@ -24,6 +24,7 @@ from registry.discovery import BUILTIN, DISTRIBUTION, FILES_VARIABLE, one_line, 
 from registry.entry import KINDS
 from registry.errors import PluginError, UserError, suggest
 from registry.fields import settings
+from registry.garbage import look_seldom
 
 _HELP = "Generate reinforcement-learning tasks and train meta-RL agents on them."
 
@@ -31,6 +32,8 @@ _HELP = "Generate reinforcement-learning tasks and train meta-RL agents on them.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the console script `taskgen`. Returns the exit code."""
     warnings.filterwarnings("ignore", "the import name", RuntimeWarning)  # `_warn_of_broken` says it
+    if arguments is None:
+        look_seldom()
     rest, files, debug = _global_options(sys.argv[1:] if arguments is None else arguments)
     shown = warnings.showwarning
     warnings.showwarning = _show_warning

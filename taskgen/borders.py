@@ -178,12 +178,13 @@ def told(source: TaskSource, results: Sequence[Any]) -> None:
 def _check_tasks(source: TaskSource, specs: Sequence[TaskSpec], family: TaskFamily[Any], call: str) -> None:
     asks = _asks(source)
     step = max(1, len(specs) // CHECKED) if asks else 1
-    for number in range(asks % step, len(specs), step):
-        try:
-            with border(family, "check"):
+    number = 0
+    try:
+        with border(family, "check"):
+            for number in range(asks % step, len(specs), step):
                 family.check(specs[number])
-        except TaskError as error:
-            raise broken(source, call, f"a task that is not valid, number {number} ({error})", "valid tasks") from error
+    except TaskError as error:
+        raise broken(source, call, f"a task that is not valid, number {number} ({error})", "valid tasks") from error
 
 
 def _asks(source: TaskSource) -> int:

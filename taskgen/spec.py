@@ -14,6 +14,8 @@ JsonValue = Union[None, bool, int, float, str, Sequence["JsonValue"], Mapping[st
 
 _FIELDS = frozenset(("family", "context", "reward", "seed", "id"))
 _LEAVES = frozenset((type(None), bool, int, str))
+_MAPPINGS = (dict, MappingProxyType, Mapping)
+"""The first are looked at faster."""
 MAX_SEED = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly."""
 
@@ -147,7 +149,7 @@ def identical(one: Any, other: Any) -> bool:
         return True
     if type(one) in _LEAVES or type(one) is float:
         return type(one) is type(other) and one == other and (one != 0 or repr(one) == repr(other))
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
+    if isinstance(one, _MAPPINGS) and isinstance(other, _MAPPINGS):
         first, second = cast(Mapping[str, Any], one), cast(Mapping[str, Any], other)
         return first.keys() == second.keys() and all(identical(first[key], second[key]) for key in first)
     if isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):

@@ -13,6 +13,7 @@ from agents.evaluation.told import refuse_untold
 from agents.evaluation.watch import Watch
 from agents.reference.guest import Guest, Policy
 from agents.training.experiment import Experiment, judged_sources
+from agents.training.held_out import HeldOut
 from agents.training.records import shown
 from agents.training.run import RunDirectory
 from agents.training.trained import load_trained, trained_on
@@ -60,11 +61,13 @@ def evaluate_run(
     with_players: bool = True,
     guests: Mapping[str, Policy] | None = None,
     onlooker: Onlooker | None = None,
+    drawn: HeldOut | None = None,
 ) -> dict[str, Any]:
     """The agent of `run` and its reference players on held-out and out-of-distribution tasks (or on `tasks`).
 
     `tasks_from` says where `tasks` are from, such as a file. `guests`, by name, are policies that are not ours
-    (`agents.reference.guest`); they play along, and the run keeps no evaluation with them.
+    (`agents.reference.guest`); they play along, and the run keeps no evaluation with them. `drawn` are the held-out
+    tasks of who has just trained it, which are then not drawn again.
 
     Returns the summary as JSON values; `trained_on` of a set counts its tasks that were trained on, as far as the run's
     archive tells. When neither `tasks` nor `episodes` is given it is also kept in the run. A
@@ -76,7 +79,7 @@ def evaluate_run(
     experiment, parts = trained.experiment, trained.parts
     if tasks is not None:
         same_structure(tasks, parts.family, tasks_from)
-    sets = judged_on(experiment, parts.family) if tasks is None else {"tasks": (tasks_from, tasks)}
+    sets = judged_on(experiment, parts.family, drawn) if tasks is None else {"tasks": (tasks_from, tasks)}
     count = episodes or experiment.evaluation.episodes or parts.problem.episodes
     players: dict[str, Agent] = {experiment.agent.name.partition("/")[2]: parts.player}
     left_out: dict[str, str] = {}
@@ -204,16 +207,19 @@ def called(part: Part, kind: str) -> str:
     return part.name.rpartition("/")[2] + (f"({', '.join(changed)})" if changed else "")
 
 
-def judged_on(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, tuple[str, list[TaskSpec]]]:
+def judged_on(
+    experiment: Experiment, family: TaskFamily[Any], drawn: HeldOut | None = None
+) -> dict[str, tuple[str, list[TaskSpec]]]:
     """The tasks that an experiment is judged on at its end and what they come from; "held-out" is the first set.
 
     They are a function of `evaluation.seed`, not of the run's own, so that runs of all seeds are judged on the same.
     """
     count = experiment.evaluation.final_tasks
-    return {
-        name: (called(part, SOURCES), asked(source, count, family))
-        for name, (part, source) in judged_sources(experiment, family).items()
-    }
+    sets: dict[str, tuple[str, list[TaskSpec]]] = {}
+    for name, (part, source) in judged_sources(experiment, family).items():
+        known = drawn is not None and name == "held-out"
+        sets[name] = called(part, SOURCES), drawn.specs[:count] if known else asked(source, count, family)
+    return sets
 
 
 def evaluation_sets(experiment: Experiment, family: TaskFamily[Any]) -> dict[str, list[TaskSpec]]:

@@ -149,6 +149,14 @@ def test_a_player_of_the_agents_own_name_does_not_stand_for_it() -> None:
     assert list(reference_players(experiment, build_parts(experiment).problem, [])[0]) == ["random (as new)", "greedy"]
 
 
+def test_held_out_tasks_that_training_drew_are_not_drawn_again(run, monkeypatch) -> None:
+    drawn = load_trained(RunDirectory(run)).parts.held_out
+    assert len(drawn.specs) == 40
+    monkeypatch.setattr("agents.training.judge.asked", lambda *_: pytest.fail("drawn again"))
+    kept = json.loads((run / "evaluation.json").read_text())["sets"]
+    assert evaluate_run(RunDirectory(run), drawn=drawn)["sets"] == kept
+
+
 def test_a_tail_of_no_task_is_told(run) -> None:
     nine = [load_trained(RunDirectory(run)).parts.family.spec({"probabilities": [0.1 * i] * 5}) for i in range(9)]
     few = evaluate_run(RunDirectory(run), tasks=nine, with_players=False)
