@@ -23,14 +23,14 @@ def begin(name: str, env: Any, batch: Any, seed: int | None) -> None:
     ours = batch.reset()[0].numpy()
     state = batch.position.state[0]
     if name == "bus":
-        env.goal = int(state[1])
+        env.goal = int(state[0]) % 4
     if name in RECURRING:
         env.cues = batch.tables["cues"][0].numpy()
         env.situation = int(state if state.ndim == 0 else state[0])
     if name == "catch":
         env.column = int(state[0])
     if name == "cooking":
-        env.recipe = divmod(int(state[3]), 4)
+        env.recipe = divmod(int(state[2]) % 16, 4)
     if name == "linear-system":
         env.state = state.double().numpy()
     observation = env._observation() if hasattr(env, "_observation") else env.reset()[0]
