@@ -217,8 +217,8 @@ def judged_on(
     count = experiment.evaluation.final_tasks
     sets: dict[str, tuple[str, list[TaskSpec]]] = {}
     for name, (part, source) in judged_sources(experiment, family).items():
-        known = drawn is not None and name == "held-out"
-        sets[name] = called(part, SOURCES), drawn.specs[:count] if known else asked(source, count, family)
+        known = drawn if name == "held-out" else None
+        sets[name] = called(part, SOURCES), asked(source, count, family) if known is None else known.specs[:count]
     return sets
 
 
