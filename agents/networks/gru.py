@@ -33,7 +33,7 @@ class GRU(RecurrentNetwork):
     def step(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """One cell update."""
         weights = self.gru.all_weights[0]
-        if kernels := self._kernels(inputs[None], memory[0], None):
+        if kernels := self._kernels(inputs[None], memory[0], None, weights):
             hidden = _computed(kernels, inputs[None], memory[0], None, weights)[0]
         else:
             hidden = torch.gru_cell(inputs, memory[0], *weights)
@@ -43,19 +43,21 @@ class GRU(RecurrentNetwork):
         """By a kernel; without one by torch's, or cell by cell where the state restarts on the way."""
         (hidden,) = memory or self.initial(inputs.shape[1])
         weights = self.gru.all_weights[0]
-        if kernels := self._kernels(inputs, hidden, restart):
+        if kernels := self._kernels(inputs, hidden, restart, weights):
             return _computed(kernels, inputs, hidden, restart, weights)
         if restart is None:
             return self.gru(inputs, hidden[None])[0]
         return _cell_by_cell(inputs, hidden, restart, weights)
 
-    def _kernels(self, inputs: Tensor, hidden: Tensor, restart: Tensor | None) -> Kernels | None:
+    def _kernels(
+        self, inputs: Tensor, hidden: Tensor, restart: Tensor | None, weights: Sequence[Tensor]
+    ) -> Kernels | None:
         """`kernels_for` this; what is of the wrong shape is left to torch, which says so."""
         fits = inputs.ndim == 3 and inputs.shape[2] == self.gru.input_size
         fits = fits and hidden.shape == (inputs.shape[1], self.output_size)
         if restart is not None:
             fits = fits and restart.shape == inputs.shape[:2] and restart.dtype == torch.bool
-        return kernels_for(inputs, hidden, *self.gru.all_weights[0]) if fits else None
+        return kernels_for(inputs, hidden, *weights) if fits else None
 
 
 def _cell_by_cell(inputs: Tensor, hidden: Tensor, restart: Tensor | None, weights: Sequence[Tensor]) -> Tensor:
@@ -94,8 +96,9 @@ def _forward(
     else:
         before, after = inputs.new_empty(steps, rows, size), inputs.new_empty(steps, rows, size)
     room = inputs.new_empty(kernels.padded(size) * (3 * (size + width) + 4))
-    sizes, given = (steps, rows, width, size), (inputs.contiguous(), hidden.contiguous(), restart)
-    kernels.call("gru_forward", *sizes, *given, *weights, room, before, after, gates)
+    sizes, given = (steps, rows, width, size), (inputs.contiguous(), hidden.contiguous())
+    restart = None if restart is None else restart.contiguous()
+    kernels.call("gru_forward", *sizes, *given, restart, *weights, room, before, after, gates)
     return after, before
 
 
@@ -130,6 +133,7 @@ class _Sequence(torch.autograd.Function):
         sums = inputs.new_empty(steps if of_inputs else 1, rows, 4, wide)
         room = inputs.new_empty(wide * (4 + 3 * (wide + size + width)))
         of_weights, of_hidden = [torch.empty_like(weight) for weight in weights], inputs.new_empty(rows, wide)
+        restart = None if restart is None else restart.contiguous()
         given = (inputs.contiguous(), restart, weights[1], before, gates, slopes[0].contiguous())
         apart = rows * 4 * wide if of_inputs else 0
         sizes = (steps, rows, width, size)

@@ -1,4 +1,4 @@
-"""`kernels.c`: recurrent networks over whole sequences in one call, forwards and backwards, where a C compiler is.
+"""`kernels.c`: networks over whole sequences and losses, forwards and backwards in a call each, where a C compiler is.
 
 It is compiled when it is first needed, which takes seconds, into the user's cache (`XDG_CACHE_HOME`, else `~/.cache`),
 by `cc` or what the environment variable CC names. A library there is of one source, compiler and processor, and is
@@ -30,9 +30,24 @@ from taskgen.files import sync_directory
 VARIABLE = "TASKGEN_KERNELS"
 SOURCE = Path(__file__).with_suffix(".c")
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
+LIBRARIES = ("-lm",)
 PATIENCE = 600
 """Seconds that the compiler may take; it needs one or two."""
 _log = getLogger(__name__)
+
+
+_TAKES = {
+    "gru_forward": "llll ppppppp pppp",
+    "gru_backward": "llll pppppp pp l ppppp",
+    "narrow_forward": "lll ppp pp",
+    "narrow_backward": "lll ppp ppp",
+    "fast_weights_forward": "lllll pppp ppp",
+    "fast_weights_backward": "lllll pppp pp pppp",
+    "ppo_forward": "ll d ppppppp pp",
+    "ppo_backward": "ll d ppppppp pp pp",
+}
+"""The arguments of functions: `long`, `double`, a place."""
+_KINDS = {"l": ctypes.c_long, "d": ctypes.c_double, "p": ctypes.c_void_p}
 
 
 class Kernels:
@@ -40,6 +55,8 @@ class Kernels:
 
     def __init__(self, library: Path) -> None:
         self._library = ctypes.CDLL(str(library))
+        for name, takes in _TAKES.items():
+            getattr(self._library, name).argtypes = [_KINDS[kind] for kind in takes.replace(" ", "")]
         self.lanes: int = self._library.lanes()
         """Numbers in a vector of this processor."""
 
@@ -47,26 +64,27 @@ class Kernels:
         """`size` up to whole vectors."""
         return -(-size // self.lanes) * self.lanes
 
-    def call(self, name: str, *arguments: Tensor | int | None) -> None:
-        """Call a function that returns nothing with whole numbers and the places of contiguous tensors."""
-        self._library[name](*map(_argument, arguments))
+    def call(self, name: str, *arguments: Tensor | float | None) -> int:
+        """Call a function with numbers and the places of contiguous tensors; what it returns, if it does."""
+        return getattr(self._library, name)(
+            *[_place(value) if isinstance(value, Tensor) else value for value in arguments]
+        )
 
 
-def _argument(value: Tensor | int | None) -> ctypes.c_long | ctypes.c_void_p:
-    if isinstance(value, int):
-        return ctypes.c_long(value)
-    if value is not None and not value.is_contiguous():
+def _place(value: Tensor) -> int:
+    if not value.is_contiguous():
         raise ValueError(f"a tensor {list(value.shape)} with strides {value.stride()} given to a kernel")
-    return ctypes.c_void_p(None if value is None else value.data_ptr())
+    return value.data_ptr()
 
 
 def kernels_for(*tensors: Tensor) -> Kernels | None:
     """The kernels, if they can compute with `tensors` as they are now used; `None` leaves it to torch."""
     for tensor in tensors:
-        plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
-        if not plain or tensor.dtype != torch.float32 or tensor.device.type != "cpu" or not tensor.numel():
+        plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
+        if not plain or not tensor.is_cpu or tensor.dtype is not torch.float32 or not tensor.numel():
             return None
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    if traced or torch.is_autocast_enabled("cpu"):
         return None
     if torch._C._are_functorch_transforms_active():  # noqa: SLF001 - as torch.autograd.Function asks
         return None
@@ -155,7 +173,7 @@ def _built(command: list[str], folder: Path, name: str) -> Path:
     handle, staging = tempfile.mkstemp(prefix=f".{name}-", suffix=".so", dir=folder)
     os.close(handle)
     try:
-        arguments = [*command, *FLAGS, str(SOURCE), "-o", staging]
+        arguments = [*command, *FLAGS, str(SOURCE), *LIBRARIES, "-o", staging]
         subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=PATIENCE)  # noqa: S603 - no shell
         library = folder / f"{name}-{_digest(Path(staging).read_bytes())}.so"
         Path(staging).replace(library)

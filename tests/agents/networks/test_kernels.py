@@ -122,6 +122,8 @@ def test_a_view_with_gaps_is_no_argument_of_a_kernel(monkeypatch):
     ]
     with pytest.raises(ValueError, match=r"strides \(1, 2\)"):
         found.call("lanes", torch.zeros(3, 2).t())
+    with pytest.raises(TypeError, match="at least 8 arguments"):
+        found.call("narrow_forward", 1, 2, 3)
 
 
 def test_many_processes_build_at_once(anew):
