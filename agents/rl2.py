@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
 from agents.common.encoding import StepEncoder
-from agents.common.losses import approximate_kl, clipped_surrogate, weighted_mean
+from agents.common.losses import PPO, ppo_losses, weighted_mean
 from agents.common.normalisation import RunningNormalizer
 from agents.common.optimiser import Adam
 from agents.common.returns import generalized_advantages
@@ -42,8 +42,11 @@ from agents.common.schedule import annealed, changing, final_rate, share_left
 from agents.common.vision import ImageConfig, vision
 from agents.networks.base import Inputs, Memory, build_network, cleared, refuse_uncovered
 from agents.networks.mlp import mlp
+from agents.networks.readout import readout
 from registry.config import Config, Part, Width
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
+
+LOSSES = (*PPO, "losses/reward_prediction")
 
 
 class RL2Config(Config):
@@ -130,7 +133,9 @@ class _Model(nn.Module):
         """[..., I], [..., F] -> action distribution, normalised value [...]."""
         if len(self.actor):
             features = torch.cat([inputs, features], dim=-1)
-        return self.policy(self.actor(features)), self.value(self.critic(features))[..., 0]
+            return self.policy(self.actor(features)), self.value(self.critic(features))[..., 0]
+        output, value = readout(features, self.policy.linear, self.value)
+        return self.policy.distribution(output), value[..., 0]
 
 
 class RL2:
@@ -224,14 +229,15 @@ class RL2:
             }
         )
 
+        unread = {"restart": self.config.memory == "trial", "reward": self._model.reward is None}
+        read = [name for name in pieces if not unread.get(name)]
+        weights = [1.0, self.config.value_coefficient, -self.config.entropy * share, 0.0, self.config.reward_prediction]
+        coefficients = torch.tensor(weights, device=self._device)
+
         def losses(columns: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            chosen = {name: piece[:, columns] for name, piece in pieces.items()}
-            parts = self._losses(chosen, tuple(part[columns] for part in memory))
-            loss = parts["losses/policy_loss"] + self.config.value_coefficient * parts["losses/value_loss"]
-            loss = loss - self.config.entropy * share * parts["losses/entropy"]
-            if "losses/reward_prediction" in parts:
-                loss = loss + self.config.reward_prediction * parts["losses/reward_prediction"]
-            return loss, parts
+            chosen = {name: pieces[name].index_select(1, columns) for name in read}
+            parts = self._losses(chosen, tuple(part.index_select(0, columns) for part in memory))
+            return parts @ coefficients[: len(parts)], dict(zip(LOSSES, parts.detach(), strict=False))
 
         weight = pieces["valid"].sum(0)
         minibatches = self._minibatches(len(weight))
@@ -354,23 +360,18 @@ class RL2:
             order = torch.randperm(pieces, generator=self._generator, device=self._device)
             yield from order.tensor_split(min(self.config.minibatches, pieces))
 
-    def _losses(self, pieces: dict[str, Tensor], memory: Memory) -> dict[str, Tensor]:
-        """Losses and diagnostics of one minibatch, each a scalar."""
+    def _losses(self, pieces: dict[str, Tensor], memory: Memory) -> Tensor:
+        """[4], or with reward prediction [5]: the `LOSSES` of one minibatch."""
         weight = pieces["valid"].to(torch.float32)
         restart = pieces["restart"] if self.config.memory == "episode" else None
         inputs = self._model.read(pieces["inputs"])
         features = self._model.network.sequence(inputs, restart, memory)
         policy, value = self._model.heads(inputs, features)
-        log_ratio = policy.log_prob(pieces["action"]) - pieces["log_prob"]
-        surrogate = clipped_surrogate(log_ratio, pieces["advantage"], self.config.clip)
-        losses = {
-            "losses/policy_loss": weighted_mean(surrogate, weight),
-            "losses/value_loss": weighted_mean((value - pieces["target"]).square(), weight),
-            "losses/entropy": weighted_mean(policy.entropy(), weight),
-            "losses/approx_kl": weighted_mean(approximate_kl(log_ratio.detach()), weight),
-        }
-        if self._model.reward is not None:
-            slopes = self._model.reward(features)
-            predicted = (slopes[..., :-1] * self._encoder.action(pieces["action"])).sum(-1) + slopes[..., -1]
-            losses["losses/reward_prediction"] = weighted_mean((predicted - pieces["reward"]).square(), weight)
-        return losses
+        columns = {name: pieces[name] for name in ("action", "log_prob", "advantage", "target")}
+        losses = ppo_losses(policy, value, **columns, weight=weight, clip=self.config.clip)
+        if self._model.reward is None:
+            return losses
+        slopes = self._model.reward(features)
+        predicted = (slopes[..., :-1] * self._encoder.action(pieces["action"])).sum(-1) + slopes[..., -1]
+        error = weighted_mean((predicted - pieces["reward"]).square(), weight)
+        return torch.cat([losses, error[None]])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
@@ -40,7 +41,12 @@ class Categorical:
     """Discrete actions from logits [..., A]."""
 
     def __init__(self, logits: Tensor) -> None:
-        self.log_probabilities = _wide(logits).log_softmax(-1)
+        self.logits = _wide(logits)
+
+    @cached_property
+    def log_probabilities(self) -> Tensor:
+        """[..., A]."""
+        return self.logits.log_softmax(-1)
 
     def sample(self, generator: torch.Generator, alike: int = 1) -> Tensor:
         """[...] int64. The smallest of exponentials with rates p is drawn with probability p.
@@ -226,7 +232,10 @@ class PolicyHead(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         """The distribution of actions for each row of `features` [..., F]."""
-        output = self.linear(features)
+        return self.distribution(self.linear(features))
+
+    def distribution(self, output: Tensor) -> Distribution:
+        """The one that `linear` has put out for each row."""
         if self._single:
             return Categorical(output)
         if self.box is None or self.log_std is None:

@@ -1,8 +1,16 @@
-"""Policy losses, element by element; callers weight and average."""
+"""Policy losses, element by element, for callers to weight and average; and those of PPO, averaged."""
+
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
+
+from agents.common.distributions import Categorical, Distribution
+from agents.networks.kernels import Kernels, kernels_for
+
+PPO = ("losses/policy_loss", "losses/value_loss", "losses/entropy", "losses/approx_kl")
+"""What `ppo_losses` are called in the log."""
 
 
 def clipped_surrogate(
@@ -21,3 +29,75 @@ def approximate_kl(log_ratio: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
 def weighted_mean(values: Float[Tensor, "*axes"], weight: Float[Tensor, "*axes"]) -> Float[Tensor, ""]:
     """Mean of `values` under non-negative weights that are not all zero."""
     return (values * weight).sum() / weight.sum()
+
+
+def ppo_losses(
+    policy: Distribution,
+    value: Float[Tensor, "*axes"],
+    action: Shaped[Tensor, "*axes_of_actions"],
+    log_prob: Float[Tensor, "*axes"],
+    advantage: Float[Tensor, "*axes"],
+    target: Float[Tensor, "*axes"],
+    weight: Float[Tensor, "*axes"],
+    clip: float,
+) -> Float[Tensor, "4"]:
+    """Weighted means of clipped surrogate, squared error of values, entropy, and approximate KL, without gradient.
+
+    `action` was played with log-probability `log_prob`. Where actions are discrete all that is one call of a kernel,
+    where there is one, and another for the gradients; these have none themselves.
+    """
+    columns = (log_prob, advantage, target, weight)
+    if isinstance(policy, Categorical) and (kernels := kernels_for(policy.logits, value, *columns)):
+        return _Discrete.apply(kernels, clip, policy.logits, value, action, *columns)
+    return _by_torch(clip, policy, value, action, *columns)
+
+
+def _by_torch(
+    clip: float,
+    policy: Distribution,
+    value: Tensor,
+    action: Tensor,
+    log_prob: Tensor,
+    advantage: Tensor,
+    target: Tensor,
+    weight: Tensor,
+) -> Tensor:
+    log_ratio = policy.log_prob(action) - log_prob
+    losses = (
+        clipped_surrogate(log_ratio, advantage, clip),
+        (value - target).square(),
+        policy.entropy(),
+        approximate_kl(log_ratio.detach()),
+    )
+    return torch.stack([weighted_mean(loss, weight) for loss in losses])
+
+
+class _Discrete(torch.autograd.Function):
+    """`ppo_losses` of a categorical policy, with gradients to logits and values; gradients of gradients by torch."""
+
+    @staticmethod
+    def forward(ctx: Any, kernels: Kernels, clip: float, *given: Tensor) -> Tensor:
+        logits, value, *_, weight = rows = [column.contiguous() for column in given]
+        actions, total, sums = logits.shape[-1], weight.sum(), logits.new_empty(4)
+        room = logits.new_empty(2 * actions * kernels.lanes)
+        if kernels.call("ppo_forward", value.numel(), actions, clip, *rows, room, sums):
+            raise IndexError(f"an action beyond the {actions} that there are")
+        ctx.kernels, ctx.clip = kernels, clip
+        ctx.save_for_backward(*given, room, total)
+        return sums / total
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Any, ...]:
+        *given, room, total = ctx.saved_tensors
+        logits, value, *others = given
+        if torch.is_grad_enabled():
+            wanted = [tensor for tensor in (logits, value) if tensor.requires_grad]
+            losses = _by_torch(ctx.clip, Categorical(logits), value, *others)
+            found = iter(torch.autograd.grad(losses, wanted, slopes[0], create_graph=True))
+            of_logits, of_value = (next(found) if tensor.requires_grad else None for tensor in (logits, value))
+        else:
+            rows, slope = [column.contiguous() for column in given], (slopes[0] / total).contiguous()
+            of_logits, of_value = (tensor.new_empty(tensor.shape) for tensor in (logits, value))
+            sizes = (value.numel(), logits.shape[-1], ctx.clip)
+            ctx.kernels.call("ppo_backward", *sizes, *rows, room, slope, of_logits, of_value)
+        return None, None, of_logits, of_value, *(None for _ in others)

@@ -14,14 +14,15 @@ previous and the current input together, which ties (s, a) to the reward and the
 Axes: T time, B batch, H heads, K key width, V value width.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.networks.base import Memory, RecurrentNetwork
+from agents.networks.base import Memory, RecurrentNetwork, with_previous
+from agents.networks.kernels import Kernels, kernels_for
 from registry.config import Config
 
 
@@ -71,19 +72,12 @@ class FastWeights(RecurrentNetwork):
         return self.norm(stream), (inputs, *matrices)
 
     def sequence(self, inputs: Tensor, restart: Tensor | None = None, memory: Memory | None = None) -> Tensor:
-        """The parallel form."""
+        """The parallel form, or by a kernel step by step."""
         first, *matrices = memory or self.initial(inputs.shape[1])
-        previous = torch.cat([first[None], inputs[:-1]]).transpose(0, 1)
-        inputs = inputs.transpose(0, 1)
-        same = None
-        if restart is not None:
-            previous = previous * ~restart.t()[..., None]
-            segment = functional.pad(restart.t().cumsum(1), (1, 0))  # the memory belongs before the first input
-            same = (segment[:, 1:, None] == segment[:, None, :])[:, None]
-        stream = self.embedding(torch.cat([previous, inputs], -1))
+        stream = self.embedding(with_previous(inputs, first, restart))
         for layer, matrix in zip(self.layers, matrices, strict=True):
-            stream = layer.sequence(stream, matrix, same)
-        return self.norm(stream).transpose(0, 1)
+            stream = layer.sequence(stream, matrix, restart)
+        return self.norm(stream)
 
 
 class _Layer(nn.Module):
@@ -109,30 +103,109 @@ class _Layer(nn.Module):
 
     def step(self, stream: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """[B, D], [B, H, K, V + 1] -> the same."""
-        query, key, value = self._project(stream)
+        parts = self.project(self.norm(stream))
+        if not torch.is_grad_enabled() and (kernels := self._kernels(parts[None], matrix, None)):
+            after = torch.empty_like(matrix, memory_format=torch.contiguous_format)
+            read = _forward(kernels, parts[None], matrix, None, torch.sigmoid(self.decay), after)[0]
+            return self._merged(stream, read), after
+        query, key, value = self._projected(parts)
         matrix = matrix * torch.sigmoid(self.decay)[:, None, None] + key[..., :, None] * value[..., None, :]
         return self._finish(stream, (query[..., None, :] @ matrix)[..., 0, :]), matrix
 
-    def sequence(self, stream: Tensor, matrix: Tensor, same: Tensor | None) -> Tensor:
-        """[B, T, D], [B, H, K, V + 1] -> [B, T, D]; `same` [B, 1, T, 1 + T]: whether t reads the matrix and inputs."""
-        query, key, value = (part.transpose(1, 2) for part in self._project(stream))
-        time = torch.arange(stream.shape[1], device=stream.device)
+    def sequence(self, stream: Tensor, matrix: Tensor, restart: Tensor | None) -> Tensor:
+        """[T, B, D], [B, H, K, V + 1] -> [T, B, D]; the matrix returns to zeros where `restart` [T, B] is true."""
+        parts = self.project(self.norm(stream))
+        if kernels := self._kernels(parts, matrix, restart):
+            return self._merged(stream, _Sequence.apply(kernels, self, restart, parts, matrix, self.decay))
+        return self._finish(stream, self.read(parts, matrix, restart))
+
+    def read(self, parts: Tensor, matrix: Tensor, restart: Tensor | None) -> Tensor:
+        """[T, B, H, V + 1] what queries, keys and values [T, B, ...] make of the matrix, read at every step."""
+        query, key, value = (part.permute(1, 2, 0, 3) for part in self._projected(parts))
+        time = torch.arange(len(parts), device=parts.device)
         age = (time[:, None] - time).clamp(min=0)
         rate = functional.logsigmoid(self.decay)[:, None, None]
         weight = (query @ key.mT) * (rate * age).exp().tril()
         held = query * (rate * (time[:, None] + 1)).exp()
-        if same is not None:
+        if restart is not None:
+            segment = functional.pad(restart.t().cumsum(1), (1, 0))  # the memory belongs before the first input
+            same = (segment[:, 1:, None] == segment[:, None, :])[:, None]
             weight, held = weight * same[..., 1:], held * same[..., :1]
-        return self._finish(stream, (weight @ value + held @ matrix).transpose(1, 2))
+        return (weight @ value + held @ matrix).permute(2, 0, 1, 3)
 
-    def _project(self, stream: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _kernels(self, parts: Tensor, matrix: Tensor, restart: Tensor | None) -> Kernels | None:
+        """`kernels_for` this; what is of the wrong shape is left to torch, which says so."""
+        fits = matrix.shape == (parts.shape[1], *self.shape)
+        if restart is not None:
+            fits = fits and restart.shape == parts.shape[:2] and restart.dtype == torch.bool
+        return kernels_for(parts, matrix, self.decay) if fits else None
+
+    def _projected(self, parts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         heads = (self.shape[0], -1)
-        parts = self.project(self.norm(stream)).split(self.sizes, -1)
-        query, key, value = (part.unflatten(-1, heads) for part in parts)
+        query, key, value = (part.unflatten(-1, heads) for part in parts.split(self.sizes, -1))
         return query.softmax(-1), key.softmax(-1), functional.pad(value, (0, 1), value=1.0)
 
     def _finish(self, stream: Tensor, read: Tensor) -> Tensor:
-        evidence = read[..., -1:]
-        read = torch.cat([read[..., :-1] / (1 + evidence), torch.log1p(evidence)], -1)
+        return self._merged(stream, means_and_evidence(read))
+
+    def _merged(self, stream: Tensor, read: Tensor) -> Tensor:
         stream = stream + self.merge(read.flatten(-2))
         return stream + self.perceptron(stream)
+
+
+def means_and_evidence(read: Tensor) -> Tensor:
+    """[..., V + 1] the mean of what was stored and how much it was, from sum and count."""
+    evidence = read[..., -1:]
+    return torch.cat([read[..., :-1] / (1 + evidence), torch.log1p(evidence)], -1)
+
+
+def _forward(
+    kernels: Kernels, parts: Tensor, matrix: Tensor, restart: Tensor | None, keep: Tensor, after: Tensor | None = None
+) -> Tensor:
+    """`means_and_evidence` [T, B, H, V + 1]; `after` [B, H, K, V + 1] becomes the matrix after the last step."""
+    (steps, rows), (_, heads, keys, values) = parts.shape[:2], matrix.shape
+    out = parts.new_empty(steps, rows, heads, values)
+    room = parts.new_empty(keys * kernels.padded(values - 1) + 3 * kernels.padded(keys))
+    given = (parts.contiguous(), matrix.contiguous(), None if restart is None else restart.contiguous(), keep)
+    kernels.call("fast_weights_forward", steps, rows, heads, keys, values - 1, *given, room, out, after)
+    return out
+
+
+class _Sequence(torch.autograd.Function):
+    """What is read, and gradients by one call; gradients of gradients by the parallel form."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kernels: Kernels,
+        layer: _Layer,
+        restart: Tensor | None,
+        parts: Tensor,
+        matrix: Tensor,
+        decay: Tensor,
+    ) -> Tensor:
+        keep = torch.sigmoid(decay)
+        out = _forward(kernels, parts, matrix, restart, keep)
+        ctx.kernels, ctx.layer = kernels, layer
+        ctx.save_for_backward(restart, parts, matrix, keep, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Any, ...]:
+        restart, parts, matrix, keep, out = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            asked = (parts, matrix, ctx.layer.decay)
+            wanted = [tensor for tensor in asked if tensor.requires_grad]
+            read = means_and_evidence(ctx.layer.read(parts, matrix, restart))
+            found = iter(torch.autograd.grad(read, wanted, slopes[0], create_graph=True))
+            return None, None, None, *(next(found) if tensor.requires_grad else None for tensor in asked)
+        kernels: Kernels = ctx.kernels
+        (steps, rows), (_, heads, keys, values) = parts.shape[:2], matrix.shape
+        high, wide = kernels.padded(keys), kernels.padded(values - 1)
+        size = (steps + 2) * values * high + keys * wide + 2 * (steps + 1) * high + 2 * (wide + kernels.lanes)
+        of_parts, of_matrix = parts.new_empty(parts.shape), matrix.new_empty(matrix.shape)
+        of_keep, room = torch.zeros_like(keep), parts.new_empty(size)
+        given = (parts.contiguous(), matrix.contiguous(), None if restart is None else restart.contiguous())
+        given = (*given, keep, out, slopes[0].contiguous(), room, of_parts, of_matrix, of_keep)
+        kernels.call("fast_weights_backward", steps, rows, heads, keys, values - 1, *given)
+        return None, None, None, of_parts, of_matrix, of_keep * keep * (1 - keep)

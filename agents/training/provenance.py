@@ -47,8 +47,10 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory, accelerator and system; nothing that names the machine itself."""
+    """Processor, cores, memory, accelerator, system, what computes networks; nothing that names the machine itself."""
     import torch
+
+    from agents.networks import kernels
 
     processor = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
@@ -63,6 +65,7 @@ def machine() -> dict[str, Any]:
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "system": f"{platform.system()} {platform.machine()}",
         "torch_threads": torch.get_num_threads(),
+        "networks": kernels.told(),
     }
 
 

@@ -1,0 +1,59 @@
+"""What is read off the features of a network: a few numbers by linear layers, side by side."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agents.networks.kernels import Kernels, kernels_for
+
+
+def readout(features: Tensor, *layers: nn.Linear) -> tuple[Tensor, ...]:
+    """[..., F] -> [..., A] of each of `layers`. By a kernel, where there is one and F is whole vectors of it."""
+    parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
+    kernels = kernels_for(features, *parameters)
+    if kernels is None or features.shape[-1] % kernels.lanes or features.shape[-1] != layers[0].in_features:
+        return tuple(layer(features) for layer in layers)
+    if torch.is_grad_enabled():
+        return _Readout.apply(kernels, features, *parameters)
+    return _read(kernels, features, parameters)
+
+
+def _read(kernels: Kernels, features: Tensor, parameters: list[Tensor]) -> tuple[Tensor, ...]:
+    features, size, found = features.contiguous(), features.shape[-1], list[Tensor]()
+    rows = features.numel() // size
+    for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
+        out = features.new_empty(*features.shape[:-1], len(weight))
+        room = features.new_empty((size + rows) * kernels.padded(len(weight)))
+        kernels.call("narrow_forward", rows, size, len(weight), features, weight, bias, room, out)
+        found.append(out)
+    return tuple(found)
+
+
+class _Readout(torch.autograd.Function):
+    """The outputs of all layers; gradients of gradients by torch."""
+
+    @staticmethod
+    def forward(ctx: Any, kernels: Kernels, features: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        ctx.kernels = kernels
+        ctx.save_for_backward(features, *parameters)
+        return _read(kernels, features, list(parameters))
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Any, ...]:
+        features, *parameters = asked = ctx.saved_tensors
+        pairs = list(zip(parameters[::2], parameters[1::2], strict=True))
+        if torch.is_grad_enabled():
+            wanted = [tensor for tensor in asked if tensor.requires_grad]
+            outputs = [functional.linear(features, *pair) for pair in pairs]
+            found = iter(torch.autograd.grad(outputs, wanted, slopes, create_graph=True, allow_unused=True))
+            return None, *(next(found) if tensor.requires_grad else None for tensor in asked)
+        given, gradients = features.contiguous(), [torch.zeros_like(tensor) for tensor in parameters]
+        of_features, size = torch.zeros_like(given), features.shape[-1]
+        for (weight, _), slope, of_weight, of_bias in zip(pairs, slopes, gradients[::2], gradients[1::2], strict=True):
+            sizes = (given.numel() // size, size, len(weight))
+            ctx.kernels.call(
+                "narrow_backward", *sizes, given, weight, slope.contiguous(), of_features, of_weight, of_bias
+            )
+        return None, of_features, *gradients
