@@ -99,6 +99,12 @@ class Item:
             raise PluginError(f"{self._place}: {self.entry.target}({given}) raised {one_line(error)}") from error
 
     @property
+    def lacks(self) -> str:
+        """What to do where it is absent, to end a sentence with."""
+        extra = f"taskgen-metarl[{self.entry.package}]" if self.provider == BUILTIN else self.entry.package
+        return f"needs the package {self.entry.package}, which is not installed: pip install '{extra}'"
+
+    @property
     def _place(self) -> str:
         return f"{self.full_name} ({self.kind}, from {self.plugin.file or self.plugin.key})"
 
@@ -148,12 +154,15 @@ class Catalogue:
         self._silenced: set[tuple[str, str]] = set()
 
     def items(self, kind: str) -> list[Item]:
-        """Entries of one kind, or of several ("generators|curricula"), by name. Raises `UserError` for no such kind."""
+        """Entries of one kind, or of several ("generators|curricula"), by name; those that lack a package left out.
+
+        Raises `UserError` for no such kind.
+        """
         found: list[Item] = []
         for one in kind.split("|"):
             if one not in KINDS:
                 raise UserError(f"there is no kind {one!r} of catalogue entry. {suggest(one, KINDS)}")
-            found += self._items[one]
+            found += [item for item in self._items[one] if not item.entry.absent]
         return sorted(found, key=lambda item: (item.entry.name, item.plugin.provider))
 
     def broken(self) -> list[PluginRecord]:
@@ -164,11 +173,21 @@ class Catalogue:
         """Entries that `name`, short or full, may mean."""
         return [item for item in self.items(kind) if name in (item.entry.name, item.full_name)]
 
+    def absent(self, kind: str) -> list[Item]:
+        """Entries of one kind, or of several, that need a package which is not installed."""
+        return [item for one in kind.split("|") for item in self._items[one] if item.entry.absent]
+
+    def refuse_absent(self, kind: str, name: str) -> None:
+        """Raise `UserError` where `name` is that of an entry which lacks a package."""
+        for item in self.absent(kind):
+            if name in (item.entry.name, item.full_name):
+                raise UserError(f"{item.full_name} {item.lacks}")
+
     def get(self, kind: str, name: str) -> Item:
         """The entry called `name`: "provider/name", or the short name where it is unique.
 
-        Raises `UserError` for an unknown name (with the nearest one, and the plugins that failed to load) and for a
-        short name that two providers use (naming both).
+        Raises `UserError` for an unknown name (with the nearest one, and the plugins that failed to load), for a
+        short name that two providers use (naming both), and for an entry that lacks a package (and how to install it).
         """
         found = self.find(kind, name)
         kinds = kind.replace("|", " or ")
@@ -177,6 +196,7 @@ class Catalogue:
         if found:
             choices = " or ".join(repr(item.full_name) for item in found)
             raise UserError(f"{name!r} is ambiguous among the {kinds}: say {choices}")
+        self.refuse_absent(kind, name)
         known = self.items(kind)
         names = [item.full_name if "/" in name else item.entry.name for item in known]
         provider = name.partition("/")[0]
@@ -307,9 +327,9 @@ def _entries(manager: pluggy.PluginManager, record: PluginRecord) -> Iterator[It
 
 def entry_problem(entry: Entry) -> str:
     """What is wrong with the form of an entry, or nothing."""
-    texts = {"name": entry.name, "target": entry.target, "summary": entry.summary, "citation": entry.citation}
+    texts = {name: getattr(entry, name) for name in ("name", "target", "summary", "citation", "package")}
     for field, value in texts.items():
-        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(value, str):
             return f"{field} = {value!r}: expected text"
     if not _NAME.fullmatch(entry.name):
         return f"name = {entry.name!r}: expected lower-case letters and digits in words joined by hyphens"

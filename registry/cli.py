@@ -211,6 +211,8 @@ def list_entries(
         if group:
             typer.secho(name, bold=True)
             _table([(found.short_name(item), item.provider, item.entry.summary) for item in group])
+            for item in found.absent(name):
+                typer.echo(f"  {item.entry.name} {item.lacks}")
         elif kind:
             typer.echo(f"There are no {kind} yet.{found.broken_note()}")
 
@@ -348,6 +350,7 @@ def _locate(found: Catalogue, name: str) -> Item:
         raise UserError(f"{name!r} is the name of several entries: {choices}")
     if name in KINDS:
         raise UserError(f"{name!r} is a kind of entry: `{typed(f'list {name}')}` names those of it")
+    found.refuse_absent("|".join(KINDS), name)
     names = {item.full_name if slash else item.entry.name for each in KINDS for item in found.items(each)}
     raise UserError(f"nothing in the catalogue is called {name!r}. {suggest(name, names)}{found.broken_note()}")
 

@@ -1,5 +1,6 @@
 """The entry: one line of the catalogue, cheap to make and heavy only when used."""
 
+import importlib.util
 from dataclasses import dataclass
 
 API_LEVEL = 2
@@ -47,3 +48,11 @@ class Entry:
     """Capabilities some other part of a plan must offer; "a|b" is satisfied by either."""
     offers: tuple[str, ...] = ()
     """Capabilities this part brings to a plan, such as "discrete-actions"."""
+    package: str = ""
+    """Import name of a package that our own do not need and this part does. Where it is absent, the part is not listed,
+    and who asks for it is told how to install it."""
+
+    @property
+    def absent(self) -> bool:
+        """Whether the package is needed and not installed."""
+        return bool(self.package) and importlib.util.find_spec(self.package) is None

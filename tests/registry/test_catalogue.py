@@ -9,6 +9,7 @@ import pytest
 
 import registry
 from registry.catalogue import Catalogue, build, entry_problem
+from registry.cli import main
 from registry.discovery import AUTOLOAD_VARIABLE, DISABLE_VARIABLE, FILES_VARIABLE, discover
 from registry.entry import Entry
 from registry.errors import ConfigError, PluginError, UserError
@@ -344,3 +345,23 @@ def test_a_setting_that_would_take_the_parts_name_is_refused(tmp_path: Path) -> 
         PluginError, match="named:Named has a setting `name`, which is what experiments call the part by"
     ):
         item.config_class()
+
+
+def test_an_entry_that_lacks_its_package_is_not_listed_and_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = registering(agent("plain"), agent("rich", package="pluggy"), agent("poor", package="surely_absent"))
+    path = plugin(tmp_path, "far", entries)
+    catalogue = load([path])
+    names = [item.full_name for item in catalogue.items("agents")]
+    assert [name for name in names if name.startswith("far/")] == ["far/plain", "far/rich"]
+    assert [item.full_name for item in catalogue.absent("agents|networks") if item.provider == "far"] == ["far/poor"]
+    for name in ("poor", "far/poor"):
+        with pytest.raises(UserError, match=r"far/poor needs the package surely_absent.*pip install 'surely_absent'"):
+            catalogue.get("agents", name)
+    monkeypatch.setenv(FILES_VARIABLE, str(path))
+    assert main(["list", "agents"]) == 0
+    assert "poor needs the package surely_absent, which is not installed" in capsys.readouterr().out
+    assert main(["describe", "poor"]) == 2
+    assert "pip install 'surely_absent'" in capsys.readouterr().err
+    assert "package = 3" in entry_problem(Entry("x", "a:B", "One.", package=3))  # type: ignore[arg-type]
