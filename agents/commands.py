@@ -392,6 +392,7 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
     the mean trial return on the tasks where a player earns least.
     """
     from agents.evaluation.luck import counted
+    from agents.evaluation.play import SUCCESS
     from agents.training.held_out import SAME_TASKS
 
     for name, evaluated in summary["sets"].items():
@@ -404,15 +405,21 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
         players = sorted(evaluated["players"].items(), key=lambda pair: -pair[1]["trial"]["mean"])
         share = next((f"worst {figures['tail']['share']:.0%}" for _, figures in players if "tail" in figures), "")
         columns = f"{'first':>9} {'last episode':>13} {share:>12}".rstrip()
+        tells = any("success" in figures for _, figures in players)
+        columns += f" {'success':>8} {'at end':>8}" if tells else ""
         typer.echo(f"  {'player':<20} {'trial return':>12}  {'95% interval':<20} {columns}")
         for player, figures in players:
             trial, mean = figures["trial"], figures.get("rounds", figures["returns"])["mean"]
             interval = "" if trial["low"] is None else f"[{trial['low']:.3f}, {trial['high']:.3f}]"
             tail = f" {figures['tail']['mean']:>12.3f}" if "tail" in figures else ""
+            ends = [figures["success"][kind]["mean"][-1] for kind in SUCCESS] if "success" in figures else []
+            tail += "".join(f" {end:>8.1%}" for end in ends)
             faults = f"  {figures['faults']} episodes diverged" if "faults" in figures else ""
             typer.echo(
                 f"  {player:<20} {trial['mean']:>12.3f}  {interval:<20} {mean[0]:>9.3f} {mean[-1]:>13.3f}{tail}{faults}"
             )
+        if tells:
+            typer.echo("  success: share of tasks done after any step of the last episode; at end: after its last step")
         if _all_equal([figures for _, figures in players]):
             typer.echo("  All earned the same everywhere: each is as good as can be, or no action changes the reward")
         for player, figures in players:

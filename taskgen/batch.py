@@ -27,6 +27,8 @@ class Transition:
     """[B] bool: the horizon was reached."""
     family_reward: "Tensor | None" = None
     """[B] float32: the family's own reward, where tasks with a reward of their own have replaced it in `reward`."""
+    success: "Tensor | None" = None
+    """[B] bool: whether the task counts as done after it, where the family tells (`TaskFamily.tells_success`)."""
 
 
 class ControlledMarkovProcess(Protocol):

@@ -47,6 +47,8 @@ class TaskFamily(ABC, Generic[C]):
     """Of all tasks that are made without one, in complete form (`taskgen.build.build_family`); None: the own."""
     split: Split | None = None
     """Which tasks are for training and which for testing, of a family with few tasks; None: no task is set apart."""
+    tells_success: bool = False
+    """Whether its batches say of every step whether the task counts as done (`Transition.success`)."""
 
     def __init__(self, config: C, *, name: str) -> None:
         self.config = config

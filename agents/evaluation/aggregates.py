@@ -39,7 +39,7 @@ def profile(x: ArrayLike, thresholds: ArrayLike) -> tuple[Interval, ...]:
     Raises `ValueError` for NaN or no samples.
     """
     samples = finite(x)
-    return tuple(_share((samples > threshold).astype(np.float64)) for threshold in finite(thresholds).ravel())
+    return tuple(share((samples > threshold).astype(np.float64)) for threshold in finite(thresholds).ravel())
 
 
 def improvement(x: ArrayLike, y: ArrayLike) -> Interval:
@@ -57,7 +57,7 @@ def improvement(x: ArrayLike, y: ArrayLike) -> Interval:
     mean = float(mine.mean())
     if 1 in (len(mine), len(others)):
         seeds = max(len(mine), len(others))
-        return Interval(mean, math.nan, math.nan) if seeds == 2 else _share(mine.mean(0, keepdims=True))
+        return Interval(mean, math.nan, math.nan) if seeds == 2 else share(mine.mean(0, keepdims=True))
     spread, rest = spread_of(mine), spread_of(others)
     if 2 in (len(mine), len(others)) or spread is None or rest is None or not (_open(mine) and _open(others)):
         return Interval(mean, math.nan, math.nan)
@@ -115,8 +115,8 @@ def _apart(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.abs(x - y) > np.maximum(np.abs(x), np.abs(y)) / RESOLUTION
 
 
-def _share(samples: NDArray[np.float64]) -> Interval:
-    """Mean of samples [S, N] from 0 to 1."""
+def share(samples: NDArray[np.float64]) -> Interval:
+    """Mean of samples [S, N] from 0 to 1, with the interval of shares."""
     found = crossed(samples, samples.shape[1] - 1)
     return _angular(found) if _open(samples) else found._replace(low=math.nan, high=math.nan)
 

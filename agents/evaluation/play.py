@@ -9,11 +9,12 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.evaluation.aggregates import share
 from agents.evaluation.luck import Plays, plays
 from agents.evaluation.statistics import Interval, after_exploration, intervals
 from agents.evaluation.tail import Ranked, ranked, tail_interval, tail_tasks, tail_values
@@ -30,6 +31,23 @@ SLOTS = 4096
 """Played at once."""
 STEPS = 2**22
 """Played at once, in all slots together: what is recorded of a step takes 50 to 100 bytes."""
+
+
+SUCCESS = ("any_step", "last_step")
+"""Of an episode: whether the task was done after any of its steps, and after its last one."""
+
+
+class Play(NamedTuple):
+    """What a player did on N distinct tasks."""
+
+    returns: NDArray[np.float64]
+    """[K, N] mean return of every episode."""
+    faults: int
+    """Episodes that were cut short because their simulation diverged. They count as they are."""
+    success: NDArray[np.float64] | None
+    """[2, K, N] share of plays in which it succeeded, by `SUCCESS`; None of a family that does not tell."""
+    tail: NDArray[np.float64]
+    """[M] the `tail_values` of the trial's return, of the tasks ranked, which may be none."""
 
 
 def play(
@@ -58,7 +76,7 @@ def play_counting(
     the agent is as before then too.
     """
     with at_play(agent) as player:
-        return _played(player, family, specs, episodes, device, watch, seeds)
+        return _played(player, family, specs, episodes, device, watch, seeds)[:2]
 
 
 def play_distinct(
@@ -69,14 +87,12 @@ def play_distinct(
     device: Any = "cpu",
     *,
     watch: Watch | None = None,
-) -> tuple[NDArray[np.float64], int]:
-    """Mean return of every episode on each of the distinct tasks of `specs`, [K, N], and the number of faults.
+) -> Play:
+    """On each of the distinct tasks of `specs`.
 
     A task is played as often as it is given, with fresh luck each time: see `luck.plays`. Raises as `play_counting`.
     """
-    played = plays(specs)
-    returns, faults = play_counting(agent, family, specs, episodes, device, watch=watch, seeds=played.seeds)
-    return played.averaged(returns), faults
+    return play_ranking(agent, family, plays(specs), ranked((), 0.0), episodes, device, watch=watch)
 
 
 def play_ranking(
@@ -88,23 +104,24 @@ def play_ranking(
     device: Any = "cpu",
     *,
     watch: Watch | None = None,
-) -> tuple[NDArray[np.float64], int, NDArray[np.float64]]:
-    """As `play_distinct`; also the `tail_values` of the trial's return, [M] of the tasks ranked, which may be none.
+) -> Play:
+    """As `play_distinct`; also the tail.
 
     Tasks that repeat are ranked by every other play and measured on the rest; others are played once more, after the
     trial that is measured, so that the agent's own luck is other luck too.
     """
     number = len(ranked.tasks)
     with at_play(agent) as player:
-        returns, faults = _played(player, family, plays.specs, episodes, device, watch, plays.seeds)
+        returns, faults, success = _played(player, family, plays.specs, episodes, device, watch, plays.seeds)
         halves, returns = plays.halves(returns), plays.averaged(returns)
+        success = None if success is None else np.stack([plays.averaged(kind) for kind in success])
         if not number:
-            return returns, faults, np.zeros(0)
+            return Play(returns, faults, success, np.zeros(0))
         if halves is not None:
             ranking, measured = (half[:, :number].sum(0) for half in halves)
-            return returns, faults, tail_values(ranking, measured, ranked.share)
-        again, _ = _played(player, family, ranked.tasks, episodes, device, watch, ranked.seeds)
-    return returns, faults, tail_values(again.sum(0), returns[:, :number].sum(0), ranked.share)
+            return Play(returns, faults, success, tail_values(ranking, measured, ranked.share))
+        again, *_ = _played(player, family, ranked.tasks, episodes, device, watch, ranked.seeds)
+    return Play(returns, faults, success, tail_values(again.sum(0), returns[:, :number].sum(0), ranked.share))
 
 
 @contextmanager
@@ -125,11 +142,12 @@ def _played(
     device: Any,
     watch: Watch | None,
     seeds: Sequence[int] | None = None,
-) -> tuple[NDArray[np.float64], int]:
+) -> tuple[NDArray[np.float64], int, NDArray[np.float64] | None]:
     plan = planned(player, episodes)
     at_once = max(1, min(SLOTS // plan.slots, STEPS // (episodes * family.horizon)))
     longest = episodes // plan.slots * family.horizon
     parts: list[NDArray[np.float64]] = []
+    successes: list[NDArray[np.float64]] = []
     faults = 0
     for start in range(0, len(specs), at_once):
         chunk = specs[start : start + at_once]
@@ -138,8 +156,10 @@ def _played(
         luck = None if seeds is None else seeds[start : start + at_once]
         trial = collect(watched, batch, chunk, plan=plan, seeds=luck)
         parts.append(trial.episode_returns().double().cpu().numpy())
+        told = trial.successes()
+        successes += [] if told is None else [told.double().cpu().numpy()]
         faults += batch.faults.count if isinstance(batch, Faulting) else 0
-    return np.concatenate(parts, axis=1), faults
+    return np.concatenate(parts, axis=1), faults, np.concatenate(successes, axis=2) if successes else None
 
 
 def summarise(returns: NDArray[np.float64], rounds: int = 1) -> dict[str, Any]:
@@ -153,6 +173,14 @@ def summarise(returns: NDArray[np.float64], rounds: int = 1) -> dict[str, Any]:
     if 1 < rounds < len(returns):
         summary["rounds"] = _rows(returns.reshape(rounds, -1, returns.shape[1]).mean(axis=1))
     return summary
+
+
+def succeeded(success: NDArray[np.float64]) -> dict[str, dict[str, list[float | None]]]:
+    """Of one run, shares of distinct tasks, [2, K, N], with their intervals over these, as JSON values by `SUCCESS`."""
+    names = ("mean", "low", "high")
+    return {
+        kind: _columns([share(row[None]) for row in rows], names) for kind, rows in zip(SUCCESS, success, strict=True)
+    }
 
 
 def _rows(returns: NDArray[np.float64]) -> dict[str, list[float | None]]:
@@ -178,37 +206,36 @@ def evaluate(
     *,
     tail: float = 0.0,
     watch: Watch | None = None,
-) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+) -> tuple[dict[str, Any], dict[str, Play]]:
     """All `players` on the distinct tasks of `specs`, by name: their summaries, and what is behind these.
 
-    That is the returns [K, N] and, of the tasks that were ranked, the `tail_values` [M]. A summary holds `faults`,
-    their number, where simulations diverged; `tail`, the mean return of a trial on the share `tail` of tasks where it
-    is lowest, where that is asked for and there are tasks enough; `judged`, which action was played, of an agent for
-    which that is a setting (its attribute `judged_action`); and `told` of one that is told the task's descriptor.
-    Raises `Stopped` where `watch` says so. Where a player explores first, in so many episodes as its `exploration`
-    says, everybody's summary holds `exploitation` too: the mean return of a trial without the episodes in which any of
-    them explores.
+    A summary holds `faults`, their number, where simulations diverged; `success`, where the family tells; `tail`, the
+    mean return of a trial on the share `tail` of tasks where it is lowest, where that is asked for and there are tasks
+    enough; `judged`, which action was played, of an agent for which that is a setting (its attribute `judged_action`);
+    and `told` of one that is told the task's descriptor. Raises `Stopped` where `watch` says so. Where a player
+    explores first, in so many episodes as its `exploration` says, everybody's summary holds `exploitation` too: the
+    mean return of a trial without the episodes in which any of them explores.
     """
     exploration = max([exploration_of(agent) for agent in players.values()], default=0)
     played = plays(specs)
     to_rank = ranked(played.tasks, tail)
     summaries: dict[str, Any] = {}
-    returns: dict[str, NDArray[np.float64]] = {}
-    tails: dict[str, NDArray[np.float64]] = {}
+    found: dict[str, Play] = {}
     for name, agent in players.items():
         if watch is not None:
             watch.what = name
-        returns[name], faults, values = play_ranking(agent, family, played, to_rank, episodes, device, watch=watch)
-        summary = summarise(returns[name], planned(judged(agent), episodes).rounds)
-        if len(values):
-            summary["tail"], tails[name] = _tail(values, tail), values
+        found[name] = did = play_ranking(agent, family, played, to_rank, episodes, device, watch=watch)
+        summary = summarise(did.returns, planned(judged(agent), episodes).rounds)
+        summary |= {"tail": _tail(did.tail, tail)} if len(did.tail) else {}
+        summary |= {} if did.success is None else {"success": succeeded(did.success)}
         summary |= {"told": True} if judged(agent).needs_descriptor else {}
         summary |= {"exploration": first} if (first := exploration_of(agent)) else {}
-        rest = after_exploration(returns[name][None], exploration)
+        rest = after_exploration(did.returns[None], exploration)
         summary |= {} if rest is None else {"exploitation": _ends(rest)}
         action = getattr(agent, "judged_action", None)
-        summaries[name] = summary | ({"faults": faults} if faults else {}) | ({"judged": action} if action else {})
-    return summaries, returns, tails
+        faults = {"faults": did.faults} if did.faults else {}
+        summaries[name] = summary | faults | ({"judged": action} if action else {})
+    return summaries, found
 
 
 def _tail(values: NDArray[np.float64], share: float) -> dict[str, Any]:

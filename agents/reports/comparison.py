@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.evaluation.aggregates import share
 from agents.evaluation.luck import Plays, plays
-from agents.evaluation.play import json_end, play_ranking
+from agents.evaluation.play import SUCCESS, json_end, play_ranking
 from agents.evaluation.statistics import Interval, after_exploration, basis, intervals
 from agents.evaluation.tail import Ranked, ranked, tail_interval
 from agents.evaluation.told import refuse_untold
@@ -107,6 +108,8 @@ class Course:
     """Episodes cut short because their simulation diverged."""
     tail: Interval | None = None
     """Mean return of all K episodes on the share of tasks where it is lowest; None where that was not measured."""
+    success: tuple[Interval, ...] = ()
+    """Shares of tasks on which the last episode succeeds: after any step, and after its last; () where nobody tells."""
     exploitation: Interval | None = None
     """Mean return of the episodes after those in which any player explores; None where nobody does or none are left."""
 
@@ -322,7 +325,8 @@ def _played(label: str, agents: Sequence[Agent], game: _Game, problem: Problem, 
         play_ranking(agent, game.family, game.plays, game.ranked, episodes, problem.device, watch=game.watch)
         for agent in agents
     ]
-    returns = np.stack([found for found, _, _ in played])
+    returns = np.stack([did.returns for did in played])
+    told = [did.success[:, -1] for did in played if did.success is not None]
     stretches = plan.rounds if plan.side_by_side else episodes
     by_stretch = returns.reshape(len(agents), stretches, -1, returns.shape[2]).mean(axis=2)
     pairs = [intervals(by_stretch[:, p]) for p in range(stretches)]
@@ -338,8 +342,9 @@ def _played(label: str, agents: Sequence[Agent], game: _Game, problem: Problem, 
         trial=intervals(returns.sum(axis=1))[0],
         samples=by_stretch,
         trials=returns.sum(axis=1),
-        faults=sum(faults for _, faults, _ in played),
-        tail=_tail(np.stack([values for _, _, values in played]), game.ranked.share),
+        faults=sum(did.faults for did in played),
+        tail=_tail(np.stack([did.tail for did in played]), game.ranked.share),
+        success=tuple(share(np.stack([shares[kind] for shares in told])) for kind in range(2 * bool(told))),
         exploitation=after_exploration(returns, game.exploration),
     )
 
@@ -457,9 +462,14 @@ def _summary(course: Course) -> dict[str, Any]:
         "course": points,
         "trial": _estimate("mean", course.trial),
         **({} if course.tail is None else {"tail": _estimate("mean", course.tail)}),
+        **({"success": _successes(course.success)} if course.success else {}),
         **({} if course.exploitation is None else {"exploitation": _estimate("mean", course.exploitation)}),
         "faults": course.faults,
     }
+
+
+def _successes(shares: Sequence[Interval]) -> dict[str, dict[str, float | None]]:
+    return {kind: _estimate("mean", interval) for kind, interval in zip(SUCCESS, shares, strict=True)}
 
 
 def _estimate(name: str, interval: Interval) -> dict[str, float | None]:

@@ -64,6 +64,8 @@ def table(comparison: Comparison) -> Iterator[str]:
         columns += f"  {f'worst {comparison.tail:.0%}':>9}" if any(course.tail for course in courses) else ""
         apart = any(course.exploitation for course in courses)
         columns += f"  {'exploit':>9}" if apart else ""
+        tells = any(course.success for course in courses)
+        columns += f"  {'success':>8} {'at end':>8}" if tells else ""
         yield f"  {'player':<{width}} {'seeds':>5} {'episodes':>8} {columns}"
         for course in courses:
             last, middle = course.mean[-1], course.middle[-1]
@@ -72,10 +74,13 @@ def table(comparison: Comparison) -> Iterator[str]:
             tails = any(other.tail for other in courses)
             figures += f"  {course.tail.value:>9.3f}" if course.tail else " " * 11 * tails
             figures += f"  {course.exploitation.value:>9.3f}" if course.exploitation else " " * 11 * apart
+            figures += "  " + " ".join(f"{share.value:>8.1%}" for share in course.success) if course.success else ""
             seeds = course.seeds if course.trained else "-"
             faults = f"  {course.faults} episodes diverged" if course.faults else ""
             yield f"  {_called(course):<{width}} {seeds:>5} {course.episodes:>8} {figures}{faults}"
         yield from (f"  95% intervals {line}" for line in bases(courses))
+        if tells:
+            yield "  success: share of tasks done after any step of the last episode; at end: after its last step"
         if apart:
             yield f"  exploit: a trial without {left_out(comparison)}"
         yield from lines(comparison.aggregates[name])
@@ -172,6 +177,7 @@ def _set(name: str, comparison: Comparison, prefix: str) -> dict[str, Any]:
         "longest": max((course.episodes for course in by_episode), default=0),
         "tail": comparison.tail if any(course.tail for course in courses) else None,
         "left_out": left_out(comparison) if any(course.exploitation for course in courses) else None,
+        "tells": any(course.success for course in courses),
         "overlong": bool(_overlong(comparison, name)),
         "dotted": len({course.episodes for course in courses}) > 1,
         "aggregates": section(found, list(comparison.agents), f"profile-{prefix}")

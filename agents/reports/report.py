@@ -157,6 +157,7 @@ def _played(members: Sequence[Experiment], tasks: str, name: str) -> dict[str, A
         ),
         "from": played if played.source else None,
         "tail": tails[0] if tails else None,
+        "tells": any(row.success for row in rows),
         "aggregates": None
         if found is None
         else section(found, leads, f"profile-{name}") | {"digits": digits([*found.middle.values()])},

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.evaluation.aggregates import share
 from agents.evaluation.statistics import Interval, after_exploration, basis, intervals, seeds_interval
 from agents.evaluation.tail import tail_interval
 from agents.reports.figures import Band, Curve
@@ -135,6 +136,8 @@ class Standing:
     """What the intervals are over, or why there are none."""
     exploitation: Interval | None = None
     """Of a trial without the first episodes, where any of those beside it explores in them."""
+    success: tuple[Interval, ...] = ()
+    """Shares of tasks on which the last episode succeeds: after any step, and after its last; () where nobody tells."""
 
     @property
     def course(self) -> tuple[Interval, ...]:
@@ -184,14 +187,16 @@ def _standing(name: str, runs: Sequence[Record], tasks: str, player: str, explor
             rounds = len(players[0].rounds.mean)
             courses += _crossed(returns.reshape(len(runs), rounds, -1, returns.shape[2]).mean(2))
         rest = after_exploration(returns, explored)
-        return Standing(name, lead, trial, *courses, tail=tail, basis=over, exploitation=rest)
+        success = _success(runs, tasks, player, same=same)
+        return Standing(name, lead, trial, *courses, tail=tail, basis=over, exploitation=rest, success=success)
     trial = _trial([figures.trial for figures in players])
     returns = _means_and_middles([figures.returns for figures in players])
     rounds = _means_and_middles([figures.rounds for figures in players if figures.rounds is not None])
     apart = [after_exploration(run.played(tasks, player)[None], explored) for run in runs] if explored else []
     rests = [rest for rest in apart if rest is not None]
     rest = seeds_interval([rest.value for rest in rests]) if len(rests) > 1 else (rests or [None])[0]
-    return Standing(name, lead, trial, *returns, *rounds, tail=tail, basis=over, exploitation=rest)
+    success = _success(runs, tasks, player, same=same)
+    return Standing(name, lead, trial, *returns, *rounds, tail=tail, basis=over, exploitation=rest, success=success)
 
 
 def _crossed(returns: NDArray[np.float64]) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
@@ -255,6 +260,21 @@ def _tail(runs: Sequence[Record], tasks: str, player: str, *, same: bool) -> Int
     if len(values) < len(runs):
         return Interval(float(np.mean(means)), math.nan, math.nan)
     return tail_interval(np.stack(values), tails[0].share)
+
+
+def _success(runs: Sequence[Record], tasks: str, player: str, *, same: bool) -> tuple[Interval, ...]:
+    """Of all runs, in the last episode."""
+    found = [run.evaluation.sets[tasks].players[player].success for run in runs]
+    told = [success for success in found if success is not None]
+    if len(told) < len(runs):
+        return ()
+    lasts = [(success.any_step, success.last_step) for success in told]
+    if len(lasts) == 1:
+        return tuple(_interval(kind.mean[-1], kind.low[-1], kind.high[-1]) for kind in lasts[0])
+    kept = [values for run in runs if (values := run.succeeded(tasks, player)) is not None]
+    if same and len(kept) == len(runs):
+        return tuple(share(np.stack([values[kind, -1] for values in kept])) for kind in range(2))
+    return tuple(seeds_interval([shares.mean[-1] for shares in kind]) for kind in zip(*lasts, strict=True))
 
 
 def thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:

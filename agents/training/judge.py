@@ -105,7 +105,7 @@ def evaluate_run(
     tail = experiment.evaluation.tail
     watch = watch_over(onlooker, len(players) * sum(trials(played, tail) for played in distinct.values()))
     for name, (source, specs) in sets.items():
-        summaries, arrays, tails = evaluate(
+        summaries, played = evaluate(
             players,
             parts.family,
             specs,
@@ -124,8 +124,10 @@ def evaluate_run(
             summaries[lead]["belief"] = belief
         if met := sum(task_key(spec) in known for spec in tasks_of_set):
             summary["sets"][name]["trained_on"] = met
-        returns |= {f"{name}/{player}": array for player, array in arrays.items()}
-        returns |= {f"tail/{name}/{player}": array for player, array in tails.items()}
+        for player, did in played.items():
+            returns[f"{name}/{player}"] = did.returns
+            returns |= {f"tail/{name}/{player}": did.tail} if len(did.tail) else {}
+            returns |= {} if did.success is None else {f"success/{name}/{player}": did.success}
     if tasks is None and episodes is None and with_players and not guests:
         try:
             run.write_evaluation(summary, returns)

@@ -15,7 +15,7 @@ import numpy as np
 import registry
 from agents.common import parallel
 from agents.common.acceleration import compile_networks, mixed_precision
-from agents.evaluation.play import play_distinct, summarise
+from agents.evaluation.play import play_distinct, succeeded, summarise
 from agents.evaluation.watch import Stopped, Watch
 from agents.training import checkpoint, configuration, quarantine
 from agents.training.budget import expected, spent
@@ -197,6 +197,9 @@ def trial_metrics(trial: Trial) -> Metrics:
     """Mean returns of a batch of trials: per trial, per episode, and the gain from first to last episode."""
     per_episode = trial.episode_returns().mean(1).tolist()
     own = {} if trial.rounds[0].family_reward is None else {"tasks/family_return": float(trial.family_returns().mean())}
+    told = trial.successes()
+    if told is not None:
+        own |= {"charts/success": float(told[0].float().mean()), "charts/success_at_end": float(told[1].float().mean())}
     return {
         **own,
         "meta/trial_return": sum(per_episode),
@@ -420,15 +423,16 @@ class _Books:
             return
         problem, watch = parts.problem, Watch(self._watcher.stop_requested)
         try:
-            returns, faults = play_distinct(
+            did = play_distinct(
                 parts.agent, parts.family, self._held_out, problem.episodes, problem.device, watch=watch
             )
         except Stopped:
             self._cut = True
             return
-        trial = summarise(returns)["trial"]
+        trial, faults = summarise(did.returns)["trial"], did.faults
         line = {"iteration": iteration, "steps": self._steps, "seconds": round(self._seconds, 3), "trial": trial}
         line |= {"faults": faults} if faults else {}
+        line |= {} if did.success is None else {"success": succeeded(did.success)}
         self._refuse_lost()
         self._run.append_evaluation(line)
         for tracker in self._trackers:
@@ -437,9 +441,10 @@ class _Books:
                     tracker.evaluated(iteration, line)
         registry.catalogue().notify("evaluation_finished", iteration=iteration, summary=line)
         interval = "" if trial["low"] is None else f" [{trial['low']:.3f}, {trial['high']:.3f}] over tasks"
+        rate = "" if did.success is None else f"; {did.success[0, -1].mean():.1%} succeed in their last episode"
         diverged = f"; {faults} episodes diverged" if faults else ""
         what = SAME_TASKS if self._plan.config.evaluation.same_tasks else "held-out"
-        self._watcher.say(f"iteration {iteration}: {what}: trial return {trial['mean']:.3f}{interval}{diverged}")
+        self._watcher.say(f"iteration {iteration}: {what}: trial return {trial['mean']:.3f}{interval}{rate}{diverged}")
 
     def _refuse_lost(self) -> None:
         """Nothing is written where the run directory was, once it is gone."""

@@ -79,6 +79,21 @@ class Tail(Stored):
     """How many tasks were ranked, of which `tasks` are the share."""
 
 
+class Shares(Stored):
+    """Shares of tasks, [K] by episode, with 95% intervals, or none where a share is near 0 or 1."""
+
+    mean: list[float] = Field(min_length=1)
+    low: list[float | None]
+    high: list[float | None]
+
+
+class Success(Stored):
+    """On which share of tasks a player succeeded in an episode: after any of its steps, and after its last one."""
+
+    any_step: Shares
+    last_step: Shares
+
+
 class Belief(Stored):
     """How sure an agent was of its task: mean variance of its belief by step of the trial, the prior's being 1."""
 
@@ -94,6 +109,8 @@ class Player(Stored):
     rounds: Returns | None = None
     """Of the mean episode of each round, for players that adapt between rounds of several episodes."""
     tail: Tail | None = None
+    success: Success | None = None
+    """Of families that tell."""
     belief: Belief | None = None
     exploration: int = 0
     """Episodes at the start of a trial in which it explores and does not mean to earn."""
@@ -137,6 +154,9 @@ class Evaluation(Stored):
             for player, figures in played.players.items():
                 if any(len(values) != self.episodes for values in figures.returns.model_dump().values()):
                     raise ValueError(f"{name}, {player}: expected {self.episodes} returns, one per episode")
+                told = [] if figures.success is None else [figures.success.any_step, figures.success.last_step]
+                if any(len(values) != self.episodes for share in told for values in share.model_dump().values()):
+                    raise ValueError(f"{name}, {player}: expected {self.episodes} shares of success, one per episode")
                 rounds = [] if figures.rounds is None else [*figures.rounds.model_dump().values()]
                 if any(len(values) != len(rounds[0]) or self.episodes % len(values) for values in rounds):
                     raise ValueError(f"{name}, {player}: {self.episodes} episodes do not make {len(rounds[0])} rounds")
@@ -204,6 +224,14 @@ class Record:
         Raises as `played`.
         """
         found = self._stored.get(f"tail/{tasks}/{player}")
+        return None if found is None else np.asarray(found, dtype=np.float64)
+
+    def succeeded(self, tasks: str, player: str) -> NDArray[np.float64] | None:
+        """Shares of success [2, K, N] of one player on the distinct tasks of a set; None where none were kept.
+
+        Raises as `played`.
+        """
+        found = self._stored.get(f"success/{tasks}/{player}")
         return None if found is None else np.asarray(found, dtype=np.float64)
 
     @cached_property

@@ -20,6 +20,7 @@ out of its spaces, or there by hanging or dying, costs an episode and is a fault
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, cast
 
@@ -28,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, model_validator
 
-from registry.config import Config
+from registry.config import INCIDENTAL, Config
 from registry.errors import ConfigError
 from taskgen.engines import gym_env, gym_recipe
 from taskgen.engines.gym_batch import GymBatch, HostedConfig, Lender
@@ -91,6 +92,11 @@ class GymnasiumAnyConfig(HostedConfig):
     levels: bool = Field(
         default=False, description="Reset every episode with the seed of the task, of which the level is drawn."
     )
+    success: str = Field(
+        "",
+        description="Entry of the infos that says whether the task is done, such as success or is_success; or none.",
+        json_schema_extra=INCIDENTAL,
+    )
 
     def recipe(self, places: Mapping[str, str] | None = None) -> Recipe:
         """How environments are made whose knobs go to `places`. Raises `UserError` for what cannot be found."""
@@ -128,6 +134,7 @@ class GymnasiumAny(Lender[GymnasiumAnyConfig]):
                 raise ConfigError([f"knobs.{knob}.to = {settings.to!r}: {problem}"], name)
         self.observation_space, self.action_space = seen.observation_space, seen.action_space
         self.horizon = config.horizon
+        self.tells_success = bool(config.success)
         self._seen = seen
         for problem in _problems(self.recipe, *_tried(config), _waited(config)):
             warnings.warn(f"{name}: {problem}", stacklevel=2)
@@ -135,7 +142,8 @@ class GymnasiumAny(Lender[GymnasiumAnyConfig]):
     @cached_property
     def recipe(self) -> Recipe:
         """See `Lender.recipe`; each knob goes to its place."""
-        return self.config.recipe({name: knob.to for name, knob in self.config.knobs.items()})
+        made = self.config.recipe({name: knob.to for name, knob in self.config.knobs.items()})
+        return replace(made, success=self.config.success)
 
     @cached_property
     def context_space(self) -> ContextSpace:

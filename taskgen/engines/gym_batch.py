@@ -254,8 +254,9 @@ class GymBatch:
         observation = self._observation.copy()
         observation[rows] = outcome.observation
         reward = np.zeros(self.slots, dtype=np.float32)
-        terminated, truncated = np.zeros((2, self.slots), dtype=np.bool_)
+        terminated, truncated, success = np.zeros((3, self.slots), dtype=np.bool_)
         reward[rows], terminated[rows], truncated[rows] = outcome.reward, outcome.terminated, outcome.truncated
+        success[rows] = outcome.success
         self._time += 1
         truncated |= (self._time >= self.family.horizon) | self._broken
         own = reward
@@ -265,14 +266,16 @@ class GymBatch:
         for place, failure in outcome.failures.items():
             slot = rows[place]
             observation[slot], reward[slot], own[slot] = self._observation[slot], 0.0, 0.0
-            terminated[slot], truncated[slot] = False, True
+            terminated[slot], truncated[slot], success[slot] = False, True, False
             self._record(slot, failure)
         self._resting |= terminated | truncated
         self._observation = observation
         paid = (reward, own) if self._rewards.active else (reward,)
-        kinds = (observation[None], np.stack((terminated, truncated)), np.stack(paid))
+        kinds = (observation[None], np.stack((terminated, truncated, success)), np.stack(paid))
         (shown,), flags, rewards = (torch.from_numpy(x).to(self.device).unbind() for x in kinds)
-        return Transition(shown, rewards[0], *flags, *rewards[1:])
+        own_reward = rewards[1] if self._rewards.active else None
+        told = flags[2] if self._lender.tells_success else None
+        return Transition(shown, rewards[0], flags[0], flags[1], own_reward, told)
 
     def rest(self, where: Tensor) -> None:
         """See `Resting.rest`."""

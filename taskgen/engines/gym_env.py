@@ -173,12 +173,13 @@ class Host:
         elements = self._elements(actions)
         for place, slot in enumerate(slots):
             with self._trying(slot, place, outcome):
-                answer = answered_step(self._read, self._envs[slot][1].step(elements[place]))
+                answer = answered_step(self._read, self._envs[slot][1].step(elements[place]), self._recipe.success)
                 (
                     outcome.observation[place],
                     outcome.reward[place],
                     outcome.terminated[place],
                     outcome.truncated[place],
+                    outcome.success[place],
                 ) = answer
         return outcome
 
@@ -295,7 +296,7 @@ def _episode(env: gym.Env[Any, Any], options: Mapping[str, Any], seed: int, seen
     seen.append(np.array(answered_reset(read, env.reset(seed=seed, options=dict(options) or None))))
     for _ in range(_STEPS):
         beat(-1)
-        observation, reward, *ends = answered_step(read, env.step(actions.sample()))
+        observation, reward, *ends, _ = answered_step(read, env.step(actions.sample()))
         seen += [np.array(observation), np.array([reward, *ends])]
         if any(ends):
             return

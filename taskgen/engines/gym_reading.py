@@ -38,15 +38,17 @@ class Outcome:
     terminated: Array
     truncated: Array
     """[n] bool."""
+    success: Array
+    """[n] bool; false where nobody tells."""
     failures: dict[int, Failure] = field(default_factory=dict[int, Failure])
     """By place among the n; the other values of such a place say nothing."""
 
     @classmethod
     def of(cls, n: int, reader: "Reader") -> "Outcome":
         """Of `n` slots, nothing known yet."""
-        first, second = np.zeros((2, n), dtype=np.bool_)
+        flags = np.zeros((3, n), dtype=np.bool_)
         rows = np.zeros((n, *reader.shape), dtype=reader.dtype)
-        return cls(rows, np.zeros(n, dtype=np.float32), first, second)
+        return cls(rows, np.zeros(n, dtype=np.float32), flags[0], flags[1], flags[2])
 
 
 class BrokenAnswer(Exception):  # noqa: N818 (an answer, not an error of ours)
@@ -61,12 +63,12 @@ def answered_reset(read: "Reader", answer: object) -> Array:
     return read(values[0], "reset")
 
 
-def answered_step(read: "Reader", answer: object) -> tuple[Array, float, bool, bool]:
-    """What `step` gave, the observation packed. Raises `BrokenAnswer`."""
+def answered_step(read: "Reader", answer: object, success: str = "") -> tuple[Array, float, bool, bool, bool]:
+    """What `step` gave, the observation packed, and what its info has as `success`. Raises `BrokenAnswer`."""
     if not isinstance(answer, tuple) or len(cast("tuple[Any, ...]", answer)) != 5:
         count = f"{len(cast('tuple[Any, ...]', answer))} values" if isinstance(answer, tuple) else brief(answer)
         raise BrokenAnswer(f"step gave {count}, expected (observation, reward, terminated, truncated, info)")
-    observation, reward, terminated, truncated, _ = cast("tuple[Any, ...]", answer)
+    observation, reward, terminated, truncated, info = cast("tuple[Any, ...]", answer)
     try:
         paid = float(reward)
     except (TypeError, ValueError):
@@ -76,7 +78,16 @@ def answered_step(read: "Reader", answer: object) -> tuple[Array, float, bool, b
     if not (isinstance(terminated, _FLAGS) and isinstance(truncated, _FLAGS)):
         name, flag = ("truncated", truncated) if isinstance(terminated, _FLAGS) else ("terminated", terminated)
         raise BrokenAnswer(f"step gave {name} = {brief(flag)}, a {type(flag).__name__}, expected a bool")
-    return read(observation, "step"), paid, bool(terminated), bool(truncated)
+    done = bool(success) and _told(info, success)
+    return read(observation, "step"), paid, bool(terminated), bool(truncated), done
+
+
+def _told(info: object, name: str) -> bool:
+    """Whether an info says that the task is done. Raises `BrokenAnswer` where it has no such entry, 0 or 1."""
+    found: Any = cast("dict[str, Any]", info).get(name) if isinstance(info, dict) else None
+    if isinstance(found, (*_FLAGS, int, float, np.number)) and found in (0, 1):
+        return bool(found)
+    raise BrokenAnswer(f"step gave an info with {name} = {brief(found)}, expected a bool, or 0 or 1")
 
 
 class Reader:

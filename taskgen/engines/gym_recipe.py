@@ -51,6 +51,8 @@ class Recipe:
     """Parts of a Dict observation that are not shown, such as texts."""
     seat: Seat | None = None
     """Which agent of an environment of PettingZoo is ours, and who plays the others; None: it is Gymnasium's."""
+    success: str = ""
+    """The entry of a step's info that says whether the task is done; empty: none does."""
 
     def __hash__(self) -> int:
         """Of what there is of plain values; in a process an id stands for one specification."""

@@ -171,7 +171,7 @@ class _Play:
             shown, kept = answer[0], copy.deepcopy(answer[0])
             self._beat(-1)
             answer = env.step(actions.sample())
-            observation, reward, terminated, truncated = answered_step(read, answer)
+            observation, reward, terminated, truncated, _ = answered_step(read, answer)
             digest.update(observation.tobytes() + np.array([reward, terminated, truncated]).tobytes())
             self._inside(env, answer[0], "step", step)
             if not _equal(shown, kept):

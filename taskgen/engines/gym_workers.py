@@ -113,7 +113,7 @@ class Crew:
                 }
                 self._rehire(worker)
                 continue
-            for name in ("observation", "reward", "terminated", "truncated"):
+            for name in ("observation", "reward", "terminated", "truncated", "success"):
                 getattr(outcome, name)[places] = getattr(part, name)
             outcome.failures |= {places[place]: failure for place, failure in part.failures.items()}
         return outcome

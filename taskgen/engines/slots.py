@@ -117,6 +117,8 @@ class Slots:
         if outcome.family_reward is not None:
             replaced = np.array([task.reward is not None for task in self.tasks])
             notes["family_reward"] = (outcome.family_reward.cpu().numpy().astype(np.float64), replaced)
+        if outcome.success is not None:
+            notes["success"] = (outcome.success.cpu().numpy().copy(), np.ones(len(self.tasks), dtype=np.bool_))
         return notes
 
     def _change_tasks(self, where: NDArray[np.bool_]) -> NDArray[np.bool_]:

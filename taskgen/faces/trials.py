@@ -95,6 +95,8 @@ class TrialVectorEnv(VectorEnv[Any, Any, Any]):
         self._played = np.zeros(num_envs, dtype=np.int64)
         self._returns = np.zeros((2, episodes, num_envs))
         """In what tasks pay and in the family's own reward."""
+        self._solved = np.zeros((episodes, num_envs), dtype=np.bool_)
+        """Whether the task was done after a step of the episode, of a family that tells."""
         self._action = np.zeros((num_envs, flatdim(self.single_action_space)), dtype=np.float32)
         self._reward, self._ended = (np.zeros((num_envs, 1), dtype=np.float32) for _ in range(2))
 
@@ -169,6 +171,7 @@ class TrialVectorEnv(VectorEnv[Any, Any, Any]):
         self._over = self._over & ~where
         self._played[where] = 0
         self._returns[:, :, where] = 0.0
+        self._solved[:, where] = False
         for fed_back in (self._action, self._reward, self._ended):
             fed_back[where] = 0.0
 
@@ -177,6 +180,8 @@ class TrialVectorEnv(VectorEnv[Any, Any, Any]):
         own = np.where(infos.get("_family_reward", False), infos.get("family_reward", 0.0), reward)
         slots = np.flatnonzero(where)
         self._returns[:, self._played[slots], slots] += np.stack([reward, own])[:, slots]
+        if self.family.tells_success:
+            self._solved[self._played[slots], slots] |= infos["success"][slots]
 
     def _finish(self, over: NDArray[np.bool_]) -> None:
         """Keep the results of trials that are over, tell the source when there is one for every slot, get new tasks."""
@@ -185,7 +190,8 @@ class TrialVectorEnv(VectorEnv[Any, Any, Any]):
             specs = [self.tasks[slot] for slot in slots]
             paid, own = self._returns[:, :, slots]
             wanted = self._source.scores if isinstance(self._source, Curriculum) else ()
-            self._results += score_returns(specs, paid, own, self.family, wanted)
+            solved = self._solved[:, slots] if self.family.tells_success else None
+            self._results += score_returns(specs, paid, own, self.family, wanted, solved)
             if len(self._results) >= self.num_envs:
                 self._source.tell(self._results)
                 self._results = []

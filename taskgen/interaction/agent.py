@@ -106,6 +106,8 @@ class Rollout:
     """[B, D]; only for agents with `needs_descriptor`."""
     family_reward: Tensor | None = None
     """[T, B]: the family's own reward, where tasks with a reward of their own have replaced it in `reward`."""
+    success: Tensor | None = None
+    """[T, B] bool: whether the task counts as done after the step, where the family tells."""
 
     def of(self, slots: Tensor) -> "Rollout":
         """The steps of the slots `slots` [b] int64 alone: [T, b, ...]."""
@@ -197,6 +199,18 @@ class Trial:
         """[episodes, trials] undiscounted return of every episode in the family's own reward, whatever tasks pay."""
         own = [rollout.family_reward for rollout in self.rounds]
         return self._returns([r.reward if other is None else other for r, other in zip(self.rounds, own, strict=True)])
+
+    def successes(self) -> Tensor | None:
+        """[2, episodes, trials] bool: whether the task was done after any step of an episode, and after its last one.
+
+        None of a family that does not tell.
+        """
+        told = [rollout.success for rollout in self.rounds if rollout.success is not None]
+        if len(told) < len(self.rounds):
+            return None
+        ends = [rollout.terminated | rollout.truncated for rollout in self.rounds]
+        last = [done & end for done, end in zip(told, ends, strict=True)]
+        return torch.stack([self._returns([done.float() for done in kind]) > 0 for kind in (told, last)])
 
     def _returns(self, rewards: Sequence[Tensor]) -> Tensor:
         """[episodes, trials] sums of `rewards`, [T, B] a round."""

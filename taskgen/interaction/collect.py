@@ -287,6 +287,7 @@ def _row(step: Step, played: Tensor, reward: Tensor, transition: Transition, val
         "episode_index": step.episode_index,
         "valid": valid,
         **({} if transition.family_reward is None else {"family_reward": transition.family_reward}),
+        **({} if transition.success is None else {"success": transition.success}),
     }
 
 

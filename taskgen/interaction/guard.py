@@ -99,6 +99,14 @@ class Guard:
             if value.shape != self._each or value.dtype != kind:
                 came = f"{name} {list(value.shape)} {value.dtype}"
                 raise broken(family, "step", came, f"{list(self._each)} {kind}")
+        done: Any = outcome.success
+        if done is not None and not (
+            isinstance(done, Tensor) and done.shape == self._each and done.dtype == torch.bool
+        ):
+            came = (
+                f"success {list(done.shape)} {done.dtype}" if isinstance(done, Tensor) else f"success = {brief(done)}"
+            )
+            raise broken(family, "step", came, f"{list(self._each)} {torch.bool}")
         return outcome
 
     def settle(self, rows: Mapping[str, Tensor]) -> None:

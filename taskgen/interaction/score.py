@@ -32,7 +32,7 @@ from taskgen.spec import TaskSpec
 
 @runtime_checkable
 class Solvable(Protocol):
-    """A family that says when an episode counts as solved, as success rates need."""
+    """A family that says when an episode counts as solved, as success rates need, where it does not tell by step."""
 
     solved_return: float
     """Undiscounted return of an episode, in the family's own reward, from which on it counts as solved."""
@@ -62,7 +62,10 @@ class Played:
 
     @cached_property
     def solved(self) -> Tensor:
-        """[episodes, trials] 1.0 where the episode counts as solved."""
+        """[episodes, trials] 1.0 where the episode counts as solved: after any step, where the family tells by step."""
+        told = self.trial.successes()
+        if told is not None:
+            return told[0].to(torch.float32)
         assert isinstance(self._family, Solvable)
         return (self.family_returns >= self._family.solved_return).to(torch.float32)
 
@@ -191,8 +194,8 @@ def check_scores(wanted: Collection[str], agent: Agent, family: TaskFamily[Any],
             and not isinstance(agent, Critic)
             and f"a value function: {who} has none",
             "needs_solved": needs.needs_solved
-            and not isinstance(family, Solvable)
-            and f"to know when an episode of {family.name} is solved: it has no solved_return",
+            and not (isinstance(family, Solvable) or family.tells_success)
+            and f"to know when an episode of {family.name} is solved: it has no solved_return and tells no success",
             "needs_optimal": needs.needs_optimal
             and not isinstance(family, Optimal)
             and f"the best return of a task of {family.name}: it has no optimal_return",
@@ -235,13 +238,21 @@ def score(trial: Trial, agent: Agent, family: TaskFamily[Any], wanted: Collectio
 
 
 def score_returns(
-    specs: Sequence[TaskSpec], paid: ArrayLike, own: ArrayLike, family: TaskFamily[Any], wanted: Collection[str] = ()
+    specs: Sequence[TaskSpec],
+    paid: ArrayLike,
+    own: ArrayLike,
+    family: TaskFamily[Any],
+    wanted: Collection[str] = (),
+    solved: ArrayLike | None = None,
 ) -> list[TaskResult]:
     """As `score`, of a learner of which nothing is known but the returns [episodes, trials] of its trials.
 
-    They are in the reward that was `paid` and in the family's `own`; scores that need values cannot be had.
+    They are in the reward that was `paid` and in the family's `own`; scores that need values cannot be had. `solved`
+    [episodes, trials] says in which episodes the task was done, of a family that tells.
     """
-    returns = _Returns(*(torch.as_tensor(np.asarray(values, dtype=np.float64)) for values in (paid, own)))
+    known = None if solved is None else torch.as_tensor(np.asarray(solved, dtype=np.bool_))
+    paid, own = (torch.as_tensor(np.asarray(values, dtype=np.float64)) for values in (paid, own))
+    returns = _Returns(paid, own, known)
     played, names = Played(specs, cast(Any, returns), cast(Any, None), family), sorted(wanted)
     scores = [cast("list[float]", cast(Any, SCORES[name].of(played)).tolist()) for name in names]
     rewarded = any(spec.reward is not None for spec in specs)
@@ -262,9 +273,13 @@ class _Returns:
 
     paid: Tensor
     own: Tensor
+    solved: Tensor | None
 
     def episode_returns(self) -> Tensor:
         return self.paid
 
     def family_returns(self) -> Tensor:
         return self.own
+
+    def successes(self) -> Tensor | None:
+        return None if self.solved is None else self.solved[None]

@@ -161,10 +161,10 @@ def test_or_by_one_that_is_drawn():
 def test_evaluations_say_which_action_was_played():
     agent, tasks = _agent()
     specs = [tasks.spec({"angle": 0.1 * seed}, seed=seed) for seed in range(4)]
-    summaries, returns, _ = evaluate({"sac": agent}, tasks, specs, 2)
+    summaries, did = evaluate({"sac": agent}, tasks, specs, 2)
     assert summaries["sac"].get("judged") == "mean"
     again = evaluate({"sac": agent}, tasks, specs, 2)[1]
-    assert returns["sac"].tolist() == again["sac"].tolist()
+    assert did["sac"].returns.tolist() == again["sac"].returns.tolist()
 
 
 def test_parts_of_updates_are_carried_over():

@@ -264,3 +264,17 @@ class Parts(Corridor):
 
     def seen(self) -> Any:
         return {"place": np.array([self.place], dtype=np.float32), "late": np.int64(1 + (self.time > 5))}
+
+
+class Tells(Corridor):
+    """Its info says whether the place is beyond 2, by a number; walking on, it may be left again."""
+
+    def step(self, action: Any) -> Any:
+        *answer, _ = super().step(action)
+        return *answer, {"there": np.float64(self.place > 2.0)}
+
+
+class TellsNumbers(Corridor):
+    def step(self, action: Any) -> Any:
+        *answer, _ = super().step(action)
+        return *answer, {"there": 0.5}

@@ -45,8 +45,8 @@ def test_halves_are_every_other_play_of_a_task(family) -> None:
 
 def test_repeated_tasks_are_ranked_by_one_half_of_their_plays_and_measured_on_the_other(family) -> None:
     specs = [family.spec({"probabilities": [0.05 * (seed + 1)] * 5}, seed=seed) for seed in range(18)]
-    summaries, returns, _ = evaluate({"thompson": player(family)}, family, specs * 100, 10, tail=0.17)
-    worst = np.sort(returns["thompson"].sum(0))[:3]  # a tenth of a win in each of ten pulls apart: no luck hides it
+    summaries, did = evaluate({"thompson": player(family)}, family, specs * 100, 10, tail=0.17)
+    worst = np.sort(did["thompson"].returns.sum(0))[:3]  # a tenth of a win in each of ten pulls apart: no luck hides it
     assert summaries["thompson"]["tail"]["mean"] == pytest.approx(worst.mean(), abs=0.25)
 
 
@@ -73,10 +73,10 @@ def test_repetitions_do_not_narrow_the_interval(family) -> None:
     """50 tasks 40 times: the spread is that of 50 tasks, not of 2,000, and each is measured better."""
     arms = np.random.default_rng(0).random((50, 5)).tolist()
     specs = [family.spec({"probabilities": arms[seed]}, seed=seed) for seed in range(50)]
-    summaries, returns, _ = evaluate({"thompson": player(family)}, family, specs * 40, 10)
-    assert returns["thompson"].shape == (10, 50)
+    summaries, did = evaluate({"thompson": player(family)}, family, specs * 40, 10)
+    assert did["thompson"].returns.shape == (10, 50)
     trial = summaries["thompson"]["trial"]
-    means = returns["thompson"].sum(0)
+    means = did["thompson"].returns.sum(0)
     half = 2.009575 * means.std(ddof=1) / math.sqrt(50)  # t with 49 degrees of freedom
     assert trial["high"] - trial["mean"] == pytest.approx(half, rel=1e-5)
     assert trial["mean"] == pytest.approx(means.mean())

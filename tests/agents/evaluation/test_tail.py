@@ -83,7 +83,7 @@ def test_equal_tasks_have_no_tail(probabilities) -> None:
     """All luck is the environment's, or all the player's: neither makes one of equal tasks a bad one."""
     family, specs = bandit(probabilities, 4000)
     player, episodes = random_player(family, 8), 8
-    returns, _, values = play_ranking(player, family, plays(specs), ranked(plays(specs).tasks, 0.1), episodes)
+    returns, _, _, values = play_ranking(player, family, plays(specs), ranked(plays(specs).tasks, 0.1), episodes)
     total = returns.sum(0)
     error = total.std() / np.sqrt(100)
     assert len(values) == 1000
@@ -111,18 +111,18 @@ def test_what_is_measured_is_the_evaluation_and_nothing_else_changes() -> None:
     player = random_player(family, 4)
     before = player.state_dict()["generator"].clone()
     plain = play(player, family, specs, 4)
-    returns, _, values = play_ranking(player, family, plays(specs), ranked(plays(specs).tasks, 0.1), 4)
+    returns, _, _, values = play_ranking(player, family, plays(specs), ranked(plays(specs).tasks, 0.1), 4)
     assert (plain == returns).all()
     assert len(values) == 60
     assert (player.state_dict()["generator"] == before).all()
-    summaries, _, none = evaluate({"random": player}, family, specs, 4)
+    summaries, did = evaluate({"random": player}, family, specs, 4)
     assert "tail" not in summaries["random"]
-    assert none == {}
+    assert len(did["random"].tail) == 0
     few, *_ = evaluate({"random": player}, family, specs[:9], 4, tail=0.1)
     assert "tail" not in few["random"]
-    some, _, kept = evaluate({"random": player}, family, specs, 4, tail=0.1)
+    some, kept = evaluate({"random": player}, family, specs, 4, tail=0.1)
     assert some["random"]["tail"]["low"] is some["random"]["tail"]["high"] is None
-    assert kept["random"].tolist() == values.tolist()
+    assert kept["random"].tail.tolist() == values.tolist()
 
 
 def test_ranking_has_luck_of_its_own_that_is_the_tasks() -> None:
