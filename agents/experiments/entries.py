@@ -214,6 +214,11 @@ _EXPERIMENTS = (
         "RL^2 on any environment of Gymnasium, as it stands on poles of many lengths: `family.id` and `family.knobs`.",
         f"{_RL2}, section 2",
     ),
+    (
+        "ml1-reach",
+        "RL^2 on Meta-World's ML1 of reach, judged on the 50 goals that are for testing: an hour of two cores.",
+        "Yu et al. 2019, Meta-World: A Benchmark and Evaluation for Multi-Task and Meta RL, section 4",
+    ),
     # Evolution
     ("es-cartpole", "Evolution strategies balance poles of many kinds: seconds on a laptop.", f"{_ES}, section 2"),
     (
@@ -241,9 +246,13 @@ _EXPERIMENTS = (
 """Name, summary, source of the setting; the experiment itself is NAME.toml beside this file."""
 
 
+_PACKAGES = {"ml1-reach": "metaworld"}
+"""What an experiment needs besides, by name."""
+
+
 def experiments() -> list[Entry]:
     """The shipped experiments."""
     return [
-        Entry(name, f"agents.experiments:{name}.toml", summary, citation=citation)
+        Entry(name, f"agents.experiments:{name}.toml", summary, citation=citation, package=_PACKAGES.get(name, ""))
         for name, summary, citation in _EXPERIMENTS
     ]

@@ -12,7 +12,7 @@ from typing import Any
 from registry.catalogue import Item
 from registry.entry import API_LEVEL
 
-LIBRARIES = ("torch", "numpy", "gymnasium", "mujoco", "pettingzoo", "pluggy", "deap", "scipy")
+LIBRARIES = ("torch", "numpy", "gymnasium", "mujoco", "pettingzoo", "pluggy", "deap", "scipy", "metaworld")
 
 
 def provenance(items: Iterable[Item]) -> dict[str, Any]:

@@ -91,6 +91,7 @@ def families() -> list[Entry]:
         *_any_model(),
         _any_environment(),
         _any_company(),
+        _arms(),
     ]
 
 
@@ -347,6 +348,22 @@ def _any_company() -> Entry:
         citation="Terry et al. 2021, PettingZoo: Gym for Multi-Agent Reinforcement Learning",
         tags=("pettingzoo", "domain-randomization"),
         offers=("parallel",),
+    )
+
+
+def _arms() -> Entry:
+    return Entry(
+        "metaworld",
+        "plugins.families.metaworld:MetaWorld",
+        "Meta-World's ML1, ML10 and ML45: a robot arm with an object and a goal that it is not shown.",
+        config="plugins.families.metaworld:MetaWorldConfig",
+        citation=(
+            "Yu et al. 2019, Meta-World: A Benchmark and Evaluation for Multi-Task and Meta Reinforcement Learning, "
+            "section 4"
+        ),
+        tags=("metaworld", "mujoco"),
+        offers=("metaworld", "continuous-actions"),
+        package="metaworld",
     )
 
 

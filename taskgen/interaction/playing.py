@@ -4,6 +4,7 @@
 game. The agent sees the same either way, and adapts at the same places.
 """
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,6 +82,17 @@ class TrialPlayer:
         """Number of the episode in the trial, from 0."""
         self._begins = True
         self._pending: dict[str, Tensor] | None = None
+
+    def fork(self) -> "TrialPlayer":
+        """Another player that goes on from here; what either does from now on, the other does not know of.
+
+        Raises `UserError` between `act` and `observe`.
+        """
+        if self._pending is not None:
+            raise UserError("fork was called after act: tell what came of the action first, by observe()")
+        other = copy.copy(self)
+        vars(other).update(copy.deepcopy({"_carry": self._carry, "_places": self._places}))
+        return other
 
     @property
     def over(self) -> bool:

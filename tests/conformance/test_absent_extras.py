@@ -68,6 +68,7 @@ def twinned(path):
 WAYS = {
     "box2d": ("Box2D", made_by_gymnasium("LunarLander-v3")),
     "curricula": ("sklearn", lambda path: build_source("alp-gmm", FAMILY, np.random.SeedSequence(0))),
+    "metaworld": ("metaworld", lambda path: build_family("metaworld")),
     "minari": ("minari", recorded),
     "minigrid": ("minigrid", made_by_gymnasium("MiniGrid-Surely-Absent-v0")),
     "onnx": ("onnxruntime", exported),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from itertools import product
 from typing import Any
 
@@ -63,6 +64,7 @@ WITHOUT: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in ("terrain-walker", "cppn-walker", "mujoco-any", "gymnasium", "parallel")),
     *((name, {}) for name in ("signal-noise-chain", "discounting-chain", "sign-post", "sign-plane")),
     *((name, {}) for name in ("barcode-bandit", "two-step", "re-seen-choice")),
+    *((name, {}) for name in ("metaworld",) if find_spec(name)),
     *product(("ant", "half-cheetah", "hopper", "walker2d"), ({"task": "forward"}, {"task": "direction"})),
     ("ant", {"task": "position", "observe_position": False}),
 ]

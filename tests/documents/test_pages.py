@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from registry.cli import main
 from registry.discovery import FILES_VARIABLE
 
 DOCS = Path(__file__).parents[2] / "docs"
+ABSENT = "Meta-World pins an older MuJoCo: tests/documents/test_own_environments.py has it in an environment of its own"
 PAGES = (
     *("bring-your-environment", "python", "first-experiment", "run-directory", "keep-your-learner"),
     *(pytest.param(page, marks=pytest.mark.slow) for page in ("many-runs", "examples")),
+    pytest.param("meta-world", marks=[pytest.mark.slow, pytest.mark.skipif(not find_spec("metaworld"), reason=ABSENT)]),
 )
 SMALL = (
     *("training.iterations=2", "training.tasks=8", "training.episodes=2", "training.evaluate_every=1"),
