@@ -69,7 +69,8 @@ NAMING = [page for page in DOCUMENTS if page.name != "plugin-kinds.md"]
 @pytest.mark.parametrize("page", NAMING, ids=lambda page: page.name)
 def test_commands_name_what_there_is(page: Path) -> None:
     """Verbs, experiments, sources, families, benchmarks and targets of make; what plugins add is left alone."""
-    known = {kind: {item.entry.name for item in catalogue().items(kind)} for kind in KINDS}
+    listed = {kind: [*catalogue().items(kind), *catalogue().absent(kind)] for kind in KINDS}
+    known = {kind: {item.entry.name for item in items} for kind, items in listed.items()}
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"python -m benchmarks\.([a-z]\w*)", text):
