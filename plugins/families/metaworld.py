@@ -158,12 +158,13 @@ class MetaWorld(Lender[MetaWorldConfig]):
     def render(self, spec: TaskSpec) -> "NDArray[np.uint8] | str":
         """How an episode begins; where nothing can be drawn, what the task is as text."""
         environment, placement = self.placed(spec.context)
-        try:
-            from taskgen.engines.mujoco_render import can_render, picture
-        except ImportError:  # MuJoCo is older than 4
-            can_render = picture = None
-        if picture is None or can_render is None or not can_render():
-            return f"{super().render(spec)}\n{environment} at {readable(placement.tolist())}"
+        text = f"{super().render(spec)}\n{environment} at {readable(placement.tolist())}"
+        if not sawyer.MODERN:
+            return text
+        from taskgen.engines.mujoco_render import can_render, picture
+
+        if not can_render():
+            return text
         env = sawyer.Sawyer(environment, placement.tolist())
         try:
             env.reset()

@@ -28,6 +28,8 @@ Floats = NDArray[np.float64]
 
 LENGTH = 500
 """Steps after which Meta-World ends an episode."""
+MODERN = int(version("mujoco").partition(".")[0]) >= 4
+"""Whether this MuJoCo is one of ours, not the one that Meta-World pins."""
 _MENDED = ("3.1.0", "3.1.1")
 """Versions of Meta-World that are known to need it."""
 _NEAREST = {
@@ -166,7 +168,7 @@ def _mend() -> None:
     """Let Meta-World write the welds of this MuJoCo."""
     from metaworld.sawyer_xyz_env import SawyerMocapBase
 
-    if int(version("mujoco").partition(".")[0]) >= 4 and version("metaworld") in _MENDED:
+    if MODERN and version("metaworld") in _MENDED:
         SawyerMocapBase.reset_mocap_welds = _reset_welds
 
 
