@@ -1,6 +1,7 @@
 """Kernels are built once, looked at before they are loaded, and done without where they cannot be had."""
 
 import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 from agents.networks import kernels
 from agents.networks.gru import GRU, GRUConfig
 from registry.errors import UserError
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 
 @pytest.fixture(autouse=True)
