@@ -3,7 +3,7 @@
     python -m benchmarks.jax_twins [PART ...]     about a quarter of an hour; nothing else should run beside it
 
 The twins (`twins_rl2`, `twins_maze`, `twins_maml`) are what a user of JAX would write, without tricks, in float32; that
-they compute what ours do, from the same weights and tasks, `tests/benchmarks/test_jax_twins.py` shows. Of training a
+they compute what ours do, from the same weights and tasks, `tests/benchmarks/check_jax_twins.py` shows. Of training a
 whole iteration is measured, from the drawing of tasks to the last update. Ours and the twin take turns in one process,
 so that what else the machine does meets both alike. Ratios are medians over turns of the ratio of rates within a turn,
 with their range: by CPU time, which is judged, and by the clock. Compilation comes before the first turn.

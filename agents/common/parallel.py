@@ -43,6 +43,7 @@ def joined() -> Iterator[bool]:
     if card:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("cpu:gloo,cuda:nccl" if card else "gloo", timeout=_PATIENCE)
+    dist.all_reduce(torch.zeros(1))  # who leaves at once, with a refusal, must not break off others who still join
     try:
         yield rank() == 0
     except UserError as error:
