@@ -1,7 +1,7 @@
 """The figures in the documents, from the recorded results: `python -m benchmarks.table [--check]`.
 
 Writes docs/figures.md, which has them all, and what stands between `<!-- figures:start -->` and `<!-- figures:end -->`
-of the README, which has ten, and likewise the tables of docs/memory.md and docs/matrix.md; with `--check` only says
+of the README, which has eleven, and likewise the tables of docs/memory.md and docs/matrix.md; with `--check` only says
 whether all are up to date.
 """
 
@@ -72,6 +72,11 @@ HEADLINES = (
         "MuJoCo engine, half-cheetah: speed, times `SyncVectorEnv`",
         "mujoco_throughput",
         "MuJoCo engine, times SyncVectorEnv",
+    ),
+    Headline(
+        "training RL^2 on bandits, one core: speed, times plain jitted JAX",
+        "jax_twins",
+        "rl2-bandit: ours over JAX twin",
     ),
 )
 PAGES = {"matrix": "matrix.md"}
