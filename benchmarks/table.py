@@ -1,7 +1,7 @@
 """The figures in the documents, from the recorded results: `python -m benchmarks.table [--check]`.
 
 Writes docs/figures.md, which has them all, and what stands between `<!-- figures:start -->` and `<!-- figures:end -->`
-of the README, which has eleven, and likewise the tables of docs/memory.md and docs/matrix.md; with `--check` only says
+of the README, which has ten, and likewise the tables of docs/memory.md and docs/matrix.md; with `--check` only says
 whether all are up to date.
 """
 
@@ -67,11 +67,6 @@ HEADLINES = (
         "tensor engine, 16,384 bandits: speed, times `SyncVectorEnv`",
         "engine_throughput",
         "bandit, pulls=10, 16,384 slots: tensor engine, cpu, times SyncVectorEnv, plain NumPy",
-    ),
-    Headline(
-        "MuJoCo engine, half-cheetah: speed, times `SyncVectorEnv`",
-        "mujoco_throughput",
-        "MuJoCo engine, times SyncVectorEnv",
     ),
     Headline(
         "training RL^2 on bandits, one core: speed, times plain jitted JAX",
