@@ -210,6 +210,8 @@ def named(words: Sequence[str]) -> Cell:
         if word not in known:
             raise UserError(f"{word!r} is none of {', '.join(known)}")
     world, source, agent, seed, *changes = words
+    if int(seed) not in (*SEEDS, *MORE):
+        raise UserError(f"seed {seed} is none of {', '.join(map(str, (*SEEDS, *MORE)))}: nobody would record it")
     return Cell(world, source, agent, int(seed), tuple(changes))
 
 

@@ -3,6 +3,8 @@
 import difflib
 import reprlib
 from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Any
 
 
 class UserError(Exception):
@@ -56,9 +58,20 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"Known: {shown}."
 
 
+class _Brief(reprlib.Repr):
+    """Frozen mappings, as tasks hold them, are shown as what they were made of."""
+
+    def repr_mappingproxy(self, x: MappingProxyType[Any, Any], level: int) -> str:
+        """Found by the name of the type."""
+        return self.repr_dict(dict(x), level)
+
+
+_brief = _Brief()
+
+
 def brief(value: object) -> str:
     """`repr(value)` cut to a readable length, for messages about data of any size."""
     try:
-        return reprlib.repr(value)
+        return _brief.repr(value)
     except (ValueError, RecursionError):  # integers of thousands of digits have no repr
         return f"<{type(value).__name__}>"

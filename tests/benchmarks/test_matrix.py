@@ -70,6 +70,8 @@ def test_a_cell_is_named_in_full():
     for words in (["maze", "sfl", "maml"], ["maze", "sfl", "mamba", "0"], ["maze", "sfl", "maml", "first"]):
         with pytest.raises(UserError):
             matrix.named(words)
+    with pytest.raises(UserError, match="seed 5 is none of 0, 1, 2, 3, 4: nobody would record it"):
+        matrix.named(["maze", "sfl", "maml", "5"])
 
 
 @pytest.fixture

@@ -5,8 +5,11 @@ import copy
 import importlib
 import pickle
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
+
+from registry.errors import brief
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS: dict[str, tuple[object, ...]] = {
@@ -45,3 +48,9 @@ def test_an_exception_survives_pickling(kind: type[BaseException]) -> None:
         assert type(again) is kind
         assert str(again) == str(error)
         assert vars(again) == vars(error)
+
+
+def test_what_is_frozen_is_told_as_what_it_was_made_of() -> None:
+    frozen = MappingProxyType({"knobs": MappingProxyType({}), "ranges": {"low": 1}})
+    assert brief(frozen) == brief({"knobs": {}, "ranges": {"low": 1}}) == "{'knobs': {}, 'ranges': {'low': 1}}"
+    assert brief(MappingProxyType(dict.fromkeys(range(100)))).endswith(", ...}")
