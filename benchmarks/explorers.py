@@ -7,8 +7,8 @@
 
 In each show all agents take the same number of environment steps, those of episodes in full length: whoever ends
 episodes early takes fewer. They play the same tasks, beside reference players. What agents do not say of themselves is
-as the shipped experiments have it. A show is recorded when all its agents are there with all
-seeds; what is recorded of others stays.
+as the shipped experiments have it. A show is recorded when all its agents are there with all seeds; what is recorded
+of others stays.
 
 grid, treasure: whole trials. bus, cooking, distraction: the second episode, for which the first may explore; the bus's
 map is read or not in the first. half-circle: the fifth episode; what adapts by gradient is told by round of 20 episodes
@@ -355,8 +355,8 @@ def distances(show: str) -> Iterator[Row]:
 def draw(rows: Sequence[Row]) -> None:
     """What the last episode loses by the distance of the goal, the mean over seeds."""
     mpl.use("svg")
-    losses = {show: _by_player(show, rows) for show in SHOWS if SHOWS[show].distances}
-    drawn = {show: players for show, players in losses.items() if players}
+    found = {show: _by_player(show, rows) for show in SHOWS if SHOWS[show].distances}
+    drawn = {show: players for show, players in found.items() if players}
     figure, axes = plt.subplots(1, len(drawn), figsize=(4.2 * len(drawn), 3.2), squeeze=False)
     for axis, (show, players) in zip(axes[0], drawn.items(), strict=True):
         for player, loss in players.items():

@@ -139,7 +139,7 @@ def references(world: str) -> dict[str, dict[str, list[float]]]:
         found: dict[str, dict[str, list[float]]] = {}
         for name, specs in evaluation_sets(config, parts.family).items():
             players, _ = reference_players(config, parts.problem, specs)
-            summaries, _, _ = evaluate(players, parts.family, specs, here.episodes)
+            summaries, _ = evaluate(players, parts.family, specs, here.episodes)
             found[name] = {who: summary["returns"]["mean"] for who, summary in summaries.items()}
         return found
 

@@ -347,9 +347,7 @@ def evolution(cell: Cell) -> tuple[str, list[str]]:
     """The shipped experiment of the POET run that a cell's tasks are from, and what is changed in it."""
     world = WORLDS[cell.world]
     experiment, changes = world.poet
-    if (
-        experiment == "poet-cartpole" and cell.world != "cartpole"
-    ):  # it starts from a task and counts in returns of this
+    if experiment == "poet-cartpole" and cell.world != "cartpole":  # it has a first task, and counts in its returns
         fails, copes, masters = world.returns
         limits = {"lowest": fails, "reproduce_from": copes, "solved": copes, "highest": masters}
         changes = [f"source={inline(world.tasks)}", *(f"runner.{name}={value}" for name, value in limits.items())]

@@ -121,15 +121,19 @@ class Bandit:
         self.actions = arms
 
     def draw(self, key: Array, batch: int) -> Array:
+        """See `World.draw`."""
         return jax.random.uniform(key, (batch, self.actions))
 
     def initial(self, batch: int) -> Array:
+        """See `World.initial`."""
         return jnp.zeros(batch, jnp.int32)
 
     def observe(self, state: Array) -> Array:
+        """See `World.observe`."""
         return jnp.zeros((len(state), 1))
 
     def step(self, tasks: Array, state: Array, action: Array, key: Array) -> tuple[Array, Array]:
+        """See `World.step`."""
         chance = jnp.take_along_axis(tasks, action[:, None], 1)[:, 0]
         return state, (jax.random.uniform(key, chance.shape) < chance).astype(jnp.float32)
 
@@ -149,12 +153,15 @@ class Tabular(NamedTuple):
         return 1 + jax.random.normal(rewards, cumulative.shape[:2]), cumulative
 
     def initial(self, batch: int) -> Array:
+        """See `World.initial`."""
         return jnp.zeros(batch, jnp.int32)
 
     def observe(self, state: Array) -> Array:
+        """See `World.observe`."""
         return jax.nn.one_hot(state, self.states)
 
     def step(self, tasks: tuple[Array, Array], state: Array, action: Array, key: Array) -> tuple[Array, Array]:
+        """See `World.step`."""
         rewards, cumulative = tasks
         slot, pair = jnp.arange(len(state)), state * self.actions + action
         where, noise = jax.random.split(key)
@@ -168,13 +175,17 @@ class GRU(NamedTuple):
     hidden: int
 
     def initial(self, batch: int) -> Array:
+        """See `Network.initial`."""
         return jnp.zeros((batch, self.hidden))
 
     def step(self, weights: Weights, inputs: Array, memory: Array) -> tuple[Array, Array]:
+        """See `Network.step`."""
         hidden = self._cell(weights, self._read(weights, inputs), memory)
         return hidden, hidden
 
     def sequence(self, weights: Weights, inputs: Array) -> Array:
+        """See `Network.sequence`."""
+
         def step(hidden: Array, read: Array) -> tuple[Array, Array]:
             hidden = self._cell(weights, read, hidden)
             return hidden, hidden
@@ -201,10 +212,12 @@ class FastWeights(NamedTuple):
     value: int
 
     def initial(self, batch: int) -> Any:
+        """See `Network.initial`."""
         matrix = jnp.zeros((batch, self.heads, self.key, self.value + 1))
         return jnp.zeros((batch, self.inputs)), (matrix,) * self.layers
 
     def step(self, weights: Weights, inputs: Array, memory: Any) -> tuple[Array, Any]:
+        """See `Network.step`."""
         previous, matrices = memory
         stream, kept = self._embed(weights, previous, inputs), []
         for i, matrix in enumerate(matrices):
@@ -215,6 +228,7 @@ class FastWeights(NamedTuple):
         return _norm(weights, "network.norm", stream), (inputs, tuple(kept))
 
     def sequence(self, weights: Weights, inputs: Array) -> Array:
+        """See `Network.sequence`."""
         inputs = inputs.swapaxes(0, 1)
         stream = self._embed(weights, jnp.pad(inputs, ((0, 0), (1, 0), (0, 0)))[:, :-1], inputs)
         time = jnp.arange(inputs.shape[1])

@@ -8,6 +8,9 @@ from taskgen.record import Record
 from taskgen.spec import TaskSpec
 from taskgen.split import Side
 
+RESOLUTION = 2**17
+"""Returns are told apart where they differ by more than this part of themselves: less is rounding of the same sums."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:

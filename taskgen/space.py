@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from registry.errors import TaskError, brief, suggest
 from taskgen.spec import JsonValue
 from taskgen.variation import Variation
@@ -96,3 +99,14 @@ class ContextSpace:
             name: knob.check(name, context[name]) if name in context else knob.default_value()
             for name, knob in self.knobs.items()
         }
+
+    def scaled(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
+        """[D] every number of the complete `context`, in order, from 0 at its knob's lowest to 1 at its highest value.
+
+        0 where a knob has one value.
+        """
+        parts = [
+            (np.asarray(context[name], dtype=np.float64).ravel() - knob.low) / ((knob.high - knob.low) or 1.0)
+            for name, knob in self.knobs.items()
+        ]
+        return np.concatenate([np.zeros(0), *parts])

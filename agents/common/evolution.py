@@ -10,11 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from taskgen.source import RESOLUTION
+
 MOMENTS, SMALLEST = (0.9, 0.999), 1e-8
 """Adam's decay rates and the number that keeps it from dividing by zero."""
-
-RESOLUTION = 2**17
-"""Neighbouring returns are told apart where they differ by more than this part of themselves."""
 
 Moments = tuple[Tensor, Tensor]
 """Adam's running means of slopes and of their squares, each [P]."""

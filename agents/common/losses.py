@@ -7,7 +7,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from agents.common.distributions import Categorical, Distribution
-from agents.networks.kernels import Kernels, kernels_for
+from agents.networks.kernels import Kernels, gradients, kernels_for
 
 PPO = ("losses/policy_loss", "losses/value_loss", "losses/entropy", "losses/approx_kl")
 """What `ppo_losses` are called in the log."""
@@ -47,9 +47,16 @@ def ppo_losses(
     where there is one, and another for the gradients; these have none themselves.
     """
     columns = (log_prob, advantage, target, weight)
-    if isinstance(policy, Categorical) and (kernels := kernels_for(policy.logits, value, *columns)):
+    if isinstance(policy, Categorical) and (kernels := _fitting(policy.logits, action, value, *columns)):
         return _Discrete.apply(kernels, clip, policy.logits, value, action, *columns)
     return _by_torch(clip, policy, value, action, *columns)
+
+
+def _fitting(logits: Tensor, action: Tensor, *columns: Tensor) -> Kernels | None:
+    """`kernels_for` this; what is of another shape or kind is left to torch, which says so."""
+    fits = action.dtype is torch.int64 and action.is_cpu
+    fits = fits and all(column.shape == logits.shape[:-1] for column in (action, *columns))
+    return kernels_for(logits, *columns) if fits else None
 
 
 def _by_torch(
@@ -91,10 +98,8 @@ class _Discrete(torch.autograd.Function):
         *given, room, total = ctx.saved_tensors
         logits, value, *others = given
         if torch.is_grad_enabled():
-            wanted = [tensor for tensor in (logits, value) if tensor.requires_grad]
             losses = _by_torch(ctx.clip, Categorical(logits), value, *others)
-            found = iter(torch.autograd.grad(losses, wanted, slopes[0], create_graph=True))
-            of_logits, of_value = (next(found) if tensor.requires_grad else None for tensor in (logits, value))
+            of_logits, of_value = gradients(losses, (logits, value), ctx.needs_input_grad[2:4], slopes)
         else:
             rows, slope = [column.contiguous() for column in given], (slopes[0] / total).contiguous()
             of_logits, of_value = (tensor.new_empty(tensor.shape) for tensor in (logits, value))

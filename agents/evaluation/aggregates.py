@@ -23,11 +23,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.evaluation.statistics import Interval, crossed, finite, intervals, spread_of, weighted
+from taskgen.source import RESOLUTION
 
 MARGIN = 0.05
 """Runs whose shares are nearer than this to 0 or 1 leave a share without an interval."""
-RESOLUTION = 2**17
-"""Scores are told apart where they differ by more than this part of themselves: less is rounding of the same sums."""
 NO_ENDS = f"a run is ahead on fewer than {MARGIN:.0%} of the tasks, or behind, where its spread says too little"
 """Why a share has no interval where runs and tasks are enough."""
 

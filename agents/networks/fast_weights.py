@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.networks.base import Memory, RecurrentNetwork, with_previous
-from agents.networks.kernels import Kernels, kernels_for
+from agents.networks.kernels import Kernels, gradients, kernels_for
 from registry.config import Config
 
 
@@ -194,11 +194,9 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Any, ...]:
         restart, parts, matrix, keep, out = ctx.saved_tensors
         if torch.is_grad_enabled():
-            asked = (parts, matrix, ctx.layer.decay)
-            wanted = [tensor for tensor in asked if tensor.requires_grad]
             read = means_and_evidence(ctx.layer.read(parts, matrix, restart))
-            found = iter(torch.autograd.grad(read, wanted, slopes[0], create_graph=True))
-            return None, None, None, *(next(found) if tensor.requires_grad else None for tensor in asked)
+            asked = ctx.needs_input_grad[3:]
+            return None, None, None, *gradients(read, (parts, matrix, ctx.layer.decay), asked, slopes)
         kernels: Kernels = ctx.kernels
         (steps, rows), (_, heads, keys, values) = parts.shape[:2], matrix.shape
         high, wide = kernels.padded(keys), kernels.padded(values - 1)

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from agents.networks.base import Memory, RecurrentNetwork, cleared
-from agents.networks.kernels import Kernels, kernels_for
+from agents.networks.kernels import Kernels, gradients, kernels_for
 from registry.config import Config
 
 
@@ -120,13 +120,7 @@ class _Sequence(torch.autograd.Function):
         restart, inputs, hidden, *weights, before, gates = ctx.saved_tensors
         if torch.is_grad_enabled():
             found = _cell_by_cell(inputs, hidden, restart, weights)
-            wanted = [
-                value
-                for value, asked in zip((inputs, hidden, *weights), ctx.needs_input_grad[2:], strict=True)
-                if asked
-            ]
-            slopes_of = iter(torch.autograd.grad(found, wanted, slopes[0], create_graph=True))
-            return None, None, *(next(slopes_of) if asked else None for asked in ctx.needs_input_grad[2:])
+            return None, None, *gradients(found, (inputs, hidden, *weights), ctx.needs_input_grad[2:], slopes)
         kernels: Kernels = ctx.kernels
         (steps, rows, width), (_, size), wide = inputs.shape, hidden.shape, gates.shape[3]
         of_inputs = ctx.needs_input_grad[2]

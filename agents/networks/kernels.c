@@ -1,7 +1,9 @@
 /* What updates of small networks would spend most of their time on, float32 on one core. See kernels.py.
 
    Arrays are row-major. T time, B rows of a batch, I inputs, H units; P is H filled up with zeros to whole vectors.
-   What is computed for a row does not depend, by so much as a bit, on the rows beside it. */
+   What is computed for a row does not depend, by so much as a bit, on the rows beside it.
+
+   Longer than most files here: what is compiled into each other stands in one. */
 
 #include <math.h>
 #include <string.h>

@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from logging import getLogger
 from pathlib import Path
@@ -89,6 +90,15 @@ def kernels_for(*tensors: Tensor) -> Kernels | None:
     if torch._C._are_functorch_transforms_active():  # noqa: SLF001 - as torch.autograd.Function asks
         return None
     return _kernels(_wish())
+
+
+def gradients(
+    outputs: Tensor | Sequence[Tensor], inputs: Sequence[Tensor], asked: Sequence[bool], slopes: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """Of `outputs`, which torch has computed, by those of `inputs` that are `asked` for; they have gradients again."""
+    wanted = [tensor for tensor, one in zip(inputs, asked, strict=True) if one]
+    found = iter(torch.autograd.grad(outputs, wanted, slopes, create_graph=True))
+    return [next(found) if one else None for one in asked]
 
 
 def told() -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.networks.kernels import Kernels, kernels_for
+from agents.networks.kernels import Kernels, gradients, kernels_for
 
 
 def readout(features: Tensor, *layers: nn.Linear) -> tuple[Tensor, ...]:
@@ -42,18 +42,16 @@ class _Readout(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Any, ...]:
-        features, *parameters = asked = ctx.saved_tensors
+        features, *parameters = inputs = ctx.saved_tensors
         pairs = list(zip(parameters[::2], parameters[1::2], strict=True))
         if torch.is_grad_enabled():
-            wanted = [tensor for tensor in asked if tensor.requires_grad]
             outputs = [functional.linear(features, *pair) for pair in pairs]
-            found = iter(torch.autograd.grad(outputs, wanted, slopes, create_graph=True, allow_unused=True))
-            return None, *(next(found) if tensor.requires_grad else None for tensor in asked)
-        given, gradients = features.contiguous(), [torch.zeros_like(tensor) for tensor in parameters]
+            return None, *gradients(outputs, inputs, ctx.needs_input_grad[1:], slopes)
+        given, found = features.contiguous(), [torch.zeros_like(tensor) for tensor in parameters]
         of_features, size = torch.zeros_like(given), features.shape[-1]
-        for (weight, _), slope, of_weight, of_bias in zip(pairs, slopes, gradients[::2], gradients[1::2], strict=True):
+        for (weight, _), slope, of_weight, of_bias in zip(pairs, slopes, found[::2], found[1::2], strict=True):
             sizes = (given.numel() // size, size, len(weight))
             ctx.kernels.call(
                 "narrow_backward", *sizes, given, weight, slope.contiguous(), of_features, of_weight, of_bias
             )
-        return None, of_features, *gradients
+        return None, of_features, *found

@@ -13,11 +13,9 @@ from taskgen.family import TaskFamily
 from taskgen.interaction.build import build_agent, problem_of
 from taskgen.interaction.collect import collect
 from taskgen.interaction.guard import planned
+from taskgen.source import RESOLUTION
 from taskgen.spec import TaskSpec
 from taskgen.streams import child
-
-RESOLUTION = 2**17
-"""Returns are told apart where they differ by more than this part of themselves."""
 
 
 class Alone:

@@ -83,7 +83,7 @@ class CartPole(TaskFamily[CartPoleConfig]):
 
     def descriptor(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
         """[7] the knobs, each from 0 to 1 over its bounds."""
-        return continuous.features(self.context_space, context)
+        return self.context_space.scaled(context)
 
     def render(self, spec: TaskSpec) -> NDArray[np.uint8]:
         """The task with the pole leaning a little; see `frame`."""

@@ -1,10 +1,9 @@
-"""What families of continuous control share: mutation and features of real-valued knobs, and a small canvas."""
+"""What families of continuous control share: mutation of real-valued knobs, and a small canvas."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from taskgen.space import ContextSpace
 
@@ -34,15 +33,6 @@ def mutated(space: ContextSpace, context: Mapping[str, Any], rng: np.random.Gene
             value = np.asarray(context[name]) + rng.normal(0.0, _SPREAD * (high - low), knob.shape)
             child[name] = np.clip(value, knob.low, knob.high).tolist()
     return child
-
-
-def features(space: ContextSpace, context: Mapping[str, Any]) -> NDArray[np.float64]:
-    """[D] every number of the knobs, in order, from 0 at its lowest to 1 at its highest value."""
-    parts = [
-        (np.asarray(context[name], dtype=np.float64).ravel() - knob.low) / (knob.high - knob.low)
-        for name, knob in space.knobs.items()
-    ]
-    return np.concatenate(parts)
 
 
 class Canvas:

@@ -112,7 +112,7 @@ class LinearSystem(TaskFamily[LinearSystemConfig]):
 
     def descriptor(self, context: Mapping[str, Any]) -> Floats:
         """[D] all numbers of the knobs, each from 0 to 1 over its bounds."""
-        return continuous.features(self.context_space, context)
+        return self.context_space.scaled(context)
 
     def best(self, context: Mapping[str, Any]) -> "Best":
         """What one who knows the task does without bounds: Riccati backwards, the filter's covariance forwards.

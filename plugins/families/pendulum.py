@@ -77,7 +77,7 @@ class Pendulum(TaskFamily[PendulumConfig]):
 
     def descriptor(self, context: Mapping[str, Any]) -> NDArray[np.float64]:
         """[7] the knobs, each from 0 to 1 over its bounds."""
-        return continuous.features(self.context_space, context)
+        return self.context_space.scaled(context)
 
     def goal(self, context: Mapping[str, Any]) -> Goal:
         """Upright and at rest, in every task."""

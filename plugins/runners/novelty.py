@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-Floats: TypeAlias = NDArray[np.float64]
+from taskgen.source import RESOLUTION
 
-RESOLUTION = 2**17
-"""Neighbouring scores are told apart where they differ by more than this part of themselves."""
+Floats: TypeAlias = NDArray[np.float64]
 
 
 def novelty(point: Floats, others: Sequence[Floats], neighbours: int) -> float:

@@ -9,7 +9,7 @@ import weakref
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -99,11 +99,7 @@ class Lender(TaskFamily[C]):
 
     def features(self, spec: TaskSpec) -> list[float]:
         """The descriptor of a task: by default its knobs in order, each by its range from 0 to 1; or one 0 for none."""
-        scaled = [
-            (np.ravel(cast(Any, spec.context[name])) - knob.low) / ((knob.high - knob.low) or 1.0)
-            for name, knob in self.context_space.knobs.items()
-        ]
-        return np.concatenate(scaled or [np.zeros(1)]).tolist()
+        return self.context_space.scaled(spec.context).tolist() or [0.0]
 
     def hosts(self) -> Hosts:
         """Environments for one batch, in this process or in workers, those of a batch that is gone where there are."""

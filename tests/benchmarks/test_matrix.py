@@ -1,6 +1,7 @@
 """The matrix: equal steps and tasks for all cells of a world, refusals by plan, figures and the page by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,20 @@ def ran(tmp_path, monkeypatch):
         safetensors.numpy.save_file(arrays, cell.run.path / "evaluation.safetensors")
 
     return write
+
+
+def test_players_that_learn_nothing_are_played_once_for_all_cells(tmp_path, monkeypatch):
+    """Goals on the half circle, and half as far again: the oracle goes straight there."""
+    monkeypatch.setattr(harness, "PROGRESS", tmp_path)
+    monkeypatch.setitem(WORLDS, "point-navigation", replace(WORLDS["point-navigation"], judged=8))
+    found = matrix.references("point-navigation")
+    assert found.keys() == set(matrix.SETS)
+    for returns in found.values():
+        assert list(returns) == ["random", "point-navigation-oracle"]
+        assert all(len(means) == 5 for means in returns.values())
+        assert max(returns["random"]) < min(returns["point-navigation-oracle"])
+    monkeypatch.setattr(matrix, "evaluate", None)  # nobody plays again
+    assert matrix.references("point-navigation") == found
 
 
 def test_figures_of_a_cell(ran):

@@ -16,6 +16,13 @@ COUNT = Knob(1, 5, 3, "Count.", integer=True)
 GRID = Knob(0.0, 1.0, 0.5, "Grid.", shape=(2, 3))
 
 
+def test_numbers_are_scaled_each_by_its_range():
+    space = ContextSpace({"length": LENGTH, "count": COUNT, "grid": GRID, "one": Knob(2, 2, 2, "One.", integer=True)})
+    context = {"length": 0.875, "count": 5, "grid": ((0.0, 0.5, 1.0), (1.0, 0.25, 0.0)), "one": 2}
+    assert space.scaled(context).tolist() == [0.25, 1.0, 0.0, 0.5, 1.0, 1.0, 0.25, 0.0, 0.0]
+    assert ContextSpace().scaled({}).tolist() == []
+
+
 @pytest.mark.parametrize(
     ("knob", "value", "message"),
     [

@@ -90,6 +90,17 @@ def test_ppo_refuses_actions_that_there_are_none_of(monkeypatch):
             ppo_losses(Categorical(logits), value, action, *columns, clip=0.2)
 
 
+def test_ppo_of_actions_that_a_kernel_would_misread_is_left_to_torch(monkeypatch):
+    logits, value, action, *columns = _columns((2, 20), 3)
+    monkeypatch.setattr(kernels.Kernels, "call", None)  # nothing may ask it
+    for strange in (action.int(), action[:, :1]):
+        found = {}
+        for way in ("compiled", "torch"):
+            monkeypatch.setenv(kernels.VARIABLE, way)
+            found[way] = ppo_losses(Categorical(logits), value, strange, *columns, clip=0.2)
+        assert torch.equal(found["compiled"], found["torch"])
+
+
 def test_gradients_of_ppo_s_gradients(monkeypatch):
     logits, value, action, *columns = _columns((2, 20), 3)
     logits, value = logits.requires_grad_(), value.requires_grad_()

@@ -161,26 +161,22 @@ def test_a_return_that_is_the_least_but_for_rounding_is_enough(make: Any, family
             make("solvable", over=family, player="random", least_return=least + 1e-4, attempts=2).ask(1)
 
 
-def test_interesting_is_where_the_best_gets_more_than_chance_does(make: Any, family: Any, monkeypatch: Any) -> None:
-    """By chance 3 an episode, at best the force: more than 5 more, to the last digit."""
-    monkeypatch.setattr("plugins.curricula.alone.Alone.returns", lambda *_: np.array([3.0, 3.0]))
+@pytest.mark.parametrize(
+    ("by_chance", "margin", "luck"),
+    [([3.0, 3.0], 5.0, ".*e-05"), ([2.0, 4.0], 4.0, "1")],  # of mean 3, with standard errors 0, but for rounding, and 1
+)
+def test_interesting_is_what_is_ahead_by_more_than_luck(
+    by_chance: list[float], margin: float, luck: str, make: Any, family: Any, monkeypatch: Any
+) -> None:
+    """At best the force, which has to be more than 8, to the last digit."""
+    monkeypatch.setattr("plugins.curricula.alone.Alone.returns", lambda *_: np.array(by_chance))
     family.optimal_return = lambda spec: spec.context["force"]
-    kept = make("interesting", over=family, margin=5.0).ask(30)
+    kept = make("interesting", over=family, margin=margin).ask(30)
     assert kept == [spec for spec in make("within", over=family).ask(400) if spec.context["force"] > 8.0][:30]
     family.optimal_return = lambda spec: 8.0
-    with pytest.raises(TaskError, match="8 at best, 3 by chance, which is 5 more, give or take .*e-05; wanted 5 more"):
-        make("interesting", over=family, margin=5.0, attempts=3).ask(1)
-
-
-def test_interesting_is_what_is_ahead_by_more_than_luck(make: Any, family: Any, monkeypatch: Any) -> None:
-    """By chance 2 and 4: of mean 3 and standard error 1, which the best has to be ahead by besides the margin."""
-    monkeypatch.setattr("plugins.curricula.alone.Alone.returns", lambda *_: np.array([2.0, 4.0]))
-    family.optimal_return = lambda spec: spec.context["force"]
-    kept = make("interesting", over=family, margin=4.0).ask(30)
-    assert kept == [spec for spec in make("within", over=family).ask(400) if spec.context["force"] > 8.0][:30]
-    family.optimal_return = lambda spec: 8.0
-    with pytest.raises(TaskError, match="8 at best, 3 by chance, which is 5 more, give or take 1; wanted 4 more"):
-        make("interesting", over=family, margin=4.0, attempts=3).ask(1)
+    told = f"8 at best, 3 by chance, which is 5 more, give or take {luck}; wanted {margin:g} more"
+    with pytest.raises(TaskError, match=told):
+        make("interesting", over=family, margin=margin, attempts=3).ask(1)
 
 
 @pytest.mark.parametrize(
