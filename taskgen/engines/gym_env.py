@@ -279,7 +279,7 @@ def _trial(recipe: Recipe, numbers: Numbers, before: int, beat: Beat) -> tuple[l
     try:
         for episode in range(before + 1):
             seen.clear()
-            _episode(env, values_for(recipe, OPTIONS, numbers), before - episode, seen, beat)
+            _episode(env, recipe, values_for(recipe, OPTIONS, numbers), before - episode, seen, beat)
     except Exception as error:  # noqa: BLE001
         return seen, told(error)
     finally:
@@ -287,7 +287,9 @@ def _trial(recipe: Recipe, numbers: Numbers, before: int, beat: Beat) -> tuple[l
     return seen, ""
 
 
-def _episode(env: gym.Env[Any, Any], options: Mapping[str, Any], seed: int, seen: list[Array], beat: Beat) -> None:
+def _episode(
+    env: gym.Env[Any, Any], recipe: Recipe, options: Mapping[str, Any], seed: int, seen: list[Array], beat: Beat
+) -> None:
     """Play at most `_STEPS` of the episode of a `seed`, actions included, and append what happens to `seen`."""
     actions = copy.deepcopy(env.action_space)
     actions.seed(seed)
@@ -296,9 +298,9 @@ def _episode(env: gym.Env[Any, Any], options: Mapping[str, Any], seed: int, seen
     seen.append(np.array(answered_reset(read, env.reset(seed=seed, options=dict(options) or None))))
     for _ in range(_STEPS):
         beat(-1)
-        observation, reward, *ends, _ = answered_step(read, env.step(actions.sample()))
-        seen += [np.array(observation), np.array([reward, *ends])]
-        if any(ends):
+        observation, reward, *flags = answered_step(read, env.step(actions.sample()), recipe.success)
+        seen += [np.array(observation), np.array([reward, *flags])]
+        if flags[0] or flags[1]:
             return
 
 

@@ -84,7 +84,10 @@ def answered_step(read: "Reader", answer: object, success: str = "") -> tuple[Ar
 
 def _told(info: object, name: str) -> bool:
     """Whether an info says that the task is done. Raises `BrokenAnswer` where it has no such entry, 0 or 1."""
-    found: Any = cast("dict[str, Any]", info).get(name) if isinstance(info, dict) else None
+    entries = cast("dict[str, Any]", info) if isinstance(info, dict) else {}
+    if name not in entries:
+        raise BrokenAnswer(f"step gave an info without {name}, which family.success names; it has {brief([*entries])}")
+    found = entries[name]
     if isinstance(found, (*_FLAGS, int, float, np.number)) and found in (0, 1):
         return bool(found)
     raise BrokenAnswer(f"step gave an info with {name} = {brief(found)}, expected a bool, or 0 or 1")

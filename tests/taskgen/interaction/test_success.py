@@ -60,11 +60,13 @@ def test_it_is_no_part_of_a_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("id_", "said"), [("TellsNumbers", "there = 0.5, expected a bool, or 0 or 1"), ("Corridor", "there = None")]
+    ("id_", "said"), [("TellsNumbers", "there = 0.5, expected a bool, or 0 or 1"), ("Corridor", "an info without there, which family.success names")]
 )
-def test_an_info_that_does_not_tell_costs_the_episode(id_: str, said: str) -> None:
-    batch = tells(id_).batch(1)
-    batch.set_tasks([tells(id_).spec()])
+def test_an_info_that_does_not_tell_is_warned_of_and_costs_the_episode(id_: str, said: str) -> None:
+    with pytest.warns(UserWarning, match=f"{id_} broke when it was tried: .*{said}"):
+        family = tells(id_)
+    batch = family.batch(1)
+    batch.set_tasks([family.spec()])
     batch.reset()
     outcome = batch.step(torch.tensor([1]))
     assert outcome.truncated.tolist() == [True]
