@@ -37,7 +37,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n auto
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n auto -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto -m "not cuda"
 
 # The oldest versions that pyproject.toml allows of what other people's libraries pin.
 FLOORS := gymnasium==1.2.2 pettingzoo==1.26.1 mujoco==3.3.0

@@ -11,6 +11,8 @@ from tests.emulated import device, graph
 
 device.install()
 
+pytestmark = pytest.mark.skipif(device.REAL, reason="of the emulation, not of a card")
+
 HERE = torch.device(device.NAME)
 
 

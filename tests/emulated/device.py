@@ -16,9 +16,14 @@ streams, cuDNN (recurrent layers are replaced by cells), autocast, CUDA graphs, 
 
 `install` replaces `torch.Generator` and the recurrent layers' forward passes, so it belongs in a process of its own:
 `test_emulated_device.py` starts one for every file `check_*.py` here.
+
+With TASKGEN_TESTS_DEVICE=cuda in the environment the checks are made of a card instead, where `install` does nothing
+and syncs are those that torch warns of; uploads are not counted there.
 """
 
+import os
 import sys
+import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +37,9 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-NAME = "emulated"
+VARIABLE = "TASKGEN_TESTS_DEVICE"
+NAME = os.environ.get(VARIABLE, "emulated")
+REAL = NAME != "emulated"
 
 _COPIES = {"_to_copy", "copy_", "_copy_from", "lift", "lift_fresh"}
 _SAME_DEVICE = {  # where CUDA takes not even a scalar that lies on the host
@@ -67,11 +74,34 @@ _LEDGERS: list[Ledger] = []
 def watched() -> Iterator[Ledger]:
     """Count syncs and uploads of what happens inside."""
     ledger = Ledger()
+    if REAL:
+        with _warned(ledger):
+            yield ledger
+        return
     _LEDGERS.append(ledger)
     try:
         yield ledger
     finally:
         _LEDGERS.remove(ledger)
+
+
+@contextmanager
+def _warned(ledger: Ledger) -> Iterator[None]:
+    """Count as syncs, once what happens inside is over, what torch says of the card."""
+    if torch.device(NAME).type != "cuda":
+        yield
+        return
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+    for warning in said:
+        if "synchroniz" in str(warning.message):
+            ledger.syncs["sync", f"{warning.filename}:{warning.lineno}"] += 1
 
 
 def _count(kind: str, what: str) -> None:
@@ -331,7 +361,7 @@ def _nothing(self: nn.RNNBase) -> None:
 
 def install() -> None:
     """Make the device known to this process, for good; a second call does nothing."""
-    if torch.Generator is Generator:
+    if REAL or torch.Generator is Generator:
         return
     _setup_privateuseone_for_python_backend(NAME)
     replaced: list[tuple[Any, str, Callable[..., Any]]] = [

@@ -1,4 +1,7 @@
-"""The checks of this folder, each file in a process of its own: the emulated device is installed for good."""
+"""The checks of this folder, each file in a process of its own: the emulated device is installed for good.
+
+Those marked `cuda` make the same checks of a card.
+"""
 
 import os
 import subprocess
@@ -14,12 +17,22 @@ CHECKS = [(path.stem, "") for path in sorted(HERE.glob("check_*.py")) if path.st
 CHECKS += [("check_agents", LONG), ("check_agents", f"not ({LONG})")]
 
 
-@pytest.mark.parametrize(("check", "which"), CHECKS)
-def test_on_the_emulated_device(check: str, which: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", str(HERE / f"{check}.py")]
+def check(name: str, which: str, **changes: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", str(HERE / f"{name}.py")]
     command += ["-k", which] if which else []
-    environment = {**os.environ, "TASKGEN_KERNELS": "torch"}  # on the CPU too, whose bits are to be the device's
+    environment = {**os.environ, "TASKGEN_KERNELS": "torch", **changes}  # on the CPU too, whose bits are the device's
     result = subprocess.run(
         command, cwd=HERE.parents[1], env=environment, capture_output=True, text=True, timeout=1200, check=False
     )
     assert result.returncode == 0, result.stdout[-20_000:] + result.stderr[-2_000:]
+
+
+@pytest.mark.parametrize(("name", "which"), CHECKS)
+def test_on_the_emulated_device(name: str, which: str) -> None:
+    check(name, which)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ["check_chunk", "check_runs", "check_families", "check_agents"])
+def test_on_a_card(name: str) -> None:
+    check(name, "", TASKGEN_TESTS_DEVICE="cuda")

@@ -79,7 +79,7 @@ def test_what_other_devices_compute_equals_what_the_cpu_computes() -> None:
     assert unsigned(noise._finalise(bits)) == expected
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 def test_a_gpu_draws_the_same_noise() -> None:
     key, counter = noise.keys(SEEDS), torch.arange(len(SEEDS))
     there = noise.keys(SEEDS, "cuda")

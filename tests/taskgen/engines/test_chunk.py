@@ -180,8 +180,7 @@ def test_compiled_chunks_do_not_share_their_code():
         same_as_stepping(Chunk(batches[0], STEPS), batches[1], 12, actions_of("cartpole", 12 * STEPS))
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 def test_captured():
     family = build_family("cartpole")
     batches = [family.batch(SLOTS, "cuda") for _ in range(2)]
