@@ -126,7 +126,7 @@ def test_a_trained_agent_plays_another_and_follows_the_seed(monkeypatch: pytest.
 def test_a_function_that_loads_an_agent_is_called_once(monkeypatch: pytest.MonkeyPatch):
     calls: list[Any] = []
 
-    def rival() -> "LoadedAgent":
+    def rival() -> Any:
         calls.append(loaded(family(agent="pusher_0")))
         return calls[-1]
 

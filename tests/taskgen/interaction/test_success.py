@@ -60,7 +60,11 @@ def test_it_is_no_part_of_a_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("id_", "said"), [("TellsNumbers", "there = 0.5, expected a bool, or 0 or 1"), ("Corridor", "an info without there, which family.success names")]
+    ("id_", "said"),
+    [
+        ("TellsNumbers", "there = 0.5, expected a bool, or 0 or 1"),
+        ("Corridor", "an info without there, which family.success names"),
+    ],
 )
 def test_an_info_that_does_not_tell_is_warned_of_and_costs_the_episode(id_: str, said: str) -> None:
     with pytest.warns(UserWarning, match=f"{id_} broke when it was tried: .*{said}"):
