@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from agents.common.exchange import Exchange, opened
 from registry.errors import UserError
 from taskgen.interaction.agent import Trial
 
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 _PATIENCE = timedelta(days=7)
 """For so long processes wait for each other, such as for the first to evaluate; `torchrun` sees when one dies."""
+_exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 _playing: ContextVar[bool] = ContextVar("playing", default=False)
 
 
@@ -44,6 +46,7 @@ def joined() -> Iterator[bool]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("cpu:gloo,cuda:nccl" if card else "gloo", timeout=_PATIENCE)
     dist.all_reduce(torch.zeros(1))  # who leaves at once, with a refusal, must not break off others who still join
+    token = _exchange.set(opened())
     try:
         yield rank() == 0
     except UserError as error:
@@ -51,6 +54,7 @@ def joined() -> Iterator[bool]:
             raise SystemExit(error.exit_code) from None
         raise
     finally:
+        _exchange.reset(token)
         dist.destroy_process_group()
 
 
@@ -96,6 +100,8 @@ def total(value: Tensor) -> Tensor:
     """The sum of everybody's `value` [...], in its shape, without gradient; the same bits in every process."""
     if processes() == 1:
         return value
+    if (rows := _shown(value)) is not None:
+        return rows.sum(0, dtype=value.dtype)
     summed = value.detach().clone(memory_format=torch.contiguous_format)
     dist.all_reduce(summed)
     return summed
@@ -116,6 +122,8 @@ def gathered(rows: Tensor, axis: int) -> Tensor:
     """[..., processes * B, ...]: everybody's `rows` [..., B, ...], of one shape, in turn along `axis`."""
     if processes() == 1:
         return rows
+    if (shown := _shown(rows)) is not None:
+        return torch.cat(shown.unbind(), dim=axis)
     mine = rows.contiguous()
     mine = mine.view(torch.uint8) if rows.dtype == torch.bool else mine
     parts = [torch.empty_like(mine) for _ in range(processes())]
@@ -145,9 +153,17 @@ def largest(value: int, device: torch.device | str = "cpu") -> int:
     """The largest of everybody's `value`."""
     if processes() == 1:
         return value
+    if (shown := _shown(torch.tensor(value))) is not None:
+        return int(shown.max())
     found = torch.tensor(value, device=device)
     dist.all_reduce(found, dist.ReduceOp.MAX)
     return int(found)
+
+
+def _shown(mine: Tensor) -> Tensor | None:
+    """[P, *mine.shape] everybody's `mine`, where they share memory for it; see `Exchange.rows`."""
+    exchange = _exchange.get()
+    return None if exchange is None else exchange.rows(mine)
 
 
 def by_first(work: Callable[[], T]) -> T:

@@ -6,7 +6,9 @@
    Longer than most files here: what is compiled into each other stands in one. */
 
 #include <math.h>
+#include <sched.h>
 #include <string.h>
+#include <time.h>
 
 #if defined(__AVX512F__)
 #define BYTES 64
@@ -27,6 +29,12 @@
 #define LANES (BYTES / 4)
 #define UP(size) (((size) + LANES - 1) / LANES * LANES)
 #define DEPTH 64 /* of a product at once, so that what a tile reads over and over stays in the nearest cache */
+#define TURN 8 /* longs in a cache line */
+#if defined(__x86_64__) || defined(__i386__)
+#define PAUSE __builtin_ia32_pause()
+#else
+#define PAUSE __atomic_signal_fence(__ATOMIC_SEQ_CST)
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vec __attribute__((vector_size(BYTES), aligned(4), may_alias));
@@ -589,4 +597,19 @@ void ppo_backward(long N, long A, double clip, const float *logits, const float 
         }
         for (long row = 0; row < count; row++) dlogits[(i + row) * A + d.action[row]] += held[row];
     }
+}
+
+/* Process `rank` of W has come to `turn`; waits until all have, for a second or so. Whether some have not. What a process
+   wrote before it came is seen by all who met it. `turns` are a cache line apart, in memory that they share. */
+int meet(long rank, long W, long turn, long *turns) {
+    const struct timespec nap = {0, 50000};
+    __atomic_store_n(turns + rank * TURN, turn, __ATOMIC_RELEASE);
+    for (long other = 0, tries = 0; other < W; tries++) {
+        if (__atomic_load_n(turns + other * TURN, __ATOMIC_ACQUIRE) >= turn) other++;
+        else if (tries > 24000) return 1;
+        else if (tries > 4000) nanosleep(&nap, 0);
+        else if (tries > 2000) sched_yield();
+        else PAUSE;
+    }
+    return 0;
 }

@@ -46,6 +46,7 @@ _TAKES = {
     "fast_weights_backward": "lllll pppp pp pppp",
     "ppo_forward": "ll d ppppppp pp",
     "ppo_backward": "ll d ppppppp pp pp",
+    "meet": "lll p",
 }
 """The arguments of functions: `long`, `double`, a place."""
 _KINDS = {"l": ctypes.c_long, "d": ctypes.c_double, "p": ctypes.c_void_p}

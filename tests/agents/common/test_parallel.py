@@ -1,20 +1,33 @@
 """What processes say to each other, and that one alone says nothing."""
 
+import os
+import re
+import time
+
 import pytest
 import torch
 
-from agents.common import parallel
+from agents.common import exchange, parallel
+from agents.networks import kernels
 from registry.errors import TaskError, UserError
 from tests.agents.processes import together
 
 
-def joined(work):
+@pytest.fixture(autouse=True, params=["compiled", "torch"])
+def way(request, monkeypatch):
+    """By memory that processes share, which a kernel looks after, and without."""
+    monkeypatch.setenv(kernels.VARIABLE, request.param)
+    return request.param
+
+
+def joined(work, count=2):
     def run(rank):
         with parallel.joined() as first:
             assert first == (rank == 0)
+            assert (parallel._exchange.get() is None) == (os.environ[kernels.VARIABLE] == "torch")
             return work(rank)
 
-    return together(run)
+    return together(run, count=count)
 
 
 def test_parts_are_consecutive_and_everything():
@@ -48,6 +61,44 @@ def test_sums_means_and_gradients():
         assert found == pytest.approx(mean)
         assert slope == pytest.approx([3 * (rank + 1) / 7, rank * (rank + 1) / 7])
         assert most == 3
+
+
+@pytest.mark.parametrize("value", [torch.tensor(3), torch.ones(2, 3, dtype=torch.float64), torch.ones(4, 2).t()])
+def test_sums_are_of_one_shape_and_kind(value):
+    def work(rank):
+        found = parallel.total(value * (rank + 1))
+        return found.tolist(), found.dtype == value.dtype
+
+    assert joined(work) == [((value * 3).tolist(), True)] * 2
+
+
+def test_whoever_is_ahead_writes_over_nothing_that_others_read(monkeypatch):
+    """Three of unequal speed, messages that fit beside such that do not."""
+    monkeypatch.setattr(exchange, "ROOM", 64)
+
+    def work(rank):
+        right = True
+        for turn in range(300):
+            if turn % 97 == 30 * rank:
+                time.sleep(0.01)
+            mine = torch.full((8 + 8 * (turn % 3),), float(turn * (rank + 1)))
+            right &= parallel.total(mine).tolist() == [6.0 * turn] * len(mine)
+            right &= parallel.gathered(mine[:2], 0).tolist() == [x * turn for x in (1, 1, 2, 2, 3, 3)]
+        return right
+
+    assert joined(work, count=3) == [True] * 3
+
+
+def test_who_waits_for_one_that_has_ended_is_told():
+    def work(rank):
+        if rank == 0:
+            with pytest.raises(RuntimeError) as caught:
+                parallel.total(torch.ones(2))
+            return str(caught.value)
+        return ""
+
+    said, _ = joined(work)
+    assert re.search("process 1 of 2 has ended|[Cc]onnection closed", said)
 
 
 def test_a_task_counts_the_same_however_many_steps_it_had():
