@@ -22,6 +22,8 @@ Differences from the papers: agents are any of the catalogue; an evaluation's lu
 direct transfers and proposals are compared on equal episodes; `proposals` may limit whose one-step proposals are tried;
 PATA-EC vectors list agents in order of creation, and those of retired tasks stay as they were when they retired. No end
 of a pair's learning is planned, so what an agent would let fall towards the end of training stays as it begins.
+
+Longer than most files here: a third of it are settings, and the loop above stands in one place.
 """
 
 import logging
