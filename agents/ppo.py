@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from agents.common.context import Context, ContextEncoder
 from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
-from agents.common.losses import approximate_kl, clipped_surrogate
+from agents.common.losses import PPO_LOSSES, ppo_losses
 from agents.common.optimiser import Adam
 from agents.common.returns import generalized_advantages
 from agents.common.schedule import annealed, changing, final_rate, share_left
@@ -156,16 +156,16 @@ class PPO:
             "log_prob": rollout.record["log_prob"],
             "advantage": advantage,
             "target": target,
+            "weight": torch.ones_like(target),
         }
         steps = {name: column[rollout.valid] for name, column in columns.items()}
-        share = self._anneal()
+        coefficients = torch.tensor([1.0, 1.0, -self.config.entropy * self._anneal(), 0.0], device=self._device)
 
         def losses(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             parts = self._losses({name: column[rows] for name, column in steps.items()})
-            loss = parts["losses/policy_loss"] + parts["losses/value_loss"]
-            return loss - self.config.entropy * share * parts["losses/entropy"], parts
+            return parts @ coefficients, dict(zip(PPO_LOSSES, parts.detach(), strict=True))
 
-        weight = torch.ones_like(steps["target"])
+        weight = steps["weight"]
         minibatches = self._minibatches(len(weight))
         longest = self.config.gradient_norm
         figures = descend(self._model, self._optimizer, minibatches, losses, weight=weight, longest=longest)
@@ -233,13 +233,8 @@ class PPO:
             order = torch.randperm(steps, generator=self._generator, device=self._device)
             yield from order.tensor_split(min(self.config.minibatches, steps))
 
-    def _losses(self, steps: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Losses and diagnostics of one minibatch, each a scalar."""
-        policy = self._model.policy(steps["inputs"])
-        log_ratio = policy.log_prob(steps["action"]) - steps["log_prob"]
-        return {
-            "losses/policy_loss": clipped_surrogate(log_ratio, steps["advantage"], self.config.clip).mean(),
-            "losses/value_loss": (self._model.value(steps["inputs"]) - steps["target"]).square().mean(),
-            "losses/entropy": policy.entropy().mean(),
-            "losses/approx_kl": approximate_kl(log_ratio.detach()).mean(),
-        }
+    def _losses(self, steps: dict[str, Tensor]) -> Tensor:
+        """[4]: the `PPO_LOSSES` of one minibatch."""
+        policy, value = self._model.policy(steps["inputs"]), self._model.value(steps["inputs"])
+        columns = {name: column for name, column in steps.items() if name != "inputs"}
+        return ppo_losses(policy, value, **columns, clip=self.config.clip)

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
 from agents.common.encoding import StepEncoder
-from agents.common.losses import PPO, ppo_losses, weighted_mean
+from agents.common.losses import PPO_LOSSES, ppo_losses, weighted_mean
 from agents.common.normalisation import RunningNormalizer
 from agents.common.optimiser import Adam
 from agents.common.returns import generalized_advantages
@@ -46,7 +46,7 @@ from agents.networks.readout import readout
 from registry.config import Config, Part, Width
 from taskgen.interaction.agent import Action, Carry, CollectionPlan, Metrics, Problem, Rollout, Step, Trial
 
-LOSSES = (*PPO, "losses/reward_prediction")
+LOSSES = (*PPO_LOSSES, "losses/reward_prediction")
 
 
 class RL2Config(Config):

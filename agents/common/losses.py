@@ -9,7 +9,7 @@ from torch import Tensor
 from agents.common.distributions import Categorical, Distribution
 from agents.networks.kernels import Kernels, gradients, kernels_for
 
-PPO = ("losses/policy_loss", "losses/value_loss", "losses/entropy", "losses/approx_kl")
+PPO_LOSSES = ("losses/policy_loss", "losses/value_loss", "losses/entropy", "losses/approx_kl")
 """What `ppo_losses` are called in the log."""
 
 

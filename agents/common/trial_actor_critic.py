@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from agents.common.descent import descend
 from agents.common.distributions import Distribution, PolicyHead
-from agents.common.losses import approximate_kl, clipped_surrogate, weighted_mean
+from agents.common.losses import PPO_LOSSES, ppo_losses, weighted_mean
 from agents.common.optimiser import Adam, load_optimizer
 from agents.common.returns import generalized_advantages
 from agents.common.schedule import share_left
@@ -95,16 +95,17 @@ class TrialActorCritic:
             "log_prob": rollout.record["log_prob"],
             "advantage": advantage,
             "target": target,
+            "weight": torch.ones_like(target),
         }
         steps = {name: column[rollout.valid] for name, column in columns.items()}
-        entropy = self.config.entropy * self.left
+        coefficients = torch.tensor([1.0, 1.0, -self.config.entropy * self.left, 0.0], device=self._device)
         self._updates_done += 1
 
         def losses(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             parts = self._losses({name: column[rows] for name, column in steps.items()})
-            return parts["losses/policy_loss"] + parts["losses/value_loss"] - entropy * parts["losses/entropy"], parts
+            return parts @ coefficients, dict(zip(PPO_LOSSES, parts.detach(), strict=True))
 
-        weight = torch.ones_like(steps["target"])
+        weight = steps["weight"]
         minibatches = self._minibatches(len(weight))
         longest = self.config.gradient_norm
         return descend(self.networks, self._optimizer, minibatches, losses, weight=weight, longest=longest)
@@ -135,16 +136,11 @@ class TrialActorCritic:
         self._value_scale = state["value_scale"].to(self._device)
         self._updates_done = state["updates_done"]
 
-    def _losses(self, steps: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Losses and diagnostics of one minibatch, each a scalar."""
+    def _losses(self, steps: dict[str, Tensor]) -> Tensor:
+        """[4]: the `PPO_LOSSES` of one minibatch."""
         policy, value = self.networks(steps["inputs"])
-        log_ratio = policy.log_prob(steps["action"]) - steps["log_prob"]
-        return {
-            "losses/policy_loss": clipped_surrogate(log_ratio, steps["advantage"], self.config.clip).mean(),
-            "losses/value_loss": (value - steps["target"]).square().mean(),
-            "losses/entropy": policy.entropy().mean(),
-            "losses/approx_kl": approximate_kl(log_ratio.detach()).mean(),
-        }
+        columns = {name: column for name, column in steps.items() if name != "inputs"}
+        return ppo_losses(policy, value, **columns, clip=self.config.clip)
 
     @torch.no_grad()
     def _advantages(self, rollout: Rollout, reward: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from agents.common.distributions import Categorical
+from agents.common.losses import PPO_LOSSES
 from agents.ppo import PPO
 from agents.testing import check_agent
 from registry.config import Part
@@ -180,8 +181,9 @@ def test_losses_by_hand():
         "log_prob": torch.tensor([0.5, 0.25]).log(),
         "advantage": torch.tensor([1.0, -1.0]),
         "target": torch.tensor([1.0, 4.0]),
+        "weight": torch.ones(2),
     }
-    found = {name: value.item() for name, value in agent._losses(steps).items()}
+    found = dict(zip(PPO_LOSSES, agent._losses(steps).tolist(), strict=True))
     assert found == pytest.approx(
         {
             "losses/policy_loss": -(1.2 - 0.8) / 2,  # ratios 1.6, which is clipped, and 0.8
@@ -197,9 +199,8 @@ def test_the_entropy_bonus_is_taken_off_and_falls(monkeypatch):
     agent, tasks = _agent(updates=4, entropy=0.5)
     trial = _trial(agent, tasks)
     agent._updates_done = 1  # three quarters are left
-    parts = {"losses/policy_loss": 3.0, "losses/value_loss": 5.0, "losses/entropy": 2.0}
-    agent._losses = lambda steps: parts
+    agent._losses = lambda steps: torch.tensor([3.0, 5.0, 2.0, 7.0])
     descended = []
     monkeypatch.setattr("agents.ppo.descend", lambda *given, **_: descended.append(given[3](torch.arange(2))) or {})
     agent.learn(trial)
-    assert descended == [(3.0 + 5.0 - 0.5 * 0.75 * 2.0, parts)]
+    assert descended == [(3.0 + 5.0 - 0.5 * 0.75 * 2.0, dict(zip(PPO_LOSSES, (3.0, 5.0, 2.0, 7.0), strict=True)))]

@@ -7,6 +7,7 @@ import torch
 
 from agents.common import trial_actor_critic
 from agents.common.distributions import Categorical
+from agents.common.losses import PPO_LOSSES
 from agents.common.trial_actor_critic import ActorCriticConfig, TrialActorCritic
 from taskgen.build import build_family
 from taskgen.interaction.agent import Rollout
@@ -80,8 +81,9 @@ def test_losses_by_hand():
         "log_prob": torch.tensor([0.5, 0.25]).log(),
         "advantage": torch.tensor([1.0, -1.0]),
         "target": torch.tensor([1.0, 4.0]),
+        "weight": torch.ones(2),
     }
-    found = {name: value.item() for name, value in parts._losses(steps).items()}
+    found = dict(zip(PPO_LOSSES, parts._losses(steps).tolist(), strict=True))
     assert found == pytest.approx(
         {
             "losses/policy_loss": -(1.2 - 0.8) / 2,  # ratios 1.6, which is clipped, and 0.8
@@ -97,15 +99,13 @@ def test_the_entropy_bonus_is_taken_off_and_falls(monkeypatch):
     parts = _parts(updates=4, entropy=0.5)
     parts._updates_done = 1  # three quarters are left
     assert parts.left == 0.75
-    figures = {"losses/policy_loss": 3.0, "losses/value_loss": 5.0, "losses/entropy": 2.0}
-    figures = {name: torch.tensor(value) for name, value in figures.items()}
-    parts._losses = lambda steps: figures
+    parts._losses = lambda steps: torch.tensor([3.0, 5.0, 2.0, 7.0])
     descended = []
     monkeypatch.setattr(
         trial_actor_critic, "descend", lambda *given, **_: descended.append(given[3](torch.arange(2))) or {}
     )
     parts.learn(_rollout(), torch.zeros(2, 2, 3), REWARD)
-    assert descended == [(3.0 + 5.0 - 0.5 * 0.75 * 2.0, figures)]
+    assert descended == [(3.0 + 5.0 - 0.5 * 0.75 * 2.0, dict(zip(PPO_LOSSES, (3.0, 5.0, 2.0, 7.0), strict=True)))]
     assert parts.left == 0.5
 
 
