@@ -7,7 +7,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from agents.common.distributions import Categorical, Distribution
-from agents.networks.kernels import Kernels, gradients, kernels_for
+from agents.networks.kernels import Kernels, gradients, kernels_for, left_to_torch
 
 PPO_LOSSES = ("losses/policy_loss", "losses/value_loss", "losses/entropy", "losses/approx_kl")
 """What `ppo_losses` are called in the log."""
@@ -43,8 +43,8 @@ def ppo_losses(
 ) -> Float[Tensor, "4"]:
     """Weighted means of clipped surrogate, squared error of values, entropy, and approximate KL, without gradient.
 
-    `action` was played with log-probability `log_prob`. Where actions are discrete all that is one call of a kernel,
-    where there is one, and another for the gradients; these have none themselves.
+    `action` was played with log-probability `log_prob`. Where actions are discrete and no other column
+    has gradients all that is one call of a kernel, where there is one, and another for the gradients.
     """
     columns = (log_prob, advantage, target, weight)
     if isinstance(policy, Categorical) and (kernels := _fitting(policy.logits, action, value, *columns)):
@@ -56,6 +56,7 @@ def _fitting(logits: Tensor, action: Tensor, *columns: Tensor) -> Kernels | None
     """`kernels_for` this; what is of another shape or kind is left to torch, which says so."""
     fits = action.dtype is torch.int64 and action.is_cpu
     fits = fits and all(column.shape == logits.shape[:-1] for column in (action, *columns))
+    fits = fits and not any(column.requires_grad for column in columns[1:])  # the kernel's are of logits and value
     return kernels_for(logits, *columns) if fits else None
 
 
@@ -97,9 +98,11 @@ class _Discrete(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Any, ...]:
         *given, room, total = ctx.saved_tensors
         logits, value, *others = given
-        if torch.is_grad_enabled():
-            losses = _by_torch(ctx.clip, Categorical(logits), value, *others)
-            of_logits, of_value = gradients(losses, (logits, value), ctx.needs_input_grad[2:4], slopes)
+        if left_to_torch(slopes):
+            asked = ctx.needs_input_grad[2:4]
+            of_logits, of_value = gradients(
+                lambda x, v: _by_torch(ctx.clip, Categorical(x), v, *others), (logits, value), asked, slopes
+            )
         else:
             rows, slope = [column.contiguous() for column in given], (slopes[0] / total).contiguous()
             of_logits, of_value = (tensor.new_empty(tensor.shape) for tensor in (logits, value))

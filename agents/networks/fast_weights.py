@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.networks.base import Memory, RecurrentNetwork, with_previous
-from agents.networks.kernels import Kernels, gradients, kernels_for
+from agents.networks.kernels import Kernels, gradients, kernels_for, left_to_torch
 from registry.config import Config
 
 
@@ -117,14 +117,14 @@ class _Layer(nn.Module):
         parts = self.project(self.norm(stream))
         if kernels := self._kernels(parts, matrix, restart):
             return self._merged(stream, _Sequence.apply(kernels, self, restart, parts, matrix, self.decay))
-        return self._finish(stream, self.read(parts, matrix, restart))
+        return self._finish(stream, self.read(parts, matrix, self.decay, restart))
 
-    def read(self, parts: Tensor, matrix: Tensor, restart: Tensor | None) -> Tensor:
+    def read(self, parts: Tensor, matrix: Tensor, decay: Tensor, restart: Tensor | None) -> Tensor:
         """[T, B, H, V + 1] what queries, keys and values [T, B, ...] make of the matrix, read at every step."""
         query, key, value = (part.permute(1, 2, 0, 3) for part in self._projected(parts))
         time = torch.arange(len(parts), device=parts.device)
         age = (time[:, None] - time).clamp(min=0)
-        rate = functional.logsigmoid(self.decay)[:, None, None]
+        rate = functional.logsigmoid(decay)[:, None, None]
         weight = (query @ key.mT) * (rate * age).exp().tril()
         held = query * (rate * (time[:, None] + 1)).exp()
         if restart is not None:
@@ -135,9 +135,10 @@ class _Layer(nn.Module):
 
     def _kernels(self, parts: Tensor, matrix: Tensor, restart: Tensor | None) -> Kernels | None:
         """`kernels_for` this; what is of the wrong shape is left to torch, which says so."""
-        fits = matrix.shape == (parts.shape[1], *self.shape)
+        fits = parts.shape[2] == sum(self.sizes) and matrix.shape == (parts.shape[1], *self.shape)
+        fits = fits and self.decay.shape == self.shape[:1]
         if restart is not None:
-            fits = fits and restart.shape == parts.shape[:2] and restart.dtype == torch.bool
+            fits = fits and restart.shape == parts.shape[:2] and restart.dtype == torch.bool and restart.is_cpu
         return kernels_for(parts, matrix, self.decay) if fits else None
 
     def _projected(self, parts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,16 +188,20 @@ class _Sequence(torch.autograd.Function):
         keep = torch.sigmoid(decay)
         out = _forward(kernels, parts, matrix, restart, keep)
         ctx.kernels, ctx.layer = kernels, layer
-        ctx.save_for_backward(restart, parts, matrix, keep, out)
+        ctx.save_for_backward(restart, parts, matrix, decay, keep, out)
         return out
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Any, ...]:
-        restart, parts, matrix, keep, out = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            read = means_and_evidence(ctx.layer.read(parts, matrix, restart))
-            asked = ctx.needs_input_grad[3:]
-            return None, None, None, *gradients(read, (parts, matrix, ctx.layer.decay), asked, slopes)
+        restart, parts, matrix, decay, keep, out = ctx.saved_tensors
+        if left_to_torch(slopes):
+            found = gradients(
+                lambda *given: means_and_evidence(ctx.layer.read(*given, restart)),
+                (parts, matrix, decay),
+                ctx.needs_input_grad[3:],
+                slopes,
+            )
+            return None, None, None, *found
         kernels: Kernels = ctx.kernels
         (steps, rows), (_, heads, keys, values) = parts.shape[:2], matrix.shape
         high, wide = kernels.padded(keys), kernels.padded(values - 1)

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from agents.networks.base import Memory, RecurrentNetwork, cleared
-from agents.networks.kernels import Kernels, gradients, kernels_for
+from agents.networks.kernels import Kernels, gradients, kernels_for, left_to_torch
 from registry.config import Config
 
 
@@ -25,6 +25,7 @@ class GRU(RecurrentNetwork):
         super().__init__()
         self.output_size = config.hidden_size
         self.gru = nn.GRU(input_size, config.hidden_size)
+        self._shapes = [weight.shape for weight in self.gru.all_weights[0]]
 
     def initial(self, batch: int) -> Memory:
         """Zeros [B, H]."""
@@ -56,7 +57,9 @@ class GRU(RecurrentNetwork):
         fits = inputs.ndim == 3 and inputs.shape[2] == self.gru.input_size
         fits = fits and hidden.shape == (inputs.shape[1], self.output_size)
         if restart is not None:
-            fits = fits and restart.shape == inputs.shape[:2] and restart.dtype == torch.bool
+            fits = fits and restart.shape == inputs.shape[:2] and restart.dtype == torch.bool and restart.is_cpu
+        for weight, shape in zip(weights, self._shapes, strict=True):
+            fits = fits and weight.shape == shape and weight.is_contiguous()
         return kernels_for(inputs, hidden, *weights) if fits else None
 
 
@@ -118,9 +121,10 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Any, ...]:
         restart, inputs, hidden, *weights, before, gates = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            found = _cell_by_cell(inputs, hidden, restart, weights)
-            return None, None, *gradients(found, (inputs, hidden, *weights), ctx.needs_input_grad[2:], slopes)
+        if left_to_torch(slopes):
+            given = (inputs, hidden, *weights)
+            found = gradients(lambda x, h, *w: _cell_by_cell(x, h, restart, w), given, ctx.needs_input_grad[2:], slopes)
+            return None, None, *found
         kernels: Kernels = ctx.kernels
         (steps, rows, width), (_, size), wide = inputs.shape, hidden.shape, gates.shape[3]
         of_inputs = ctx.needs_input_grad[2]

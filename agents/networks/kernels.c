@@ -82,8 +82,8 @@ INLINE float largest(vec x) {
     return part[0];
 }
 
-INLINE vec exponential(vec x) { /* to 2 units in the last place for -87 < x < 87, the values at the ends beyond */
-    x = between(-87.0f, x, 87.0f);
+INLINE vec exponential(vec x) { /* to 2 units in the last place for -87 < x < 88; 0 below -88, infinite above 89 */
+    x = between(-88.0f, x, 89.0f);
     vec shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: a whole number is left in the last bits */
     vec whole = shifted - 12582912.0f;
     vec rest = x - whole * 0.693359375f + whole * 2.12194440e-4f;

@@ -17,13 +17,14 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from logging import getLogger
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from registry.errors import UserError
 from taskgen.files import sync_directory
@@ -86,19 +87,34 @@ def kernels_for(*tensors: Tensor) -> Kernels | None:
         if not plain or not tensor.is_cpu or tensor.dtype is not torch.float32 or not tensor.numel():
             return None
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    if traced or torch.is_autocast_enabled("cpu"):
+    pushed = forward_ad._current_level >= 0  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    if traced or pushed or torch.is_autocast_enabled("cpu"):
         return None
     if torch._C._are_functorch_transforms_active():  # noqa: SLF001 - as torch.autograd.Function asks
         return None
     return _kernels(_wish())
 
 
+def left_to_torch(slopes: Sequence[Tensor]) -> bool:
+    """Whether gradients are asked for that a kernel cannot give: to be differentiated, or by many slopes in one."""
+    return torch.is_grad_enabled() or not all(torch._C._has_storage(slope) for slope in slopes)  # noqa: SLF001
+
+
 def gradients(
-    outputs: Tensor | Sequence[Tensor], inputs: Sequence[Tensor], asked: Sequence[bool], slopes: Sequence[Tensor]
+    compute: Callable[..., Tensor | Sequence[Tensor]],
+    inputs: Sequence[Tensor],
+    asked: Sequence[bool],
+    slopes: Sequence[Tensor],
 ) -> list[Tensor | None]:
-    """Of `outputs`, which torch has computed, by those of `inputs` that are `asked` for; they have gradients again."""
-    wanted = [tensor for tensor, one in zip(inputs, asked, strict=True) if one]
-    found = iter(torch.autograd.grad(outputs, wanted, slopes, create_graph=True))
+    """Of what torch's operations `compute` of `inputs`, by those that are `asked` for, with gradients if need be.
+
+    By views: of inputs that are made of each other, each is asked what comes of it directly, as a backward is.
+    """
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        views = [tensor.view_as(tensor) for tensor in inputs]
+        wanted = [view for view, one in zip(views, asked, strict=True) if one]
+        found = iter(torch.autograd.grad(compute(*views), wanted, slopes, create_graph=again))
     return [next(found) if one else None for one in asked]
 
 

@@ -6,18 +6,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.networks.kernels import Kernels, gradients, kernels_for
+from agents.networks.kernels import Kernels, gradients, kernels_for, left_to_torch
 
 
 def readout(features: Tensor, *layers: nn.Linear) -> tuple[Tensor, ...]:
     """[..., F] -> [..., A] of each of `layers`. By a kernel, where there is one and F is whole vectors of it."""
     parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
     kernels = kernels_for(features, *parameters)
-    if kernels is None or features.shape[-1] % kernels.lanes or features.shape[-1] != layers[0].in_features:
+    if kernels is None or (width := features.shape[-1]) % kernels.lanes or not _fit(width, parameters):
         return tuple(layer(features) for layer in layers)
     if torch.is_grad_enabled():
         return _Readout.apply(kernels, features, *parameters)
     return _read(kernels, features, parameters)
+
+
+def _fit(width: int, parameters: list[Tensor]) -> bool:
+    """Whether weights [A, width] and biases [A] are as a kernel reads them; what is not is left to torch."""
+    for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
+        if weight.shape != (*bias.shape, width) or not (weight.is_contiguous() and bias.is_contiguous()):
+            return False
+    return True
 
 
 def _read(kernels: Kernels, features: Tensor, parameters: list[Tensor]) -> tuple[Tensor, ...]:
@@ -29,6 +37,10 @@ def _read(kernels: Kernels, features: Tensor, parameters: list[Tensor]) -> tuple
         kernels.call("narrow_forward", rows, size, len(weight), features, weight, bias, room, out)
         found.append(out)
     return tuple(found)
+
+
+def _by_torch(features: Tensor, *parameters: Tensor) -> list[Tensor]:
+    return [functional.linear(features, *pair) for pair in zip(parameters[::2], parameters[1::2], strict=True)]
 
 
 class _Readout(torch.autograd.Function):
@@ -44,9 +56,8 @@ class _Readout(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Any, ...]:
         features, *parameters = inputs = ctx.saved_tensors
         pairs = list(zip(parameters[::2], parameters[1::2], strict=True))
-        if torch.is_grad_enabled():
-            outputs = [functional.linear(features, *pair) for pair in pairs]
-            return None, *gradients(outputs, inputs, ctx.needs_input_grad[1:], slopes)
+        if left_to_torch(slopes):
+            return None, *gradients(_by_torch, inputs, ctx.needs_input_grad[1:], slopes)
         given, found = features.contiguous(), [torch.zeros_like(tensor) for tensor in parameters]
         of_features, size = torch.zeros_like(given), features.shape[-1]
         for (weight, _), slope, of_weight, of_bias in zip(pairs, slopes, found[::2], found[1::2], strict=True):

@@ -71,7 +71,7 @@ def test_the_kernel_and_its_gradients_are_those_of_double_precision(monkeypatch,
         if way == "compiled":
             out = _Sequence.apply(kernels.kernels_for(*wanted), layer, restart, *wanted)
         else:
-            out = means_and_evidence(layer.read(wanted[0], wanted[1], restart))
+            out = means_and_evidence(layer.read(*wanted, restart))
         return out.detach(), *torch.autograd.grad(out, wanted, slope.to(kind))
 
     for one, other in zip(found("compiled", torch.float32), found("torch", torch.float64), strict=True):
