@@ -249,9 +249,10 @@ def compare(
     watch = watch_over(onlooker, everybody * sum(trials(played, tail) for played in distinct.values()))
     explorers = _explorers(agents, players)
     explored = max(explorers.values(), default=0)
+    telling = next((run.family for run in contenders if run.family.tells_success), first.family)
     sets: dict[str, list[Course]] = {}
     for name, specs in tasks.items():
-        game = _Game(first.family, distinct[name], ranked(distinct[name].tasks, tail), watch, explored)
+        game = _Game(telling, distinct[name], ranked(distinct[name].tasks, tail), watch, explored)
         courses: list[Course] = []
         for label, members in agents.items():
             say(f"{name}: {label} plays {len(specs)} tasks with {len(members)} seed{'s' * (len(members) != 1)} ...")

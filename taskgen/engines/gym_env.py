@@ -130,7 +130,7 @@ def problems(recipe: Recipe, ends: Mapping[str, tuple[float, float]], own: Numbe
         for limit, (_, odd) in zip(limits, tried, strict=False):
             if odd and not broke:
                 found.append(f"{recipe.id} with {name} = {limit:g} broke when it was tried: {odd}")
-        if len(tried) > 1 and _same(tried[0][0], tried[1][0]):
+        if len(tried) > 1 and not broke and _same(tried[0][0], tried[1][0]):
             where = f"{recipe.places[name]}) changed nothing in {_STEPS} steps between {limits[0]:g} and {limits[1]:g}"
             found.append(f"{name} ({where}")
     return found
@@ -279,7 +279,7 @@ def _trial(recipe: Recipe, numbers: Numbers, before: int, beat: Beat) -> tuple[l
     try:
         for episode in range(before + 1):
             seen.clear()
-            _episode(env, recipe, values_for(recipe, OPTIONS, numbers), before - episode, seen, beat)
+            _episode(env, recipe, numbers, before - episode, seen, beat)
     except Exception as error:  # noqa: BLE001
         return seen, told(error)
     finally:
@@ -288,19 +288,19 @@ def _trial(recipe: Recipe, numbers: Numbers, before: int, beat: Beat) -> tuple[l
 
 
 def _episode(
-    env: gym.Env[Any, Any], recipe: Recipe, options: Mapping[str, Any], seed: int, seen: list[Array], beat: Beat
+    env: gym.Env[Any, Any], recipe: Recipe, numbers: Numbers, seed: int, seen: list[Array], beat: Beat
 ) -> None:
     """Play at most `_STEPS` of the episode of a `seed`, actions included, and append what happens to `seen`."""
-    actions = copy.deepcopy(env.action_space)
+    actions, options = copy.deepcopy(env.action_space), dict(values_for(recipe, OPTIONS, numbers)) or None
     actions.seed(seed)
     beat(-1)
     read = Reader(env.observation_space)
-    seen.append(np.array(answered_reset(read, env.reset(seed=seed, options=dict(options) or None))))
+    seen.append(np.array(answered_reset(read, env.reset(seed=seed, options=options))))
     for _ in range(_STEPS):
         beat(-1)
-        observation, reward, *flags = answered_step(read, env.step(actions.sample()), recipe.success)
-        seen += [np.array(observation), np.array([reward, *flags])]
-        if flags[0] or flags[1]:
+        observation, reward, *ends, _ = answered_step(read, env.step(actions.sample()), recipe.success)
+        seen += [np.array(observation), np.array([reward, *ends])]
+        if any(ends):
             return
 
 

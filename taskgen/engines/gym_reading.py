@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import UserError, brief
+from registry.errors import UserError, brief, suggest
 from taskgen.spaces import Array, beside, is_composite, leaves, pack, row_shape
 
 # pyright: reportUnknownMemberType=false
@@ -86,8 +86,9 @@ def _told(info: object, name: str) -> bool:
     """Whether an info says that the task is done. Raises `BrokenAnswer` where it has no such entry, 0 or 1."""
     entries = cast("dict[str, Any]", info) if isinstance(info, dict) else {}
     if name not in entries:
-        raise BrokenAnswer(f"step gave an info without {name}, which family.success names; it has {brief([*entries])}")
-    found = entries[name]
+        advice = suggest(name, [key for key in entries if isinstance(key, str)])  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise BrokenAnswer(f"step gave an info without {name}, expected after every step. {advice}")
+    found: Any = entries[name]
     if isinstance(found, (*_FLAGS, int, float, np.number)) and found in (0, 1):
         return bool(found)
     raise BrokenAnswer(f"step gave an info with {name} = {brief(found)}, expected a bool, or 0 or 1")
