@@ -34,6 +34,7 @@ from registry.errors import PluginError, UserError, suggest
 from registry.moved import advice
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_PACKAGE = re.compile(r"([A-Za-z_]\w*)?")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _FILE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w-]+\.toml")
 """A TOML file in a package, which loads as its mapping."""
@@ -177,6 +178,10 @@ class Catalogue:
         """Entries of one kind, or of several, that need a package which is not installed."""
         return [item for one in kind.split("|") for item in self._items[one] if item.entry.absent]
 
+    def known(self, kind: str) -> list[Item]:
+        """Entries of one kind, or of several, whose names may be meant by one that is misspelt: absent ones too."""
+        return [*self.items(kind), *self.absent(kind)]
+
     def refuse_absent(self, kind: str, name: str) -> None:
         """Raise `UserError` where `name` is that of an entry which lacks a package."""
         for item in self.absent(kind):
@@ -197,7 +202,7 @@ class Catalogue:
             choices = " or ".join(repr(item.full_name) for item in found)
             raise UserError(f"{name!r} is ambiguous among the {kinds}: say {choices}")
         self.refuse_absent(kind, name)
-        known = self.items(kind)
+        known = self.known(kind)
         names = [item.full_name if "/" in name else item.entry.name for item in known]
         provider = name.partition("/")[0]
         if "/" in name and provider not in {record.provider for record in self.plugins}:
@@ -331,8 +336,12 @@ def entry_problem(entry: Entry) -> str:
     for field, value in texts.items():
         if not isinstance(value, str):
             return f"{field} = {value!r}: expected text"
-    if not _NAME.fullmatch(entry.name):
-        return f"name = {entry.name!r}: expected lower-case letters and digits in words joined by hyphens"
+    for field, form, expected in (
+        ("name", _NAME, "lower-case letters and digits in words joined by hyphens"),
+        ("package", _PACKAGE, "the name that it is imported by, without dots"),
+    ):
+        if not form.fullmatch(texts[field]):
+            return f"{field} = {texts[field]!r}: expected {expected}"
     for field, target in {"target": entry.target, "config": entry.config}.items():
         if target is None or (isinstance(target, str) and (_TARGET.fullmatch(target) or _FILE.fullmatch(target))):  # pyright: ignore[reportUnnecessaryIsInstance]
             continue

@@ -131,6 +131,8 @@ def _application(arguments: Sequence[str], named: Sequence[str] = ()) -> typer.T
     if verb != "doctor":
         _warn_of_broken(found, () if verb == "list" and "--broken" in arguments else named)
     verbs = _contributed(found, own)
+    if verb and verb not in (*own, *verbs):
+        found.refuse_absent("commands", verb)
     for name, item in verbs.items():
         if verb not in own and (verb == name or verb not in verbs):
             _add_verb(app, name, item)
@@ -208,10 +210,11 @@ def list_entries(
         _print_json([_facts(item) for group in items.values() for item in group])
         return
     for name, group in items.items():
-        if group:
+        lacking = found.absent(name)
+        if group or lacking:
             typer.secho(name, bold=True)
             _table([(found.short_name(item), item.provider, item.entry.summary) for item in group])
-            for item in found.absent(name):
+            for item in lacking:
                 typer.echo(f"  {item.entry.name} {item.lacks}")
         elif kind:
             typer.echo(f"There are no {kind} yet.{found.broken_note()}")
@@ -351,7 +354,7 @@ def _locate(found: Catalogue, name: str) -> Item:
     if name in KINDS:
         raise UserError(f"{name!r} is a kind of entry: `{typed(f'list {name}')}` names those of it")
     found.refuse_absent("|".join(KINDS), name)
-    names = {item.full_name if slash else item.entry.name for each in KINDS for item in found.items(each)}
+    names = {item.full_name if slash else item.entry.name for each in KINDS for item in found.known(each)}
     raise UserError(f"nothing in the catalogue is called {name!r}. {suggest(name, names)}{found.broken_note()}")
 
 

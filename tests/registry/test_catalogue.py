@@ -364,4 +364,22 @@ def test_an_entry_that_lacks_its_package_is_not_listed_and_says_how_to_install_i
     assert "poor needs the package surely_absent, which is not installed" in capsys.readouterr().out
     assert main(["describe", "poor"]) == 2
     assert "pip install 'surely_absent'" in capsys.readouterr().err
-    assert "package = 3" in entry_problem(Entry("x", "a:B", "One.", package=3))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"'pooor' is not among the agents\. Did you mean 'poor'"):
+        catalogue.get("agents", "pooor")
+
+
+@pytest.mark.parametrize("package", [3, "absent.part", "name-of-a-wheel", ".absent", " "])
+def test_a_package_is_what_is_imported(package: Any) -> None:
+    """Others would be looked for by importing what is before the dot, or never be found."""
+    assert f"package = {package!r}: expected" in entry_problem(Entry("x", "a:B", "One.", package=package))
+
+
+def test_a_verb_that_lacks_its_package_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = registering(
+        "Entry('poor-verb', 'collections:OrderedDict', 'S.', package='surely_absent')", hook="register_commands"
+    )
+    monkeypatch.setenv(FILES_VARIABLE, str(plugin(tmp_path, "far", made)))
+    assert main(["poor-verb"]) == 2
+    assert "far/poor-verb needs the package surely_absent" in capsys.readouterr().err
