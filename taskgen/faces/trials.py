@@ -181,7 +181,8 @@ class TrialVectorEnv(VectorEnv[Any, Any, Any]):
         slots = np.flatnonzero(where)
         self._returns[:, self._played[slots], slots] += np.stack([reward, own])[:, slots]
         if self.family.tells_success:
-            self._solved[self._played[slots], slots] |= infos["success"][slots]
+            told = infos.get("success", np.zeros_like(where))  # not where all slots are reset at once
+            self._solved[self._played[slots], slots] |= told[slots]
 
     def _finish(self, over: NDArray[np.bool_]) -> None:
         """Keep the results of trials that are over, tell the source when there is one for every slot, get new tasks."""

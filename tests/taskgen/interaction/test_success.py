@@ -152,6 +152,9 @@ def test_faces_hand_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
         *_, infos = envs.step(np.array([move]))
     assert infos["success"].tolist() == [False]
     assert source.heard == [0.5]
+    for move in (0, 1, 1, 1, 0, 1, 1, 1, 0):  # the first one begins the next trial, whatever it is
+        envs.step(np.array([move]))
+    assert source.heard == [0.5, 1.0]
 
 
 class Listening(Curriculum):
