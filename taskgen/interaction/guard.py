@@ -100,13 +100,14 @@ class Guard:
                 came = f"{name} {list(value.shape)} {value.dtype}"
                 raise broken(family, "step", came, f"{list(self._each)} {kind}")
         done: Any = outcome.success
-        if done is not None and not (
-            isinstance(done, Tensor) and done.shape == self._each and done.dtype == torch.bool
-        ):
-            came = (
-                f"success {list(done.shape)} {done.dtype}" if isinstance(done, Tensor) else f"success = {brief(done)}"
-            )
-            raise broken(family, "step", came, f"{list(self._each)} {torch.bool}")
+        tells = bool(getattr(family, "tells_success", False))  # one that is no `TaskFamily` may not say
+        if isinstance(done, Tensor):
+            fits, came = done.shape == self._each and done.dtype == torch.bool, f"{list(done.shape)} {done.dtype}"
+        else:
+            fits, came = done is None, f"= {brief(done)}"
+        if not fits or (done is None) == tells:
+            expected = f"{list(self._each)} {torch.bool}" if tells else "None"
+            raise broken(family, "step", f"success {came}", f"{expected}, its tells_success being {tells}")
         return outcome
 
     def settle(self, rows: Mapping[str, Tensor]) -> None:

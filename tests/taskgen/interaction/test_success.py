@@ -180,22 +180,33 @@ class Listening(Curriculum):
 
 
 class Lying:
-    """A batch that tells success in another shape."""
+    """A batch that tells other success in its second step."""
 
-    def __init__(self, batch: Any) -> None:
-        self._batch = batch
+    def __init__(self, batch: Any, success: Any) -> None:
+        self._batch, self._success, self._steps = batch, success, 0
 
     def step(self, action: Any) -> Transition:
-        return replace(self._batch.step(action), success=torch.zeros(3))
+        self._steps += 1
+        outcome = self._batch.step(action)
+        return replace(outcome, success=self._success) if self._steps == 2 else outcome
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
 
 
-def test_a_batch_that_tells_what_is_none_is_named() -> None:
-    agent = build_agent(Part(name="random"), problem_of(BANDIT, episodes=1, seed=0, device=torch.device("cpu")))
-    with pytest.raises(PluginError, match=r"success \[3\] torch.float32.*\[1\] torch.bool"):
-        collect(agent, Lying(BANDIT.batch(1)), [BANDIT.spec()], plan=agent.plan(1))
+@pytest.mark.parametrize(
+    ("family", "success", "said"),
+    [
+        (tells(), torch.zeros(3), r"success \[3\] torch.float32.*\[1\] torch.bool"),
+        (tells(), 1.0, r"success = 1.0.*\[1\] torch.bool"),
+        (tells(), None, r"success = None.*\[1\] torch.bool, its tells_success being True"),
+        (BANDIT, torch.zeros(1, dtype=torch.bool), r"success \[1\] torch.bool.*None, its tells_success being False"),
+    ],
+)
+def test_a_batch_that_tells_what_is_none_is_named(family: Any, success: Any, said: str) -> None:
+    agent = build_agent(Part(name="random"), problem_of(family, episodes=2, seed=0, device=torch.device("cpu")))
+    with pytest.raises(PluginError, match=said):
+        collect(agent, Lying(family.batch(1), success), [family.spec()], plan=agent.plan(2))
 
 
 def test_repeated_tasks_count_once() -> None:
