@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from registry.errors import TaskError
+from registry.errors import TaskError, brief
 from taskgen.batch import TaskBatch
 from taskgen.family import TaskFamily
 from taskgen.spaces import pack, row_shape, unpack
@@ -98,10 +98,14 @@ def _check_episode(family: TaskFamily[Any], batch: TaskBatch, actions: Tensor) -
         outcome = batch.step(action)
         where = f"step {step}"
         _check_observation(space, outcome.observation, batch.slots, where, ~ended)
+        told = outcome.success
+        claims = f"while tells_success is {family.tells_success}"
+        assert (told is not None) == family.tells_success, f"{where}: success is {brief(told)}, {claims}"
         for name, value, kind in (
             ("reward", outcome.reward, torch.float32),
             ("terminated", outcome.terminated, torch.bool),
             ("truncated", outcome.truncated, torch.bool),
+            *([] if told is None else [("success", told, torch.bool)]),
         ):
             stated = f"{where}: {name} is {tuple(value.shape)} {value.dtype}"
             assert value.shape == (batch.slots,), f"{stated}, expected shape ({batch.slots},)"

@@ -36,6 +36,13 @@ def with_batch(batch: type[TensorBatch], dynamics: type[Steps] = Steps) -> Walk:
     return Faulty()
 
 
+def telling(batch: type[TensorBatch]) -> Walk:
+    """One that says that it tells success."""
+    family = with_batch(batch)
+    family.tells_success = True
+    return family
+
+
 def with_knob(name: str, knob: Knob) -> Walk:
     class Faulty(Walk):
         @cached_property
@@ -87,6 +94,14 @@ class LateTruncation(TensorBatch):
     def step(self, action: Tensor) -> Transition:
         outcome = super().step(action)
         return replace(outcome, truncated=torch.zeros_like(outcome.truncated))
+
+
+class Boasts(TensorBatch):
+    """Tells the rewards as success."""
+
+    def step(self, action: Tensor) -> Transition:
+        outcome = super().step(action)
+        return replace(outcome, success=outcome.reward)
 
 
 class ResetsAll(TensorBatch):
@@ -155,6 +170,9 @@ FAULTS: dict[str, tuple[Walk, str]] = {
     "global randomness": (with_batch(TensorBatch, GlobalNoise), "gave another rollout"),
     "flat descriptor": (with_batch(TensorBatch, FlatDescriptor), r"is not \[B, D\]"),
     "no truncation": (with_batch(LateTruncation), "the horizon is 6"),
+    "success that nobody announced": (with_batch(Boasts), r"success is tensor.*, while tells_success is False"),
+    "success that is announced alone": (telling(TensorBatch), "success is None, while tells_success is True"),
+    "success that is a number": (telling(Boasts), r"success is \(12,\) torch.float32, expected torch.bool"),
     "a mask that is ignored": (with_batch(ResetsAll), "a masked reset changed"),
     "seeds that are ignored": (with_batch(IgnoresSeeds), "reset with the same seeds gave another episode"),
     "set_tasks sets all slots": (with_batch(SetsAll), "set_tasks of one slot changed another"),
