@@ -26,7 +26,7 @@ from agents.training.run import RunDirectory
 from benchmarks.harness import Row, record, row
 from taskgen.interaction.collect import collect
 
-EXPERIMENTS = ("rl2-bandit", "rl2-tabular")
+EXPERIMENTS = ("rl2-bandit", "rl2-tabular", "dr-maze")
 ITERATIONS = 60
 WARM_UP = 10
 PAIRS = 20
