@@ -74,7 +74,7 @@ def row(
         "high": high,
         "target": list(target) if isinstance(target, tuple) else target,
         "source": source,
-        "met": met if met is not None else _met(float(value), target),
+        "met": met if met is not None else meets(float(value), target),
     }
 
 
@@ -135,7 +135,7 @@ def recomputed(old: Row) -> Row:
         new["met"] = new["low"] is not None and new["low"] > 0
         new |= {"why": "no interval was recorded"} if new["low"] is None and not values else {}
     elif values:
-        new["met"] = _met(new["value"], target)
+        new["met"] = meets(new["value"], target)
     return new
 
 
@@ -278,7 +278,8 @@ def _end(end: float | None) -> float | None:
     return None if end is None or math.isnan(end) else float(end)
 
 
-def _met(value: float, target: Target) -> bool | None:
+def meets(value: float, target: Target) -> bool | None:
+    """Whether a figure is where its target wants it; `None` where the target is none, or a bare number."""
     if isinstance(target, tuple):
         return target[0] <= value <= target[1]
     if not isinstance(target, str):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import matrix_page, memory_page
-from benchmarks.harness import RESULTS, ROOT
+from benchmarks.harness import RESULTS, ROOT, meets
 from registry.errors import UserError, suggest
 from taskgen.files import write_atomically
 
@@ -188,7 +188,14 @@ def _line(row: Mapping[str, Any]) -> str:
 
 def _measured(row: Mapping[str, Any]) -> str:
     interval = "" if row["low"] is None else f" [{_number(row['low'])}, {_number(row['high'])}]"
-    return f"{_number(row['value'])}{interval}"
+    return f"{_beside(row['value'], row['target'])}{interval}"
+
+
+def _beside(value: float, target: Any) -> str:
+    """The value with four digits, or as many as it takes to see on which side of the target it is."""
+    target = tuple(target) if isinstance(target, list) else target
+    shown = (_number(value, digits) for digits in range(4, 18))
+    return next(text for text in shown if meets(float(text.replace(",", "")), target) == meets(value, target))
 
 
 def _wanted(row: Mapping[str, Any]) -> str:
@@ -209,8 +216,8 @@ def _target(target: Any) -> str:
     return target if isinstance(target, str) else _number(target)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+def _number(value: float, digits: int = 4) -> str:
+    return f"{value:,.{digits - 4}f}" if abs(value) >= 10_000 else f"{value:.{digits}g}"
 
 
 def _cell(text: str) -> str:

@@ -90,3 +90,20 @@ def test_commands_name_what_there_is(page: Path) -> None:
                 assert rest[0] in known["generators"] | known["curricula"], line
             if "--family" in rest:
                 assert rest[rest.index("--family") + 1] in known["families"], line
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "shown"),
+    [
+        (156.16719, ">= 156.2", "156.17"),
+        (156.2004, ">= 156.2", "156.2"),
+        (6.6197, ">= 6.62", "6.6197"),
+        (12_345.4, "<= 12345", "12,345.4"),
+        (0.50004, (0.1, 0.5), "0.50004"),
+        (156.16719, None, "156.2"),
+        (156.16719, 156.2, "156.2"),
+    ],
+)
+def test_a_figure_is_shown_on_the_side_of_its_target_that_it_is_on(value, target, shown):
+    measured = table._measured({"value": value, "low": 0.0, "high": 1.0, "target": target})
+    assert measured == f"{shown} [0, 1]"
