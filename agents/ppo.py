@@ -156,16 +156,15 @@ class PPO:
             "log_prob": rollout.record["log_prob"],
             "advantage": advantage,
             "target": target,
-            "weight": torch.ones_like(target),
         }
         steps = {name: column[rollout.valid] for name, column in columns.items()}
+        weight = steps["weight"] = torch.ones_like(steps["target"])
         coefficients = torch.tensor([1.0, 1.0, -self.config.entropy * self._anneal(), 0.0], device=self._device)
 
         def losses(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             parts = self._losses({name: column[rows] for name, column in steps.items()})
             return parts @ coefficients, dict(zip(PPO_LOSSES, parts.detach(), strict=True))
 
-        weight = steps["weight"]
         minibatches = self._minibatches(len(weight))
         longest = self.config.gradient_norm
         figures = descend(self._model, self._optimizer, minibatches, losses, weight=weight, longest=longest)

@@ -95,9 +95,9 @@ class TrialActorCritic:
             "log_prob": rollout.record["log_prob"],
             "advantage": advantage,
             "target": target,
-            "weight": torch.ones_like(target),
         }
         steps = {name: column[rollout.valid] for name, column in columns.items()}
+        weight = steps["weight"] = torch.ones_like(steps["target"])
         coefficients = torch.tensor([1.0, 1.0, -self.config.entropy * self.left, 0.0], device=self._device)
         self._updates_done += 1
 
@@ -105,7 +105,6 @@ class TrialActorCritic:
             parts = self._losses({name: column[rows] for name, column in steps.items()})
             return parts @ coefficients, dict(zip(PPO_LOSSES, parts.detach(), strict=True))
 
-        weight = steps["weight"]
         minibatches = self._minibatches(len(weight))
         longest = self.config.gradient_norm
         return descend(self.networks, self._optimizer, minibatches, losses, weight=weight, longest=longest)

@@ -126,7 +126,7 @@ def test_a_trained_agent_plays_another_and_follows_the_seed(monkeypatch: pytest.
 def test_a_function_that_loads_an_agent_is_called_once(monkeypatch: pytest.MonkeyPatch):
     calls: list[Any] = []
 
-    def rival() -> Any:
+    def rival() -> "LoadedAgent":  # noqa: F821 - a name is all that is looked at
         calls.append(loaded(family(agent="pusher_0")))
         return calls[-1]
 
