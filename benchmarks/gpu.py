@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -35,9 +35,9 @@ import torch
 from agents.training.experiment import load_experiment
 from agents.training.loop import train
 from agents.training.run import RunDirectory
-from benchmarks.harness import RESULTS, ROOT, Row, record, row, source_commit
+from benchmarks.harness import ROOT, Row, record, record_of, row, source_commit
 from benchmarks.tensor_families import STEPS, Contestant, Engine, Jax, speeds
-from registry.errors import UserError
+from registry.errors import UserError, suggest
 
 NAME = "gpu"
 SLOTS = (16_384, 262_144)
@@ -139,12 +139,15 @@ def engine(
 
 def bandit(device: str, seconds: float, settings: Sequence[str] = ()) -> Iterator[Row]:
     """The seconds after which RL^2 plays bandits as it should, with start-up."""
-    judged = f"evaluation.tasks={JUDGED_ON}"
-    changes = [judged, f"evaluation.final_tasks={JUDGED_ON}", "training.evaluate_every=50", *settings]
-    run, found = _run("rl2-bandit", device, seconds, changes, solved=SOLVED)
+    changes = [
+        f"evaluation.tasks={JUDGED_ON}",
+        f"evaluation.final_tasks={JUDGED_ON}",
+        "training.evaluate_every=50",
+        *settings,
+    ]
+    judged, found = _run("rl2-bandit", device, seconds, [*changes, *settings], solved=SOLVED)
     title = f"rl2-bandit, {JUDGED_ON:,} held-out trials"
-    lines = [json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()]
-    yield row(f"{title}: return when stopped", lines[-1]["trial"]["mean"], target=f">= {SOLVED}")
+    yield row(f"{title}: return when stopped", judged, target=f">= {SOLVED}")
     yield row(f"{title}: seconds until stopped, with start-up", time.time() - float(os.environ[SINCE]), target="<= 10")
     yield _spread("rl2-bandit: steps per second of training", found)
 
@@ -205,9 +208,13 @@ def measured(command: Sequence[str], seconds: float) -> tuple[list[Row], str]:
 def main(arguments: list[str] | None = None) -> None:
     """Measure and record; with `--part`, a part's own process, say its rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="left out: all")
+    missing = "left out: those that this commit has no record of"
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; {missing}")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
+    for name in given.parts:
+        if name not in PARTS:
+            parser.error(f"there is no part {name!r}. {suggest(name, PARTS)}")
     if not torch.cuda.is_available():
         print("benchmarks.gpu: torch sees no CUDA device here, and there is nothing to measure", file=sys.stderr)
         raise SystemExit(2)
@@ -216,7 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
         for found in PARTS[given.part].rows("cuda", PARTS[given.part].seconds):
             print(json.dumps(found), flush=True)
         return
-    ended = _recorded().get("ended", {})
+    ended = record_of(NAME).get("ended", {})
     for name in given.parts or _missing():
         command = [sys.executable, "-m", f"benchmarks.{NAME}", "--part", name]
         rows, ended[name] = measured(command, PARTS[name].seconds + GRACE)
@@ -227,27 +234,25 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(
     experiment: str, device: str, seconds: float, changes: Sequence[str], solved: float = float("inf")
-) -> tuple[RunDirectory, np.ndarray]:
-    """A run that was stopped in time, and the steps per second of its iterations."""
+) -> tuple[float, np.ndarray]:
+    """Of a run that was stopped in time, its last evaluation, and the steps per second of its iterations."""
     plan = load_experiment(experiment, [*changes, f"device={device}"])
-    run = RunDirectory(Path(tempfile.mkdtemp()) / experiment)
-    run.create(plan)
-    train(plan, run, Until(run, seconds, solved))
-    lines = [json.loads(line)["metrics"] for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory(Path(folder) / experiment)
+        run.create(plan)
+        watcher = Until(run, seconds, solved)
+        train(plan, run, watcher)
+        judged = watcher.latest
+        lines = [json.loads(line)["metrics"] for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     rates = np.array([line["charts/SPS"] for line in lines[WARM_UP:] if "charts/SPS" in line])
     if not len(rates):
         raise UserError(f"{experiment}: {len(lines)} iterations in {seconds:g} s say nothing of its rate")
-    return run, rates
-
-
-def _recorded() -> dict[str, Any]:
-    path = RESULTS / f"{NAME}.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return judged, rates
 
 
 def _missing() -> list[str]:
     """Parts that were not measured, to their end, at this commit."""
-    recorded, here = _recorded(), source_commit()
+    recorded, here = record_of(NAME), source_commit()
     whole = {part for part, when in recorded.get("parts", {}).items() if when["commit"] == here}
     return [name for name in PARTS if name not in whole or recorded["ended"].get(name)]
 

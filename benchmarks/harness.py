@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 
 from agents.evaluation.statistics import LEAST_SEEDS, Spread, basis, seeds_interval, spread_of
 from agents.training.provenance import commit, machine, versions
+from registry.errors import UserError
 from taskgen.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
@@ -173,12 +174,12 @@ def record(
     }
     if part_of:
         measured = {key: result[key] for key in ("commit", "date")}
-        fresh, earlier = {part_of(row["what"]) for row in rows}, _earlier(name)
+        fresh, earlier = {part_of(row["what"]) for row in rows}, record_of(name)
         named = dict.fromkeys(part_of(row["what"]) for row in result["rows"])
         if named.keys() - fresh and earlier["seeds"] != result["seeds"]:
             raise ValueError(f"{name} was recorded with seeds {earlier['seeds']}, not {result['seeds']}")
         result["parts"] = {part: measured if part in fresh else earlier["parts"][part] for part in named}
-        curves = curves and {**_earlier(f"curves/{name}"), **curves}
+        curves = curves and {**record_of(f"curves/{name}"), **curves}
     if notes := "; ".join(filter(None, (notes, _crowd(os.getloadavg()[1], os.cpu_count() or 1)))):
         result["notes"] = notes
     path = RESULTS / f"{name}.json"
@@ -194,7 +195,7 @@ def record(
 
 def together(name: str, rows: Sequence[Row], part_of: PartOf | None) -> list[Row]:
     """`rows`, and what is recorded of parts that none of them belongs to; each part where it was."""
-    earlier: list[Row] = _earlier(name).get("rows", []) if part_of else []
+    earlier: list[Row] = record_of(name).get("rows", []) if part_of else []
     if not part_of or not earlier:
         return list(rows)
     fresh = {part_of(row["what"]) for row in rows}
@@ -203,10 +204,13 @@ def together(name: str, rows: Sequence[Row], part_of: PartOf | None) -> list[Row
     return sorted(every, key=lambda row: places.index(part_of(row["what"])))
 
 
-def _earlier(name: str) -> dict[str, Any]:
-    """What is recorded under the name; nothing: empty."""
+def record_of(name: str) -> dict[str, Any]:
+    """What is recorded under the name; nothing: empty. Raises `UserError` where that cannot be read."""
     path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): put it back, as by git checkout, or remove it") from None
 
 
 def _crowd(load: float, cores: int) -> str:

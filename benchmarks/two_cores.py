@@ -30,21 +30,12 @@ SOURCE = "faster on two cores"
 
 def trained(experiment: str, processes: int, changes: Sequence[str]) -> tuple[float, float, float]:
     """Steps per second of a run, its last evaluation, and the seconds it took from start to end."""
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)] if processes > 1 else []
+    launcher = ["torch.distributed.run", "--nproc-per-node", str(processes), "-m"] if processes > 1 else []
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        command = [
-            *(start or [sys.executable]),
-            "-m",
-            "registry.cli",
-            "train",
-            experiment,
-            "--run-directory",
-            str(run),
-            *changes,
-        ]
+        command = [sys.executable, "-m", *launcher, "registry.cli", "train", experiment, "--run-directory", str(run)]
         started = time.perf_counter()
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        subprocess.run([*command, *changes], cwd=ROOT, check=True, capture_output=True)
         seconds = time.perf_counter() - started
         lines = [json.loads(line)["metrics"] for line in (run / "metrics.jsonl").read_text().splitlines()]
         judged = json.loads((run / "evaluations.jsonl").read_text().splitlines()[-1])["trial"]["mean"]

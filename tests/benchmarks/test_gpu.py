@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from benchmarks import gpu
+from benchmarks import gpu, harness
 from benchmarks.harness import row
+from registry.errors import UserError
 
 TINY = (
     "training.iterations=5",
@@ -67,9 +68,22 @@ def test_a_part_is_missing_until_it_ended_well_at_this_commit(monkeypatch: pytes
     monkeypatch.setattr(gpu, "source_commit", lambda: "abc")
     parts = {"tests": {"commit": "abc"}, "engine": {"commit": "abc"}, "bandit": {"commit": "older"}}
     ended = {"tests": "", "engine": "was cut after 9 s", "bandit": ""}
-    monkeypatch.setattr(gpu, "_recorded", lambda: {"parts": parts, "ended": ended})
+    monkeypatch.setattr(gpu, "record_of", lambda name: {"parts": parts, "ended": ended})
     assert gpu._missing() == ["engine", "bandit", "mazes", "cheetahs"]
 
 
 def test_all_parts_together_end_within_eight_minutes() -> None:
     assert sum(part.seconds + gpu.GRACE for part in gpu.PARTS.values()) <= 8 * 60
+
+
+def test_a_damaged_record_says_what_to_do(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gpu.json").write_text('{"benchmark": "gp')
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    with pytest.raises(UserError, match=r"gpu.json is damaged \(.*put it back"):
+        gpu._missing()
+
+
+def test_a_part_that_does_not_exist_is_told_with_those_that_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        gpu.main(["engin"])
+    assert "no part 'engin'. Did you mean 'engine'" in capsys.readouterr().err
